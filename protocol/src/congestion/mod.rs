@@ -1,0 +1,137 @@
+//! Congestion control: the [`Controller`] trait, what it is told and what it answers.
+//! Recovery, packet numbers and sockets live elsewhere; a controller sees only samples.
+//!
+//! A new controller is: one file, one line here, one [`Policy`](crate::config::Policy) variant, one scenario.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use crate::units::Bandwidth;
+
+/// One congestion-controlled packet, as controllers see it.
+///
+/// `index` counts the path's congestion-controlled packets without gaps, so that the span between two
+/// indices is a number of packets even where packet numbers were skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketSample {
+    /// Position among the path's congestion-controlled packets, from 0.
+    pub index: u64,
+    /// Size of the UDP payload.
+    pub bytes: u16,
+    /// When it was really handed to the socket.
+    pub sent_at: Instant,
+    /// The application had too little data when this packet left.
+    pub app_limited: bool,
+}
+
+/// A packet that is about to leave.
+#[derive(Clone, Copy, Debug)]
+pub struct SentSample {
+    /// The packet.
+    pub packet: PacketSample,
+    /// Congestion-controlled bytes in flight, this packet included.
+    pub in_flight_bytes: u64,
+}
+
+/// One ACK frame's news.
+#[derive(Debug)]
+pub struct AckSample<'a> {
+    /// When the ACK was processed.
+    pub now: Instant,
+    /// Newly acknowledged packets, oldest first; empty if only the ECN counts moved.
+    pub acked: &'a [PacketSample],
+    /// RTT of the newest packet less the peer's ACK delay, if this ACK gave a sample.
+    pub rtt: Option<Duration>,
+    /// Smoothed RTT after this sample.
+    pub smoothed_rtt: Duration,
+    /// Arrival of the newest acknowledged packet on the receiver's clock (arbitrary epoch).
+    pub received_at: Option<Duration>,
+    /// Bytes in flight before and after this ACK.
+    pub prior_in_flight_bytes: u64,
+    /// Bytes in flight after this ACK.
+    pub in_flight_bytes: u64,
+    /// Packets newly reported as CE-marked.
+    pub ce_packets: u64,
+}
+
+/// Packets newly believed lost.
+#[derive(Debug)]
+pub struct LossSample<'a> {
+    /// When loss was concluded.
+    pub now: Instant,
+    /// The packets, oldest first; never empty.
+    pub lost: &'a [PacketSample],
+    /// Bytes in flight after they were taken off.
+    pub in_flight_bytes: u64,
+}
+
+/// A packet train as the receiver timed it: back-to-back packets spread out by the bottleneck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainSample {
+    /// When the report was processed.
+    pub now: Instant,
+    /// Packets between the first and the last that arrived, losses included (indices, not arrivals).
+    pub packets: u32,
+    /// UDP payload bytes of those packets, the first one's excluded.
+    pub bytes: u64,
+    /// Receiver's time between those two arrivals.
+    pub span: Duration,
+}
+
+/// Decides how fast and how much a path may send. Pure: told facts with `now`, asked for limits.
+///
+/// A rate is the first-class answer; the window only bounds what may be outstanding when feedback stops.
+pub trait Controller: Send + fmt::Debug {
+    /// A congestion-controlled packet left.
+    fn on_sent(&mut self, sample: &SentSample);
+    /// An ACK brought news.
+    fn on_ack(&mut self, sample: &AckSample<'_>);
+    /// Packets are believed lost.
+    fn on_loss(&mut self, sample: &LossSample<'_>);
+    /// Packets reported lost earlier arrived after all.
+    fn on_spurious_loss(&mut self, now: Instant, packets: &[PacketSample]) {
+        let _ = (now, packets);
+    }
+    /// The pacer and the window would have let more out, but the application had nothing.
+    fn on_app_limited(&mut self, now: Instant, in_flight_bytes: u64);
+    /// The probe timer fired for the `count`-th time in a row without an ACK between.
+    fn on_probe_timeout(&mut self, now: Instant, count: u32);
+    /// The receiver timed a train.
+    fn on_train(&mut self, sample: &TrainSample) {
+        let _ = sample;
+    }
+    /// The largest packet of this path is now `bytes` of UDP payload.
+    fn on_mtu(&mut self, bytes: u16);
+    /// How many packets should leave back to back as the next train, if one is due.
+    fn train_due(&mut self, now: Instant) -> Option<u32> {
+        let _ = now;
+        None
+    }
+    /// Pace at this rate.
+    fn pacing_rate(&self) -> Bandwidth;
+    /// Never have more than these bytes in flight.
+    fn window(&self) -> u64;
+    /// Largest burst the pacer may release at once, in bytes.
+    fn send_quantum(&self) -> u64;
+    /// Never exceed this rate, whatever the path would carry; `None` lifts it.
+    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>);
+    /// State, rate and estimates for stats and traces.
+    fn report(&self) -> ControllerReport;
+}
+
+/// What a controller believes, for stats and traces.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControllerReport {
+    /// Name of the state, as in spec/04-congestion.md.
+    pub state: &'static str,
+    /// Estimated delivery rate.
+    pub delivery_rate: Bandwidth,
+    /// Windowed minimum RTT.
+    pub min_rtt: Option<Duration>,
+    /// Present standing queue as delay.
+    pub queue_delay: Duration,
+    /// Loss believed not to be congestion, 0 to 1.
+    pub baseline_loss: f64,
+}

@@ -1,0 +1,3 @@
+//! Routing of datagrams to connections by connection id, and limits on half-open ones.
+
+pub mod connection_id;
