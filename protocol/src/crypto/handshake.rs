@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    AlertDescription, CertificateError, CipherSuite, Error, SupportedCipherSuite,
+    AlertDescription, CertificateError, Error,
     client::{AlwaysResolvesClientRawPublicKeys, Resumption},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName, UnixTime},
@@ -348,12 +348,10 @@ pub(super) fn provider() -> CryptoProvider {
 
 /// The one suite of Initial packets, for both peers must know it in advance.
 pub(super) fn initial_suite() -> quic::Suite {
-    let SupportedCipherSuite::Tls13(suite) = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
-    else {
-        unreachable!("the name says TLS 1.3");
-    };
-    debug_assert_eq!(suite.common.suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
-    suite.quic_suite().expect("the suite serves QUIC")
+    aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .and_then(|suite| suite.quic_suite())
+        .expect("the suite is one of TLS 1.3 and serves QUIC")
 }
 
 fn has_aes() -> bool {

@@ -12,4 +12,5 @@ pub(crate) mod handshake;
 pub mod identity;
 pub(crate) mod keys;
 mod raw_key;
+pub(crate) mod replay;
 pub(crate) mod token;
