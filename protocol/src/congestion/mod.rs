@@ -8,7 +8,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::units::Bandwidth;
+pub use self::{adaptive::Adaptive, cubic::Cubic, fixed::Fixed, pacer::Pacer, rtt::Rtt};
+use crate::{config::Policy, units::Bandwidth};
+
+mod adaptive;
+mod cubic;
+mod fixed;
+pub mod pacer;
+mod rtt;
+#[cfg(test)]
+pub(crate) mod testing;
+
+/// The controller of `policy` for a path with packets of `mtu` bytes; `initial_rtt` is used until
+/// there is a sample.
+pub fn build(policy: Policy, mtu: u16, initial_rtt: Duration, now: Instant) -> Box<dyn Controller> {
+    match policy {
+        Policy::Fair => Box::new(Adaptive::new(mtu, initial_rtt, now)),
+        Policy::Cubic => Box::new(Cubic::new(mtu, initial_rtt, now)),
+        Policy::Fixed(rate) => Box::new(Fixed::new(rate, mtu, initial_rtt)),
+    }
+}
 
 /// One congestion-controlled packet, as controllers see it.
 ///

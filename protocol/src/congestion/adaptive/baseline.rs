@@ -1,0 +1,205 @@
+//! The loss baseline: how much loss is the path's own, and which loss exceeds it.
+//! What excess loss does to the rate stands in `brake`.
+
+use std::collections::VecDeque;
+
+use super::rounds::Tag;
+
+/// Buckets the baseline is taken from (spec/04-congestion.md#loss-baseline).
+const BUCKETS: usize = 12;
+/// Of ten of them, so many count, the best ones.
+const LOWER_PER_TEN: usize = 7;
+const BUCKET_PACKETS: u64 = 200;
+const BUCKET_SECONDS: f64 = 0.5;
+const BUCKET_RTTS: f64 = 4.0;
+/// No path is believed worse than this.
+pub(super) const WORST: f64 = 0.45;
+/// Packets after which the sum since the last brake starts anew.
+const SUM_PACKETS: u64 = 2000;
+/// How long a low-rate probe bounds the baseline.
+const PROBE_VALID: f64 = 12.0;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    resolved: u64,
+    lost: u64,
+}
+
+impl Counts {
+    fn add(&mut self, resolved: u64, lost: u64) {
+        self.resolved += resolved;
+        self.lost += lost;
+    }
+
+    fn loss(self) -> f64 {
+        self.lost as f64 / (self.resolved as f64).max(1.0)
+    }
+}
+
+/// How a round's loss compares with the baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// More than the baseline explains.
+    pub(super) excess: bool,
+    /// The sum since the last brake says so.
+    pub(super) by_sum: bool,
+}
+
+/// Loss statistics of one path.
+#[derive(Debug)]
+pub(super) struct Baseline {
+    buckets: VecDeque<Counts>,
+    filling: Counts,
+    filling_since: f64,
+    /// Variance over what independent losses would have.
+    dispersion: f64,
+    sum: Counts,
+    pb: f64,
+    /// Loss at the low rate, its weight in packets, and when.
+    probe: Option<(f64, f64, f64)>,
+}
+
+impl Baseline {
+    pub(super) fn new(now: f64) -> Self {
+        Self {
+            buckets: VecDeque::with_capacity(BUCKETS),
+            filling: Counts::default(),
+            filling_since: now,
+            dispersion: 1.3,
+            sum: Counts::default(),
+            pb: 0.0,
+            probe: None,
+        }
+    }
+
+    /// Loss believed not to be congestion.
+    pub(super) fn loss(&self) -> f64 {
+        self.pb
+    }
+
+    pub(super) fn dispersion(&self) -> f64 {
+        self.dispersion
+    }
+
+    /// Compare a resolved round with the baseline.
+    pub(super) fn judge(&mut self, tag: &Tag) -> Verdict {
+        let n = tag.resolved() as f64;
+        let lost = tag.lost as f64;
+        let sigma = |n: f64| (n * self.dispersion * self.pb * (1.0 - self.pb)).sqrt();
+        let excess = lost > (self.pb + 0.012) * n + 2.5 * sigma(n) + 1.0;
+        if self.sum.resolved > SUM_PACKETS {
+            self.sum = Counts::default();
+        }
+        self.sum.add(tag.resolved(), tag.lost);
+        let (n, lost) = (self.sum.resolved as f64, self.sum.lost as f64);
+        let by_sum = n > 100.0 && lost > (self.pb + 0.01) * n + 2.5 * sigma(n) + 2.0;
+        Verdict {
+            excess: excess || by_sum,
+            by_sum,
+        }
+    }
+
+    /// A round that was sent slowly enough to be free of self-made loss counts for the baseline.
+    ///
+    //= spec/04-congestion.md#loss-baseline
+    //# Rounds MUST be chosen for the baseline by the rate they were sent at, never by the loss they
+    //# had.
+    pub(super) fn learn(&mut self, now: f64, srtt: f64, tag: &Tag) {
+        let n = tag.resolved() as f64;
+        if n >= 8.0 {
+            let p = self.pb.max(0.002);
+            let deviation = tag.lost as f64 - self.pb * n;
+            let ratio = (deviation * deviation / (n * p * (1.0 - p))).min(100.0);
+            self.dispersion = (self.dispersion + 0.1 * (ratio - self.dispersion)).clamp(1.3, 40.0);
+        }
+        self.filling.add(tag.resolved(), tag.lost);
+        let full = self.filling.resolved >= BUCKET_PACKETS
+            && now - self.filling_since >= (BUCKET_RTTS * srtt).max(BUCKET_SECONDS);
+        if full {
+            if self.buckets.len() == BUCKETS {
+                self.buckets.pop_front();
+            }
+            self.buckets.push_back(self.filling);
+            self.filling = Counts::default();
+            self.filling_since = now;
+            self.refresh(now);
+        }
+    }
+
+    fn refresh(&mut self, now: f64) {
+        if !self.buckets.is_empty() {
+            let mut sorted: Vec<Counts> = self.buckets.iter().copied().collect();
+            sorted.sort_by(|a, b| a.loss().total_cmp(&b.loss()));
+            let keep = (sorted.len() * LOWER_PER_TEN).div_ceil(10);
+            let mut total = Counts::default();
+            for counts in sorted.iter().take(keep) {
+                total.add(counts.resolved, counts.lost);
+            }
+            self.pb = total.loss();
+        }
+        self.bound(now);
+    }
+
+    fn bound(&mut self, now: f64) {
+        self.pb = self.pb.min(WORST);
+        if let Some((loss, weight, at)) = self.probe
+            && now - at < PROBE_VALID
+        {
+            let sigma = (self.dispersion * loss.max(0.002) * (1.0 - loss) / weight).sqrt();
+            self.pb = self.pb.min(loss + 1.2 * sigma);
+        }
+    }
+
+    //= spec/04-congestion.md#low-rate-probe
+    //# The baseline MUST NOT stand above the loss of the last low-rate probe by more than 1.2 standard
+    //# deviations for 12 s.
+    pub(super) fn on_probe(&mut self, now: f64, tag: &Tag) {
+        let n = tag.resolved() as f64;
+        let fresh = (tag.loss(), n, now);
+        self.probe = Some(match self.probe {
+            Some((loss, weight, at)) if now - at < 2.0 * PROBE_VALID => {
+                let weight = weight.min(600.0);
+                (
+                    (loss * weight + tag.lost as f64) / (weight + n),
+                    weight + n,
+                    now,
+                )
+            }
+            _ => fresh,
+        });
+        self.bound(now);
+    }
+
+    /// Losses of rounds already judged were none.
+    pub(super) fn on_spurious(&mut self, packets: u64) {
+        self.filling.lost = self.filling.lost.saturating_sub(packets);
+        self.sum.lost = self.sum.lost.saturating_sub(packets);
+    }
+
+    /// The rate was cut: what was counted at the old rate says nothing of the new.
+    pub(super) fn restart_sum(&mut self) {
+        self.sum = Counts::default();
+    }
+
+    /// Believe `loss` from here on.
+    pub(super) fn set(&mut self, now: f64, loss: f64) {
+        self.pb = loss.min(WORST);
+        self.buckets.clear();
+        let resolved = BUCKET_PACKETS;
+        let lost = rounded(self.pb * resolved as f64);
+        self.buckets.push_back(Counts { resolved, lost });
+        self.filling = Counts::default();
+        self.filling_since = now;
+        self.sum = Counts::default();
+        self.probe = None;
+    }
+}
+
+/// Nearest whole number of packets.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a saturating cast of a small positive count"
+)]
+fn rounded(packets: f64) -> u64 {
+    packets.round() as u64
+}

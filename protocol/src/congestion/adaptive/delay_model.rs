@@ -1,0 +1,115 @@
+//! What round-trip times tell: the base, the standing queue, the jitter, the spacing of ACKs.
+//! What the path delivers is `delivery`'s.
+
+use std::collections::VecDeque;
+
+use super::filters::{Ewma, Windowed};
+
+/// Longest time over which a jittery round takes its minimum.
+const LONGEST_WINDOW: f64 = 0.080;
+/// Longest memory of the base RTT: in company, where the queue never empties.
+const COMPANY_WINDOW: f64 = 60.0;
+/// Jitter below this does not count: interrupt and timer granularity.
+const QUIET_SPREAD: f64 = 0.0012;
+
+/// Round-trip times of the present and the last rounds.
+#[derive(Debug)]
+pub(super) struct DelayModel {
+    base: Windowed,
+    /// Minima of short slots, newest last.
+    slots: VecDeque<(f64, f64)>,
+    spread: Ewma,
+    ack_gap: Ewma,
+    acked_at: Option<f64>,
+    pub(super) srtt: f64,
+    /// Peer to us and back with an empty queue.
+    pub(super) base_rtt: f64,
+    /// Standing queue at the end of the last round.
+    pub(super) dq: f64,
+}
+
+impl DelayModel {
+    pub(super) fn new(initial_rtt: f64) -> Self {
+        Self {
+            base: Windowed::minimum(COMPANY_WINDOW),
+            slots: VecDeque::new(),
+            spread: Ewma::new(0.1),
+            ack_gap: Ewma::new(0.125),
+            acked_at: None,
+            srtt: initial_rtt,
+            base_rtt: initial_rtt,
+            dq: 0.0,
+        }
+    }
+
+    /// An ACK arrived with data in flight.
+    pub(super) fn on_ack(&mut self, now: f64, rtt: Option<f64>, srtt: f64) {
+        self.srtt = srtt.max(1e-6);
+        if let Some(before) = self.acked_at {
+            self.ack_gap.update((now - before).min(self.srtt));
+        }
+        self.acked_at = Some(now);
+        let Some(rtt) = rtt else { return };
+        self.base.insert(now, rtt);
+        let width = self.srtt / 64.0;
+        match self.slots.back_mut() {
+            Some((at, min)) if now - *at < width => *min = min.min(rtt),
+            _ => self.slots.push_back((now, rtt)),
+        }
+    }
+
+    /// Close the round that began at `started_at`. `company` lengthens the memory of the base,
+    /// `steady` lets the spread of this round count as jitter.
+    pub(super) fn close_round(&mut self, now: f64, started_at: f64, company: bool, steady: bool) {
+        let width = if company {
+            COMPANY_WINDOW
+        } else {
+            (75.0 * self.base_rtt).clamp(12.0, COMPANY_WINDOW)
+        };
+        if let Some(base) = self.base.over(now, width) {
+            self.base_rtt = base.max(1e-6);
+        }
+        let in_round = || self.slots.iter().filter(|&&(at, _)| at >= started_at);
+        let low = in_round().fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
+        let high = in_round().fold(0.0_f64, |max, &(_, rtt)| max.max(rtt));
+        if steady && high > low {
+            self.spread.update(high - low);
+        }
+        let half = if in_round().count() < 3 {
+            started_at
+        } else {
+            (started_at + now) / 2.0
+        };
+        let from = self.window().map_or(half, |window| half.min(now - window));
+        let newest = self.slots.iter().filter(|&&(at, _)| at >= from);
+        let min = newest.fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
+        if min.is_finite() {
+            self.dq = (min - self.base_rtt).max(0.0);
+        }
+        let oldest = now - LONGEST_WINDOW;
+        while self.slots.front().is_some_and(|&(at, _)| at < oldest) {
+            self.slots.pop_front();
+        }
+    }
+
+    /// Over how long a jittery path must be looked at; none if the path is quiet.
+    pub(super) fn window(&self) -> Option<f64> {
+        let spread = self.spread.get().unwrap_or(0.0);
+        (spread > 0.002).then(|| (10.0 * spread).min(LONGEST_WINDOW))
+    }
+
+    /// Jitter that a queue target must stand above.
+    pub(super) fn noise(&self) -> f64 {
+        (self.spread.get().unwrap_or(0.0) - QUIET_SPREAD).max(0.0)
+    }
+
+    /// Time the window must bridge because ACKs come in bunches.
+    pub(super) fn slack(&self) -> f64 {
+        2.0 * self.ack_gap.get().unwrap_or(0.0)
+    }
+
+    /// Time since the last ACK, for idle tests.
+    pub(super) fn forget_ack_gap(&mut self) {
+        self.acked_at = None;
+    }
+}

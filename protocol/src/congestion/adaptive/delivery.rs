@@ -1,0 +1,148 @@
+//! The delivered rate, measured by the receiver's clock from round to round.
+//! How a loss behind the bottleneck is told from one in it is `baseline`'s business.
+
+use std::collections::VecDeque;
+
+use super::filters::Ewma;
+
+/// Shortest time a delivery sample may span: arrival stamps come in bunches.
+const SHORTEST: f64 = 0.000_5;
+/// Packets a delivery sample must span.
+const FEWEST: u64 = 4;
+
+/// Where the newest packet stood at the end of a round.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    index: u64,
+    received_at: f64,
+    received: u64,
+    bytes: u64,
+}
+
+/// One round's delivered rate in bytes per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivered {
+    /// Packets that arrived, over time.
+    pub(super) received: f64,
+    /// Packets that left the bottleneck, those lost behind it included, over time.
+    pub(super) spanned: f64,
+}
+
+/// Delivery marks and the smoothed rate.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    marks: VecDeque<Mark>,
+    newest: Option<Mark>,
+    received: u64,
+    bytes: u64,
+    /// Rounds whose samples are not to be used, after idling.
+    discard: u32,
+    chat: Ewma,
+    /// Smoothed delivered rate, bytes per second; 0 until known.
+    pub(super) rate: f64,
+    /// The last two rates of arrival.
+    pub(super) arrivals: [f64; 2],
+}
+
+impl Delivery {
+    pub(super) fn new() -> Self {
+        Self {
+            marks: VecDeque::new(),
+            newest: None,
+            received: 0,
+            bytes: 0,
+            discard: 0,
+            chat: Ewma::new(0.5),
+            rate: 0.0,
+            arrivals: [0.0; 2],
+        }
+    }
+
+    pub(super) fn on_acked(&mut self, packets: u64, bytes: u64, newest: u64, at: Option<f64>) {
+        self.received += packets;
+        self.bytes += bytes;
+        let Some(received_at) = at else { return };
+        if self
+            .newest
+            .is_none_or(|mark| newest > mark.index && received_at >= mark.received_at)
+        {
+            self.newest = Some(Mark {
+                index: newest,
+                received_at,
+                received: self.received,
+                bytes: self.bytes,
+            });
+        }
+    }
+
+    /// Samples of the next two rounds span idle time.
+    pub(super) fn on_idle(&mut self) {
+        self.discard = 2;
+        self.marks.clear();
+    }
+
+    /// Close the round; `window` is the least time to measure over on a jittery path.
+    pub(super) fn close_round(&mut self, window: Option<f64>) -> Option<Delivered> {
+        let newest = self.newest?;
+        let least = window.unwrap_or(0.0).max(SHORTEST);
+        let from = self
+            .marks
+            .iter()
+            .rev()
+            .find(|mark| {
+                newest.received_at - mark.received_at >= least
+                    && newest.index >= mark.index + FEWEST
+            })
+            .copied();
+        if self
+            .marks
+            .back()
+            .is_none_or(|mark| newest.index > mark.index)
+        {
+            self.marks.push_back(newest);
+        }
+        while self.marks.len() > 2 && newest.received_at - self.marks[1].received_at > least {
+            self.marks.pop_front();
+        }
+        while self.marks.len() > 64 {
+            self.marks.pop_front();
+        }
+        if self.discard > 0 {
+            self.discard -= 1;
+            return None;
+        }
+        let from = from?;
+        let span = newest.received_at - from.received_at;
+        let received = newest.received - from.received;
+        if received == 0 {
+            return None;
+        }
+        let size = (newest.bytes - from.bytes) as f64 / received as f64;
+        let delivered = Delivered {
+            received: received as f64 * size / span,
+            spanned: (newest.index - from.index) as f64 * size / span,
+        };
+        self.arrivals = [self.arrivals[1], delivered.received];
+        Some(delivered)
+    }
+
+    /// Take `sample` into the smoothed rate; `only_up` for rounds that were not full.
+    pub(super) fn update(&mut self, sample: f64, only_up: bool) {
+        if only_up && sample <= self.rate {
+            return;
+        }
+        if sample < 0.7 * self.rate {
+            self.set(sample);
+        } else {
+            self.chat.update(sample);
+            self.rate = self.chat.get().unwrap_or(sample);
+        }
+    }
+
+    /// Believe `rate` from here on.
+    pub(super) fn set(&mut self, rate: f64) {
+        self.chat = Ewma::new(0.5);
+        self.chat.update(rate);
+        self.rate = rate;
+    }
+}

@@ -1,0 +1,354 @@
+//! The default law: the rate follows what is delivered, the queue is held small, loss acts only where
+//! sending less cures it. Its states stand in rooms of their own, as in spec/04-congestion.md.
+//!
+//! 1. Every packet belongs to the round it was sent in (`rounds`).
+//! 2. An ACK feeds `delay_model` (RTT) and `delivery` (receiver's clock), train reports feed `trains`.
+//! 3. When a round ends, `model` turns these into capacity, share and queue target; `baseline` judges
+//!    the losses, `brake` answers them.
+//! 4. The state (`start`, `delay`) sets rate and window; the next round begins.
+
+use std::time::{Duration, Instant};
+
+use self::{
+    brake::Pressure,
+    delay::Delay,
+    model::{Model, Round},
+    rounds::Tag,
+    start::{INITIAL_PACKETS, Start},
+};
+use super::{
+    AckSample, Controller, ControllerReport, LossSample, PacketSample, SentSample, TrainSample,
+    pacer::send_quantum,
+};
+use crate::units::Bandwidth;
+
+mod baseline;
+mod brake;
+mod delay;
+mod delay_model;
+mod delivery;
+mod filters;
+mod model;
+mod rounds;
+mod start;
+mod trains;
+
+#[cfg(test)]
+mod tests;
+
+/// Packets that must be resolved before a round ends.
+const ROUND_PACKETS: u64 = 8;
+/// Rates outside of this are not believed: a packet a minute, 8 Tbit/s.
+const LOWEST_RATE: f64 = 25.0;
+const HIGHEST_RATE: f64 = 1e12;
+/// Packets that may always be in flight.
+const LEAST_WINDOW: f64 = 4.0;
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Start(Start),
+    Delay(Delay),
+}
+
+/// The adaptive controller.
+#[derive(Debug)]
+pub struct Adaptive {
+    epoch: Instant,
+    mtu: u16,
+    ceiling: Option<Bandwidth>,
+    state: State,
+    m: Model,
+    sent_at: Option<f64>,
+    app_limited: bool,
+    min_rtt: Option<Duration>,
+}
+
+impl Adaptive {
+    /// START from 32 packets of `mtu` bytes, paced over `initial_rtt`.
+    pub fn new(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
+        let rtt = initial_rtt.as_secs_f64().max(0.001);
+        let window = INITIAL_PACKETS * f64::from(mtu);
+        Self {
+            epoch: now,
+            mtu,
+            ceiling: None,
+            state: State::Start(Start::default()),
+            m: Model::new(0.0, f64::from(mtu), rtt, window / rtt, window),
+            sent_at: None,
+            app_limited: false,
+            min_rtt: None,
+        }
+    }
+
+    fn seconds(&self, now: Instant) -> f64 {
+        now.saturating_duration_since(self.epoch).as_secs_f64()
+    }
+
+    /// A round ends when a packet of its own comes back and enough is known; in the steady states also
+    /// by time, or a queue of ten round trips would hold the reaction up for as long.
+    fn round_is_over(&self, now: f64) -> bool {
+        let tally = self.m.rounds.tally();
+        let age = now - self.m.rounds.started_at();
+        let known =
+            tally.acked + tally.lost >= ROUND_PACKETS || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let base = self.m.delay.base_rtt;
+        let timed = matches!(self.state, State::Delay(_))
+            && age > (1.5 * base).max(base + 0.03)
+            && tally.acked > 0;
+        (tally.came_round && known) || timed
+    }
+
+    fn close_round(&mut self, now: f64) {
+        let tally = self.m.rounds.tally();
+        let returning = self.m.rounds.returning().copied();
+        let steady = matches!(self.state, State::Delay(_));
+        let started_at = self.m.rounds.started_at();
+        self.m.delay.close_round(now, started_at, false, steady);
+        let delivered = self.m.delivery.close_round(self.m.delay.window());
+        let app_limited = returning.is_some_and(|tag| tag.app_limited || tag.probe);
+        let mut round = Round {
+            now,
+            acked: tally.acked,
+            lost: tally.lost,
+            arrival: delivered.map_or(0.0, |d| d.received),
+            spanned: delivered.map_or(0.0, |d| d.spanned),
+            sent_rate: returning.map_or(self.m.rate, |tag| tag.rate),
+            app_limited: app_limited || self.app_limited,
+            kept_back: returning
+                .is_some_and(|tag| tag.sent_rate().is_some_and(|rate| rate < 0.7 * tag.rate)),
+            excess: false,
+        };
+        self.app_limited = false;
+        self.judge_losses(&mut round);
+        if let Some(d) = delivered {
+            let pb = self.m.baseline.loss();
+            let sample = if round.excess {
+                d.spanned.min(d.received / (1.0 - pb))
+            } else {
+                d.spanned
+            };
+            self.m.delivery.update(sample, app_limited);
+            self.m.trains.on_delivered(now, sample);
+        }
+        self.m.refresh(now);
+        match &mut self.state {
+            State::Start(start) => {
+                if start.on_round(&mut self.m, &round) {
+                    self.state = State::Delay(Delay::new(now));
+                }
+            }
+            State::Delay(delay) => delay.on_round(&mut self.m, &round),
+        }
+        self.bound();
+        let rate = self.m.rate;
+        self.m.rounds.turn(now, rate, false);
+    }
+
+    /// Judge every round whose fate is now known, and brake if need be.
+    fn judge_losses(&mut self, round: &mut Round) {
+        let steady = matches!(self.state, State::Delay(_));
+        let next = self.m.rounds.number() + 1;
+        self.m.brake.on_round(round.now);
+        while let Some(tag) = self.m.rounds.take_resolved() {
+            if !steady || !self.m.brake.is_fresh(&tag) || tag.resolved() == 0 {
+                continue;
+            }
+            round.excess |= self.judge(round, &tag, next);
+        }
+    }
+
+    fn judge(&mut self, round: &Round, tag: &Tag, next: u64) -> bool {
+        let m = &mut self.m;
+        let pressure = Pressure {
+            now: round.now,
+            srtt: m.delay.srtt,
+            dq: m.delay.dq,
+            no_queue: m.has_no_queue(),
+            rate: m.rate,
+            arrivals: m.delivery.arrivals,
+            queue_target: m.queue_target,
+        };
+        let verdict = m.baseline.judge(tag);
+        if m.brake.teaches(round.now, tag.rate) && m.delay.dq <= 1.25 * m.queue_target {
+            m.baseline.learn(round.now, m.delay.srtt, tag);
+        }
+        if !verdict.excess {
+            m.brake.on_clean(round.now, tag);
+            return false;
+        }
+        if let Some(loss) = m.brake.futility(&pressure, tag, &m.baseline) {
+            m.baseline.set(round.now, loss);
+            return false;
+        }
+        if m.delivery.arrivals[1] <= 0.0 {
+            return true;
+        }
+        if let Some(decision) = m
+            .brake
+            .on_excess(&pressure, tag, verdict, &mut m.baseline, next)
+        {
+            m.rate = decision.rate;
+            m.queue_cap = decision.queue_cap.or(m.queue_cap);
+            if let Some(rate) = decision.delivered {
+                m.delivery.set(rate);
+            }
+        }
+        true
+    }
+
+    //= spec/04-congestion.md#floor
+    //# The rate MUST NOT fall below two packets per round trip.
+    fn bound(&mut self) {
+        let m = &mut self.m;
+        let floor = (2.0 * m.mtu / m.delay.srtt).max(LOWEST_RATE);
+        m.rate = m.rate.max(floor).min(HIGHEST_RATE);
+        m.cwnd = m.cwnd.max(LEAST_WINDOW * m.mtu).min(HIGHEST_RATE);
+    }
+}
+
+impl Controller for Adaptive {
+    fn on_sent(&mut self, sample: &SentSample) {
+        let now = self.seconds(sample.packet.sent_at);
+        if self
+            .sent_at
+            .is_some_and(|before| now - before > self.m.delay.srtt / 2.0)
+        {
+            self.m.delivery.on_idle();
+            self.m.delay.forget_ack_gap();
+        }
+        self.sent_at = Some(now);
+        let packet = &sample.packet;
+        self.m.rounds.on_sent(
+            now,
+            packet.index,
+            u64::from(packet.bytes),
+            packet.app_limited,
+        );
+    }
+
+    fn on_ack(&mut self, sample: &AckSample<'_>) {
+        let now = self.seconds(sample.now);
+        let Some(newest) = sample.acked.last() else {
+            return;
+        };
+        if let Some(rtt) = sample.rtt {
+            self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
+        }
+        let rtt = sample.rtt.map(|rtt| rtt.as_secs_f64());
+        self.m
+            .delay
+            .on_ack(now, rtt, sample.smoothed_rtt.as_secs_f64());
+        let mut bytes = 0;
+        for packet in sample.acked {
+            bytes += u64::from(packet.bytes);
+            self.m.rounds.on_acked(packet.index);
+        }
+        let received_at = sample.received_at.map(|at| at.as_secs_f64());
+        let packets = sample.acked.len() as u64;
+        self.m
+            .delivery
+            .on_acked(packets, bytes, newest.index, received_at);
+        if self.round_is_over(now) {
+            self.close_round(now);
+        }
+    }
+
+    fn on_loss(&mut self, sample: &LossSample<'_>) {
+        for packet in sample.lost {
+            self.m.rounds.on_lost(packet.index);
+        }
+    }
+
+    //= spec/04-congestion.md#spurious-loss
+    //# A packet that arrives after it was declared lost MUST be taken off the losses of its round.
+    fn on_spurious_loss(&mut self, _now: Instant, packets: &[PacketSample]) {
+        for packet in packets {
+            if !self.m.rounds.on_spurious(packet.index) {
+                self.m.baseline.on_spurious(1);
+            }
+        }
+    }
+
+    fn on_app_limited(&mut self, _now: Instant, _in_flight_bytes: u64) {
+        self.app_limited = true;
+    }
+
+    //= spec/04-congestion.md#probe-timeout
+    //# A single probe timeout MUST NOT change the rate.
+    fn on_probe_timeout(&mut self, _now: Instant, count: u32) {
+        if count >= 2 {
+            self.m.rate /= 2.0;
+            self.bound();
+            let rate = self.m.rate;
+            self.m.rounds.set_rate(rate);
+        }
+    }
+
+    fn on_train(&mut self, sample: &TrainSample) {
+        let now = self.seconds(sample.now);
+        let span = sample.span.as_secs_f64();
+        if sample.packets < 2 || sample.bytes == 0 || span <= 0.0 {
+            return;
+        }
+        let rate = sample.bytes as f64 / span;
+        let srtt = self.m.delay.srtt;
+        self.m.trains.on_train(now, rate, srtt);
+    }
+
+    fn on_mtu(&mut self, bytes: u16) {
+        self.mtu = bytes;
+        self.m.mtu = f64::from(bytes);
+        self.bound();
+    }
+
+    fn train_due(&mut self, now: Instant) -> Option<u32> {
+        let now = self.seconds(now);
+        let m = &mut self.m;
+        let (every, packets) = match self.state {
+            State::Start(_) => ((m.delay.srtt / 4.0).max(0.01), trains::LONGEST / 2.0),
+            State::Delay(_) => {
+                let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
+                (m.delay.srtt.max(0.1), packets)
+            }
+        };
+        m.trains.due(now, every).then_some(trains::whole(packets))
+    }
+
+    fn pacing_rate(&self) -> Bandwidth {
+        let rate = bandwidth(self.m.rate);
+        self.ceiling.map_or(rate, |ceiling| rate.min(ceiling))
+    }
+
+    fn window(&self) -> u64 {
+        bandwidth(self.m.cwnd).bytes_per_second()
+    }
+
+    fn send_quantum(&self) -> u64 {
+        send_quantum(self.pacing_rate(), self.mtu)
+    }
+
+    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
+        self.ceiling = ceiling;
+    }
+
+    fn report(&self) -> ControllerReport {
+        ControllerReport {
+            state: match &self.state {
+                State::Start(_) => "start",
+                State::Delay(delay) => delay.name(),
+            },
+            delivery_rate: bandwidth(self.m.delivery.rate),
+            min_rtt: self.min_rtt,
+            queue_delay: Duration::try_from_secs_f64(self.m.delay.dq).unwrap_or_default(),
+            baseline_loss: self.m.baseline.loss(),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a saturating cast of a rate already bounded"
+)]
+fn bandwidth(rate: f64) -> Bandwidth {
+    Bandwidth::from_bytes_per_second(rate as u64)
+}

@@ -1,0 +1,127 @@
+//! What the law knows of the path, in one place, and one round's news.
+//! The states read and steer it; none of them keeps a measurement of its own.
+
+use super::{
+    baseline::Baseline, brake::Brake, delay_model::DelayModel, delivery::Delivery, rounds::Rounds,
+    trains::Trains,
+};
+
+/// Share of the base RTT that a flow alone keeps as queue.
+const QUEUE_SHARE: f64 = 0.04;
+const LEAST_QUEUE: f64 = 0.000_5;
+/// The queue target is never less than this many packet times.
+const QUEUE_PACKETS: f64 = 1.5;
+const LEAST_SHARE: f64 = 1.0 / 64.0;
+
+/// Estimates and outputs. Times in seconds since the epoch of the controller, rates in bytes per
+/// second, windows in bytes.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) mtu: f64,
+    pub(super) rounds: Rounds,
+    pub(super) delay: DelayModel,
+    pub(super) delivery: Delivery,
+    pub(super) trains: Trains,
+    pub(super) baseline: Baseline,
+    pub(super) brake: Brake,
+    /// Capacity of the bottleneck.
+    pub(super) capacity: f64,
+    /// This flow's share of it.
+    pub(super) share: f64,
+    pub(super) queue_target: f64,
+    /// A shallow buffer's limit to the queue target.
+    pub(super) queue_cap: Option<f64>,
+    /// The answers.
+    pub(super) rate: f64,
+    pub(super) cwnd: f64,
+    jitter: u64,
+}
+
+/// What one round showed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) now: f64,
+    pub(super) acked: u64,
+    pub(super) lost: u64,
+    /// Arrivals per second in bytes; 0 if the round gave no sample.
+    pub(super) arrival: f64,
+    /// The same with those lost behind the bottleneck; 0 if the round gave no sample.
+    pub(super) spanned: f64,
+    /// At which the packets that came back were sent.
+    pub(super) sent_rate: f64,
+    pub(super) app_limited: bool,
+    /// The sender did not get its packets out at the rate it was given.
+    pub(super) kept_back: bool,
+    /// More loss than the baseline explains.
+    pub(super) excess: bool,
+}
+
+impl Round {
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / ((self.acked + self.lost) as f64).max(1.0)
+    }
+}
+
+impl Model {
+    pub(super) fn new(now: f64, mtu: f64, initial_rtt: f64, rate: f64, window: f64) -> Self {
+        Self {
+            mtu,
+            rounds: Rounds::new(now, rate),
+            delay: DelayModel::new(initial_rtt),
+            delivery: Delivery::new(),
+            trains: Trains::new(now),
+            baseline: Baseline::new(now),
+            brake: Brake::new(),
+            capacity: 0.0,
+            share: 1.0,
+            queue_target: QUEUE_SHARE * initial_rtt,
+            queue_cap: None,
+            rate,
+            cwnd: window,
+            jitter: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    /// Capacity, share and queue target from the present estimates.
+    //= spec/04-congestion.md#queue-target
+    //# The queue target MUST grow as the share of the capacity falls.
+    pub(super) fn refresh(&mut self, now: f64) {
+        let delivered = self.delivery.rate;
+        self.trains.expire(now, self.delay.srtt);
+        self.capacity = self.trains.capacity(now, delivered);
+        self.share = if self.capacity > 0.0 && delivered > 0.0 {
+            (delivered / self.capacity).clamp(LEAST_SHARE, 1.0)
+        } else {
+            1.0
+        };
+        let packets = match self.capacity {
+            capacity if capacity > 0.0 => QUEUE_PACKETS * self.mtu / capacity,
+            _ => 0.0,
+        };
+        let target = (QUEUE_SHARE * self.delay.base_rtt / self.share.sqrt())
+            .max(self.delay.noise())
+            .max(LEAST_QUEUE)
+            .max(packets);
+        self.queue_target = match &mut self.queue_cap {
+            Some(cap) if *cap < target => {
+                *cap *= 1.01;
+                cap.max(packets)
+            }
+            _ => target,
+        };
+    }
+
+    /// Queue below which loss cannot be called congestion.
+    pub(super) fn has_no_queue(&self) -> bool {
+        self.delay.dq < 0.6 * QUEUE_SHARE * self.delay.base_rtt
+    }
+
+    /// 0.9 to 1.1, so that flows do not act in step.
+    pub(super) fn jitter(&mut self) -> f64 {
+        // xorshift64: no more is needed than flows that started apart staying apart.
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        0.9 + 0.2 * ((self.jitter >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}

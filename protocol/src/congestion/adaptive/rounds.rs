@@ -1,0 +1,211 @@
+//! The ledger of rounds: which packets were sent in which round, and what became of them.
+//! What a round's loss means is judged in `baseline`.
+
+use std::collections::VecDeque;
+
+/// Most rounds ever open at once; the oldest is closed unresolved beyond.
+const MAX_TAGS: usize = 128;
+
+/// The packets sent in one round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tag {
+    pub(super) number: u64,
+    /// Index of its first packet.
+    first: u64,
+    pub(super) sent: u64,
+    pub(super) acked: u64,
+    pub(super) lost: u64,
+    bytes: u64,
+    first_sent_at: f64,
+    last_sent_at: f64,
+    /// The rate in force while it was sent, bytes/s.
+    pub(super) rate: f64,
+    /// The application could not fill it, or the law sent slower on purpose.
+    pub(super) app_limited: bool,
+    /// Sent slower on purpose, to see the loss that is not ours.
+    pub(super) probe: bool,
+    closed: bool,
+}
+
+impl Tag {
+    fn is_resolved(&self) -> bool {
+        self.closed && self.acked + self.lost >= self.sent
+    }
+
+    /// Packets whose fate is known.
+    pub(super) fn resolved(&self) -> u64 {
+        self.acked + self.lost
+    }
+
+    pub(super) fn loss(&self) -> f64 {
+        self.lost as f64 / (self.resolved() as f64).max(1.0)
+    }
+
+    /// Bytes per second that really left, if it lasted long enough to tell.
+    pub(super) fn sent_rate(&self) -> Option<f64> {
+        let span = self.last_sent_at - self.first_sent_at;
+        (self.sent >= 8 && span > 0.0)
+            .then(|| self.bytes as f64 * (1.0 - 1.0 / self.sent as f64) / span)
+    }
+}
+
+/// Counts of the round that is being lived through, whatever tags its packets carry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) acked: u64,
+    pub(super) lost: u64,
+    /// A packet of the present tag came back.
+    pub(super) came_round: bool,
+}
+
+/// Rounds in flight.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    tags: VecDeque<Tag>,
+    tally: Tally,
+    started_at: f64,
+    /// The tag of the newest acknowledged packet.
+    newest: Option<Tag>,
+}
+
+impl Rounds {
+    pub(super) fn new(now: f64, rate: f64) -> Self {
+        let mut rounds = Self {
+            tags: VecDeque::new(),
+            tally: Tally::default(),
+            started_at: now,
+            newest: None,
+        };
+        rounds.open(now, 0, rate, false);
+        rounds
+    }
+
+    fn open(&mut self, now: f64, number: u64, rate: f64, probe: bool) {
+        self.tags.push_back(Tag {
+            number,
+            first: 0,
+            sent: 0,
+            acked: 0,
+            lost: 0,
+            bytes: 0,
+            first_sent_at: now,
+            last_sent_at: now,
+            rate,
+            app_limited: false,
+            probe,
+            closed: false,
+        });
+    }
+
+    /// The round in which packets are sent at present.
+    pub(super) fn number(&self) -> u64 {
+        self.tags.back().map_or(0, |tag| tag.number)
+    }
+
+    pub(super) fn started_at(&self) -> f64 {
+        self.started_at
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The round whose packets are coming back at present.
+    pub(super) fn returning(&self) -> Option<&Tag> {
+        self.newest.as_ref()
+    }
+
+    pub(super) fn on_sent(&mut self, now: f64, index: u64, bytes: u64, app_limited: bool) {
+        let Some(tag) = self.tags.back_mut() else {
+            return;
+        };
+        if tag.sent == 0 {
+            tag.first = index;
+            tag.first_sent_at = now;
+        }
+        tag.sent += 1;
+        tag.bytes += bytes;
+        tag.last_sent_at = now;
+        tag.app_limited |= app_limited;
+    }
+
+    /// True if a packet of the present round came back.
+    pub(super) fn on_acked(&mut self, index: u64) {
+        self.tally.acked += 1;
+        let current = self.number();
+        if let Some(tag) = self.find(index) {
+            tag.acked += 1;
+            let tag = *tag;
+            self.tally.came_round |= tag.number == current;
+            if self.newest.is_none_or(|newest| tag.number >= newest.number) {
+                self.newest = Some(tag);
+            }
+        }
+    }
+
+    pub(super) fn on_lost(&mut self, index: u64) {
+        self.tally.lost += 1;
+        if let Some(tag) = self.find(index) {
+            tag.lost += 1;
+        }
+    }
+
+    /// A packet reported lost arrived after all; false if its round was judged already.
+    pub(super) fn on_spurious(&mut self, index: u64) -> bool {
+        self.tally.lost = self.tally.lost.saturating_sub(1);
+        match self.find(index) {
+            Some(tag) if tag.lost > 0 => {
+                tag.lost -= 1;
+                tag.acked += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// End the round: packets from here on belong to the next, sent at `rate`.
+    pub(super) fn turn(&mut self, now: f64, rate: f64, probe: bool) {
+        self.tally = Tally::default();
+        self.started_at = now;
+        let number = self.number() + 1;
+        match self.tags.back_mut() {
+            // Nothing was sent in it: nothing can be told of it.
+            Some(tag) if tag.sent == 0 => {
+                tag.number = number;
+                tag.rate = rate;
+                tag.probe = probe;
+            }
+            Some(tag) => {
+                tag.closed = true;
+                self.open(now, number, rate, probe);
+            }
+            None => self.open(now, number, rate, probe),
+        }
+    }
+
+    /// The oldest round whose packets' fates are all known, taken out.
+    pub(super) fn take_resolved(&mut self) -> Option<Tag> {
+        let overfull = self.tags.len() > MAX_TAGS;
+        let front = self.tags.front()?;
+        if front.is_resolved() || (overfull && front.closed) {
+            self.tags.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// The rate in force changed within the round.
+    pub(super) fn set_rate(&mut self, rate: f64) {
+        if let Some(tag) = self.tags.back_mut() {
+            tag.rate = rate;
+        }
+    }
+
+    fn find(&mut self, index: u64) -> Option<&mut Tag> {
+        let after = self
+            .tags
+            .partition_point(|tag| tag.sent > 0 && tag.first <= index);
+        let tag = self.tags.get_mut(after.checked_sub(1)?)?;
+        (index < tag.first + tag.sent).then_some(tag)
+    }
+}

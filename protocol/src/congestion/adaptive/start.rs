@@ -1,0 +1,110 @@
+//! START: find the rate in a few round trips, without a queue to tell it.
+//! The steady law is `delay`'s.
+
+use super::model::{Model, Round};
+
+/// Packets in the first round, sent as trains.
+pub(super) const INITIAL_PACKETS: f64 = 32.0;
+/// Rounds without growth after which the rate is taken for found, where no train says so.
+const PLATEAU_ROUNDS: u32 = 3;
+/// Most loss that START believes to be the path's own.
+const WORST_BASELINE: f64 = 0.12;
+
+/// The start-up state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    rounds: u32,
+    resolved: u64,
+    lost: u64,
+    best: f64,
+    flat_rounds: u32,
+}
+
+impl Start {
+    /// One round; true when START is over.
+    pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
+        self.rounds += 1;
+        self.resolved += round.acked + round.lost;
+        self.lost += round.lost;
+        let done = self.is_done(m, round);
+        if done {
+            self.finish(m, round);
+        } else {
+            self.grow(m, round);
+        }
+        let slack = m.delay.slack();
+        m.cwnd = 1.2 * m.rate * (m.delay.base_rtt + slack) + 16.0 * m.mtu;
+        done
+    }
+
+    fn grow(&self, m: &mut Model, round: &Round) {
+        if round.app_limited && self.rounds > 1 {
+            return;
+        }
+        let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
+        //= spec/04-congestion.md#start
+        //# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.
+        match m.trains.valid() {
+            Some(capacity) if self.rounds == 1 => m.rate = (8.0 * first).min(capacity / 4.0),
+            Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
+            None if self.rounds == 1 => m.rate = 2.0 * first,
+            None => m.rate = (2.0 * m.rate).min((4.0 * m.delivery.rate).max(2.0 * first)),
+        }
+    }
+
+    fn is_done(&mut self, m: &mut Model, round: &Round) -> bool {
+        let base = m.delay.base_rtt;
+        let queue = (2.0 * m.queue_target).max(0.003).max(0.06 * base);
+        if self.rounds < 2 {
+            return false;
+        }
+        let rate = m.delivery.rate;
+        let loss = self.loss();
+        if m.delay.dq > queue && rate > 0.0 {
+            m.rate = m.rate.min(0.97 * rate);
+            return true;
+        }
+        if m.trains
+            .valid()
+            .is_some_and(|capacity| rate > 0.85 * capacity)
+        {
+            return true;
+        }
+        let saturated = self.rounds >= 3
+            && round.arrival > 0.0
+            && round.arrival < 0.7 * round.sent_rate * (1.0 - loss)
+            && round.loss() > loss.min(WORST_BASELINE) + 0.05;
+        if saturated {
+            m.rate = (0.95 * round.arrival / (1.0 - loss)).min(m.rate);
+            m.delivery.set(m.rate);
+            let srtt = m.delay.srtt;
+            m.brake.note_ceiling(round.now, srtt, m.rate / 0.95, true);
+            return true;
+        }
+        self.is_flat(m, round)
+    }
+
+    /// Without trains: no growth for three rounds that were full.
+    fn is_flat(&mut self, m: &Model, round: &Round) -> bool {
+        let rate = m.delivery.rate;
+        if rate > 1.25 * self.best {
+            self.best = rate;
+            self.flat_rounds = 0;
+        } else if !round.app_limited && m.rate > 1.25 * rate {
+            self.flat_rounds += 1;
+        }
+        self.flat_rounds >= PLATEAU_ROUNDS
+    }
+
+    fn loss(&self) -> f64 {
+        (self.lost as f64 / (self.resolved as f64).max(1.0)).min(WORST_BASELINE)
+    }
+
+    //= spec/04-congestion.md#start
+    //# The baseline START hands on MUST NOT be above 0.12.
+    fn finish(&self, m: &mut Model, round: &Round) {
+        m.baseline.set(round.now, self.loss());
+        let next = m.rounds.number() + 1;
+        m.brake.begin(next, m.rate);
+    }
+}

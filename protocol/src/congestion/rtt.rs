@@ -1,0 +1,88 @@
+//! Round-trip time of a path: latest, smoothed, deviation, minimum, and the probe timeout from them.
+//! Which packets give samples is the path's business; what a queue is, the controller's.
+
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// Timer granularity in the probe timeout (RFC 9002 section 6.1.2).
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// RFC 9002 section 5 estimator.
+#[derive(Clone, Debug)]
+pub struct Rtt {
+    latest: Duration,
+    smoothed: Duration,
+    var: Duration,
+    min: Duration,
+    sampled_at: Option<Instant>,
+}
+
+impl Rtt {
+    /// Before any sample: `initial`, with half of it as deviation.
+    pub fn new(initial: Duration) -> Self {
+        Self {
+            latest: initial,
+            smoothed: initial,
+            var: initial / 2,
+            min: initial,
+            sampled_at: None,
+        }
+    }
+
+    /// A packet came back after `sample`; the peer says it held the answer for `ack_delay` (already
+    /// capped by the caller to what the peer may hold).
+    //= spec/04-congestion.md#round-trip-time
+    //# An ACK delay MUST NOT lower a sample below the minimum RTT.
+    pub fn update(&mut self, now: Instant, ack_delay: Duration, sample: Duration) {
+        let first = self.sampled_at.is_none();
+        self.sampled_at = Some(now);
+        if first {
+            self.min = sample;
+            self.latest = sample;
+            self.smoothed = sample;
+            self.var = sample / 2;
+            return;
+        }
+        self.min = self.min.min(sample);
+        let adjusted = match sample.checked_sub(ack_delay) {
+            Some(adjusted) if adjusted >= self.min => adjusted,
+            _ => sample,
+        };
+        self.latest = adjusted;
+        let deviation = self.smoothed.abs_diff(adjusted);
+        self.var = (self.var * 3 + deviation) / 4;
+        self.smoothed = (self.smoothed * 7 + adjusted) / 8;
+    }
+
+    /// Newest sample, less the ACK delay.
+    pub fn latest(&self) -> Duration {
+        self.latest
+    }
+
+    /// Moving average with weight 1/8.
+    pub fn smoothed(&self) -> Duration {
+        self.smoothed
+    }
+
+    /// Mean deviation, weight 1/4.
+    pub fn var(&self) -> Duration {
+        self.var
+    }
+
+    /// Smallest sample of this path's life, ACK delay not deducted.
+    pub fn min(&self) -> Duration {
+        self.min
+    }
+
+    /// Whether any sample was taken, and when the newest was.
+    pub fn sampled_at(&self) -> Option<Instant> {
+        self.sampled_at
+    }
+
+    /// Silence after which a probe is due: smoothed + max(4 var, 1 ms) + `max_ack_delay`.
+    pub fn pto(&self, max_ack_delay: Duration) -> Duration {
+        self.smoothed + (self.var * 4).max(GRANULARITY) + max_ack_delay
+    }
+}
