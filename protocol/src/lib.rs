@@ -7,5 +7,7 @@ pub mod endpoint;
 pub mod error;
 pub mod path;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod units;
 pub mod wire;
