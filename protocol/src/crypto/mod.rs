@@ -14,3 +14,6 @@ pub(crate) mod keys;
 mod raw_key;
 pub(crate) mod replay;
 pub(crate) mod token;
+
+#[cfg(test)]
+pub(crate) mod testing;
