@@ -2,7 +2,10 @@
 
 pub mod config;
 pub mod congestion;
+pub mod connection;
 pub mod crypto;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod endpoint;
 pub mod error;
 pub mod path;
@@ -11,3 +14,14 @@ pub mod stream;
 mod testing;
 pub mod units;
 pub mod wire;
+
+/// The pure floor: bytes, events and `now` in; bytes, events and a deadline out.
+pub mod engine {
+    pub use crate::{
+        connection::{Connection, Datagram, Event, Output, Stats, StreamEvent, Transmit},
+        endpoint::{ConnectionEvent, ConnectionHandle, Endpoint, EndpointEvent, Incoming, Routed},
+    };
+}
+
+#[cfg(feature = "driver")]
+pub use driver::{Connection, Endpoint, EndpointStats, Incoming, RecvStream, SendStream};

@@ -1,0 +1,232 @@
+//! A handle to a connection: opening and accepting streams, datagrams, close.
+//! Streams themselves are in `send_stream` and `recv_stream`; the work is done by `task`.
+
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{
+    recv_stream::RecvStream,
+    send_stream::SendStream,
+    shared::{Established, Shared, State, slot},
+};
+use crate::{
+    crypto::identity::PublicKey,
+    engine::Stats,
+    error::{ConnectionError, SendDatagramError},
+    stream::id::StreamId,
+    units::{Bandwidth, CloseCode, Dir},
+};
+
+/// A connection to a peer whose key was verified, for the service both agreed on.
+///
+/// Cloning gives another handle to the same connection. When the last handle is dropped the connection
+/// is closed with code 0 and an empty reason; its streams do not keep it open. Every `async` method may
+/// be dropped at any await without losing anything.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    _handle: Arc<CloseOnDrop>,
+}
+
+/// Lives as long as any handle.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(CloseCode::default(), b"");
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("remote", &self.remote_address())
+            .field("established", &self.shared.established.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// The first handle, given out once the handshake is complete.
+    pub(super) async fn established(shared: Arc<Shared>) -> Result<Self, ConnectionError> {
+        // Made first: if this future is dropped, so is the attempt.
+        let connection = Self {
+            _handle: Arc::new(CloseOnDrop(Arc::clone(&shared))),
+            shared,
+        };
+        connection
+            .until(&connection.shared.notify.connected, |_| {
+                connection.shared.established.get().map(|_| ())
+            })
+            .await?;
+        Ok(connection)
+    }
+
+    /// Open a stream in both directions. The peer learns of it by its first bytes, so this costs no
+    /// round trip; it waits only while the peer's limit of open streams is reached.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
+        let id = self.open(Dir::Bi).await?;
+        Ok((self.send_stream(id), self.recv_stream(id)))
+    }
+
+    /// Open a stream that only we send on; otherwise as [`open_bi`](Self::open_bi).
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn open_uni(&self) -> Result<SendStream, ConnectionError> {
+        let id = self.open(Dir::Uni).await?;
+        Ok(self.send_stream(id))
+    }
+
+    /// The next stream in both directions that the peer opened.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
+        let id = self.accept(Dir::Bi).await?;
+        Ok((self.send_stream(id), self.recv_stream(id)))
+    }
+
+    /// The next stream that only the peer sends on.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
+        let id = self.accept(Dir::Uni).await?;
+        Ok(self.recv_stream(id))
+    }
+
+    /// Send a datagram: unordered, not repeated, at most one packet long. Waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`SendDatagramError::TooLarge`] and [`SendDatagramError::Unsupported`] leave the connection as
+    /// it was; [`SendDatagramError::Blocked`] is never returned.
+    pub async fn send_datagram(&self, data: Bytes) -> Result<(), SendDatagramError> {
+        let sent = self.until(&self.shared.notify.datagrams_unblocked, |state| match state
+            .engine
+            .send_datagram(data.clone())
+        {
+            Err(SendDatagramError::Blocked) => None,
+            result => {
+                state.wake_task();
+                Some(result)
+            }
+        });
+        sent.await?
+    }
+
+    /// The next datagram from the peer.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
+        self.until(&self.shared.notify.datagram_received, |state| {
+            state.engine.read_datagram()
+        })
+        .await
+    }
+
+    /// The peer's key, proven by the handshake.
+    pub fn peer(&self) -> PublicKey {
+        self.facts().peer
+    }
+
+    /// The service (ALPN) agreed on in the handshake.
+    pub fn service(&self) -> &str {
+        &self.facts().service
+    }
+
+    fn facts(&self) -> &Established {
+        self.shared
+            .established
+            .get()
+            .expect("a handle is given out only after the handshake")
+    }
+
+    /// Counters and estimates of this moment.
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().engine.stats()
+    }
+
+    /// Where the peer's packets come from at present.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.shared.lock().engine.remote_address()
+    }
+
+    /// Never send faster than `ceiling`; `None` lifts the limit.
+    pub fn set_rate(&self, ceiling: Option<Bandwidth>) {
+        let mut state = self.shared.lock();
+        state.engine.set_ceiling(ceiling);
+        state.wake_task();
+    }
+
+    /// End the connection at once: what was not acknowledged is abandoned, `code` and `reason` reach the
+    /// peer, and every call waiting on either side fails. Closing again changes nothing.
+    pub fn close(&self, code: CloseCode, reason: &[u8]) {
+        self.shared.close(code, reason);
+    }
+
+    /// Waits for the end of the connection, and says why.
+    pub async fn closed(&self) -> ConnectionError {
+        let ended = self.until(&self.shared.notify.closed, |_| None::<ConnectionError>);
+        match ended.await {
+            Ok(error) | Err(error) => error,
+        }
+    }
+
+    async fn open(&self, dir: Dir) -> Result<StreamId, ConnectionError> {
+        self.until(&self.shared.notify.available[slot(dir)], |state| {
+            state.engine.open(dir).inspect(|&id| state.track_sender(id))
+        })
+        .await
+    }
+
+    async fn accept(&self, dir: Dir) -> Result<StreamId, ConnectionError> {
+        self.until(&self.shared.notify.opened[slot(dir)], |state| {
+            let id = state.engine.accept(dir)?;
+            if dir == Dir::Bi {
+                state.track_sender(id);
+            }
+            Some(id)
+        })
+        .await
+    }
+
+    fn send_stream(&self, id: StreamId) -> SendStream {
+        SendStream::new(Arc::clone(&self.shared), id)
+    }
+
+    fn recv_stream(&self, id: StreamId) -> RecvStream {
+        RecvStream::new(Arc::clone(&self.shared), id)
+    }
+
+    /// Try `attempt` now and after each notification, until it gives something or the connection ends.
+    ///
+    /// Nothing is taken before the moment it is returned, so dropping the future loses nothing.
+    fn until<'a, T>(
+        &'a self,
+        notify: &'a Notify,
+        mut attempt: impl FnMut(&mut State) -> Option<T> + 'a,
+    ) -> impl Future<Output = Result<T, ConnectionError>> + 'a {
+        async move {
+            loop {
+                let mut notified = std::pin::pin!(notify.notified());
+                // Registered before the look, so that news in between is not missed.
+                notified.as_mut().enable();
+                {
+                    let mut state = self.shared.lock();
+                    state.alive()?;
+                    if let Some(result) = attempt(&mut state) {
+                        return Ok(result);
+                    }
+                }
+                notified.await;
+            }
+        }
+    }
+}

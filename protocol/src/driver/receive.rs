@@ -1,0 +1,159 @@
+//! The receive loop of an endpoint: batches in, routed, into the inboxes of their connections.
+//! What a datagram means is the engine's business.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+};
+
+use super::{
+    clock, endpoint,
+    shared::Shared,
+    socket::{ReceiveSlots, Received},
+};
+use crate::engine::{ConnectionHandle, Datagram, Routed};
+
+/// Receives for one endpoint until nobody wants it any more.
+pub(super) struct Receiver {
+    endpoint: Arc<endpoint::Shared>,
+    slots: ReceiveSlots,
+    received: Vec<Received>,
+    /// Datagrams of this batch by connection; a batch is rarely for more than a few.
+    deliveries: Vec<(ConnectionHandle, Arc<Shared>, Vec<Datagram>)>,
+    /// Emptied vectors for the next deliveries.
+    spare: Vec<Vec<Datagram>>,
+    out: Vec<u8>,
+}
+
+/// Why the loop goes on.
+enum Wake {
+    Readable,
+    /// Handles or connections are gone.
+    Look,
+    /// The runtime goes away.
+    Shutdown,
+}
+
+impl Receiver {
+    pub(super) fn new(endpoint: Arc<endpoint::Shared>) -> Self {
+        Self {
+            endpoint,
+            slots: ReceiveSlots::new(),
+            received: Vec::new(),
+            deliveries: Vec::new(),
+            spare: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.endpoint.is_wanted() {
+            match self.wait().await {
+                Wake::Readable => {}
+                Wake::Look => continue,
+                Wake::Shutdown => return,
+            }
+            if self.receive() {
+                // The connections' tasks work on what is still in the cache.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Wait for something to receive, or for a change in who wants it.
+    async fn wait(&self) -> Wake {
+        let mut readable = pin!(self.endpoint.socket.readable());
+        let mut stop = pin!(self.endpoint.stop.notified());
+        poll_fn(|cx| {
+            if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Look);
+            }
+            readable.as_mut().poll(cx).map(|ready| match ready {
+                Ok(()) => Wake::Readable,
+                Err(_) => Wake::Shutdown,
+            })
+        })
+        .await
+    }
+
+    /// Take in one batch; whether there was one.
+    fn receive(&mut self) -> bool {
+        let Self {
+            endpoint,
+            slots,
+            received,
+            ..
+        } = self;
+        match endpoint.socket.try_receive(slots, |one| received.push(one)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                // An ICMP error or the like of some peer; the socket itself does not break.
+                tracing::debug!(%error, "receive");
+                return true;
+            }
+        }
+        self.route();
+        self.deliver();
+        true
+    }
+
+    fn route(&mut self) {
+        let now = clock::now();
+        let endpoint = Arc::clone(&self.endpoint);
+        let mut state = endpoint.lock();
+        let mut received = std::mem::take(&mut self.received);
+        for mut batch in received.drain(..) {
+            while !batch.payload.is_empty() {
+                let len = batch.stride.min(batch.payload.len());
+                let datagram = Datagram {
+                    remote: batch.remote,
+                    local_ip: batch.local_ip,
+                    ecn: batch.ecn,
+                    payload: batch.payload.split_to(len),
+                };
+                self.out.clear();
+                match state.engine.handle_datagram(now, datagram, &mut self.out) {
+                    Routed::Dropped => {}
+                    Routed::Connection(handle, datagram) => self.sort(&state, handle, datagram),
+                    Routed::Incoming(incoming) => {
+                        endpoint.arrived(&mut state, incoming, &mut self.out);
+                    }
+                    Routed::Response(transmit) => endpoint.send(&transmit, &self.out),
+                }
+            }
+        }
+        self.received = received;
+    }
+
+    fn sort(&mut self, state: &endpoint::State, handle: ConnectionHandle, datagram: Datagram) {
+        // Neighbours usually belong together.
+        let known = self
+            .deliveries
+            .iter_mut()
+            .rev()
+            .find(|(to, ..)| *to == handle);
+        if let Some((_, _, datagrams)) = known {
+            datagrams.push(datagram);
+        } else if let Some(connection) = state.connections.get(&handle) {
+            let mut datagrams = self.spare.pop().unwrap_or_default();
+            datagrams.push(datagram);
+            self.deliveries
+                .push((handle, Arc::clone(connection), datagrams));
+        }
+    }
+
+    fn deliver(&mut self) {
+        for (_, connection, mut datagrams) in self.deliveries.drain(..) {
+            let dropped = connection.deliver(&mut datagrams);
+            self.endpoint.inbox_drops.fetch_add(dropped, Relaxed);
+            // Swapped with what the task had emptied, or emptied itself.
+            self.spare.push(datagrams);
+        }
+        // One batch is for as many connections at most as it has datagrams; keep no more than usual.
+        self.spare.truncate(16);
+    }
+}

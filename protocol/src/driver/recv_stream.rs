@@ -1,0 +1,148 @@
+//! The receiving side of a stream. Reassembly and credit are the engine's business.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::shared::{Shared, State};
+use crate::{error::ReadError, stream::id::StreamId, units::CloseCode};
+
+/// Receives the bytes of one stream, in order or in blocks as they arrive.
+///
+/// Dropped before its end was read, the stream is stopped with code 0. Every `async` method may be
+/// dropped at any await without losing a byte.
+pub struct RecvStream {
+    shared: Arc<Shared>,
+    id: StreamId,
+    /// Read to the end, failed or stopped, so that dropping means nothing more.
+    ended: bool,
+    /// Why it ended, if not by its end; told again to whoever reads again.
+    failed: Option<ReadError>,
+}
+
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecvStream({})", self.id)
+    }
+}
+
+impl RecvStream {
+    pub(super) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
+        Self {
+            shared,
+            id,
+            ended: false,
+            failed: None,
+        }
+    }
+
+    /// Which stream this is.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// The next bytes in order, at most `max` of them, as a slice of the buffer they were received in;
+    /// `None` at the end of the stream. Waits for them.
+    ///
+    /// # Errors
+    /// The peer reset the stream, it was stopped, or the connection is over.
+    pub async fn read_bytes(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.read(id, max))).await
+    }
+
+    /// The next bytes in whatever order they arrived, with their offset in the stream; each byte once;
+    /// `None` when all were read. Waits for them. Once used, ordered reads are over.
+    ///
+    /// # Errors
+    /// As [`read_bytes`](Self::read_bytes).
+    pub async fn read_block(&mut self) -> Result<Option<(u64, Bytes)>, ReadError> {
+        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.read_block(id))).await
+    }
+
+    /// Tell the peer that nothing more of this stream is wanted. What has arrived is discarded.
+    pub fn stop(&mut self, code: CloseCode) {
+        if !self.ended {
+            self.ended = true;
+            self.failed = Some(ReadError::Closed);
+            let mut state = self.shared.lock();
+            // Already at its end: there is nothing left to stop.
+            let _ = state.engine.stop(self.id, code);
+            state.wake_task();
+        }
+    }
+
+    /// Try `read` under the lock, or have the task of `cx` woken when there is something.
+    fn poll_with<T>(
+        &mut self,
+        cx: &Context<'_>,
+        read: impl FnOnce(&mut State, StreamId) -> Result<Option<T>, ReadError>,
+    ) -> Poll<Result<Option<T>, ReadError>> {
+        if self.ended {
+            return Poll::Ready(self.failed.clone().map_or(Ok(None), Err));
+        }
+        let mut state = self.shared.lock();
+        match read(&mut state, self.id) {
+            Err(ReadError::Blocked) => {
+                // What arrived before the end may still be read, only then does it count.
+                state.alive()?;
+                state.register_receiver(self.id, cx);
+                return Poll::Pending;
+            }
+            Err(ReadError::IllegalOrderedRead) => {
+                return Poll::Ready(Err(ReadError::IllegalOrderedRead));
+            }
+            Err(error) => {
+                self.ended = true;
+                self.failed = Some(error.clone());
+                state.wake_task();
+                Poll::Ready(Err(error))
+            }
+            Ok(read) => {
+                self.ended = read.is_none();
+                // Reading makes room, and the peer may be waiting to hear of it.
+                state.wake_task();
+                Poll::Ready(Ok(read))
+            }
+        }
+    }
+}
+
+impl AsyncRead for RecvStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        while buf.remaining() > 0 {
+            let max = buf.remaining();
+            match this.poll_with(cx, |state, id| state.engine.read(id, max)) {
+                Poll::Ready(Ok(Some(data))) => buf.put_slice(&data),
+                Poll::Ready(Ok(None)) => break,
+                // What was read before the failure comes first; the failure is told next time.
+                Poll::Ready(Err(_)) | Poll::Pending if buf.filled().len() > before => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        self.shared.lock().forget_receiver(self.id);
+        if self.shared.lock().error.is_none() {
+            self.stop(CloseCode::default());
+        }
+    }
+}

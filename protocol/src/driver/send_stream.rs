@@ -1,0 +1,200 @@
+//! The sending side of a stream. Ordering, credit and repetition are the engine's business.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+use super::shared::{Shared, State};
+use crate::{error::WriteError, stream::id::StreamId, units::CloseCode};
+
+/// Sends bytes in order on one stream.
+///
+/// Dropped before [`finish`](Self::finish), the stream is reset with code 0: the peer must not take a
+/// part for the whole. As `AsyncWrite`, shutting down is finishing, and flushing does nothing: what was
+/// accepted is sent without being asked for.
+pub struct SendStream {
+    shared: Arc<Shared>,
+    id: StreamId,
+    /// Finished or reset, so that dropping means nothing more.
+    ended: bool,
+}
+
+impl fmt::Debug for SendStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SendStream({})", self.id)
+    }
+}
+
+impl SendStream {
+    pub(super) fn new(shared: Arc<Shared>, id: StreamId) -> Self {
+        Self {
+            shared,
+            id,
+            ended: false,
+        }
+    }
+
+    /// Which stream this is.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Send all of `data` without copying it into a buffer first; waits for room.
+    ///
+    /// If the future is dropped while it waits, a prefix of `data` may have been accepted; use
+    /// [`write_some`](Self::write_some) where that matters.
+    ///
+    /// # Errors
+    /// The peer stopped the stream, it was finished or reset, or the connection is over.
+    pub async fn write_bytes(&mut self, mut data: Bytes) -> Result<(), WriteError> {
+        while !data.is_empty() {
+            self.write_some(&mut data).await?;
+        }
+        Ok(())
+    }
+
+    /// Send as much of `data` as there is room for, at least a byte, and leave the rest in it; waits for
+    /// room. Nothing is taken if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`write_bytes`](Self::write_bytes).
+    pub async fn write_some(&mut self, data: &mut Bytes) -> Result<(), WriteError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.write_bytes(id, data)))
+            .await
+            .map(drop)
+    }
+
+    /// Larger goes first among this connection's streams; streams of equal priority share. Default 0.
+    pub fn set_priority(&self, priority: i32) {
+        // A stream that is gone has no priority; there is nobody to tell.
+        let _ = self.shared.lock().engine.set_priority(self.id, priority);
+    }
+
+    /// No more will be written; what was is still delivered. Finishing again does nothing.
+    ///
+    /// # Errors
+    /// The stream was reset or stopped, or the connection is over.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        if self.ended {
+            return Ok(());
+        }
+        let mut state = self.shared.lock();
+        state.alive()?;
+        state.engine.finish(self.id)?;
+        state.wake_task();
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Abandon the stream: what was not acknowledged is not sent again, and the peer is told `code`.
+    pub fn reset(&mut self, code: CloseCode) {
+        self.ended = true;
+        let mut state = self.shared.lock();
+        // Already reset or acknowledged whole: the peer knows the end.
+        let _ = state.engine.reset(self.id, code);
+        state.wake_task();
+    }
+
+    /// Waits until the peer stops the stream, with its code; `None` once everything including the end
+    /// was acknowledged, for then it never will.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn stopped(&mut self) -> Result<Option<CloseCode>, WriteError> {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            let sender = state.sender(self.id);
+            if let Some(code) = sender.and_then(|sender| sender.stopped) {
+                return Poll::Ready(Ok(Some(code)));
+            }
+            if sender.is_some_and(|sender| sender.acknowledged) {
+                return Poll::Ready(Ok(None));
+            }
+            state.alive()?;
+            state.register_sender(self.id, cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until everything including the end was acknowledged by the peer.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] if the stream was not finished; the peer stopped it first, or the
+    /// connection is over.
+    pub async fn finished(&mut self) -> Result<(), WriteError> {
+        if !self.ended {
+            return Err(WriteError::Closed);
+        }
+        match self.stopped().await? {
+            Some(code) => Err(WriteError::Stopped(code)),
+            None => Ok(()),
+        }
+    }
+
+    /// Try `write` under the lock, or have the task of `cx` woken when there is room.
+    fn poll_with(
+        &mut self,
+        cx: &Context<'_>,
+        write: impl FnOnce(&mut State, StreamId) -> Result<usize, WriteError>,
+    ) -> Poll<Result<usize, WriteError>> {
+        let mut state = self.shared.lock();
+        state.alive()?;
+        match write(&mut state, self.id) {
+            Err(WriteError::Blocked) => {
+                state.register_sender(self.id, cx);
+                Poll::Pending
+            }
+            result => {
+                state.wake_task();
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let this = self.get_mut();
+        let written = ready!(this.poll_with(cx, |state, id| state.engine.write(id, data)));
+        Poll::Ready(written.map_err(Into::into))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.get_mut().finish().map_err(Into::into))
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.forget_sender(self.id);
+        if !self.ended && state.error.is_none() {
+            // As in `reset`.
+            let _ = state.engine.reset(self.id, CloseCode::default());
+            state.wake_task();
+        }
+    }
+}
