@@ -204,6 +204,19 @@ impl LinkConfig {
         }
     }
 
+    /// The rate at each time it changes, from time zero; empty if it is unlimited.
+    pub fn rates(&self) -> Vec<(Duration, Bandwidth)> {
+        let later = self
+            .steps
+            .iter()
+            .filter_map(|step| step.rate.map(|rate| (step.at, rate)));
+        self.rate.map_or_else(Vec::new, |rate| {
+            std::iter::once((Duration::ZERO, rate))
+                .chain(later)
+                .collect()
+        })
+    }
+
     pub(crate) fn bottleneck(&self) -> BottleneckConfig {
         let rates = self.rate.map_or_else(Vec::new, |rate| {
             let first = (0, rate.bytes_per_second());

@@ -153,4 +153,6 @@ pub struct ControllerReport {
     pub queue_delay: Duration,
     /// Loss believed not to be congestion, 0 to 1.
     pub baseline_loss: f64,
+    /// More of the same, for traces: a controller's own words.
+    pub detail: String,
 }

@@ -126,6 +126,13 @@ impl Delivery {
         Some(delivered)
     }
 
+    /// While the rate is sought, each faster round is news and not noise.
+    pub(super) fn raise(&mut self, sample: f64) {
+        if sample > self.rate {
+            self.set(sample);
+        }
+    }
+
     /// Take `sample` into the smoothed rate; `only_up` for rounds that were not full.
     pub(super) fn update(&mut self, sample: f64, only_up: bool) {
         if only_up && sample <= self.rate {

@@ -127,7 +127,11 @@ impl Adaptive {
             } else {
                 d.spanned
             };
-            self.m.delivery.update(sample, app_limited);
+            if steady {
+                self.m.delivery.update(sample, app_limited);
+            } else {
+                self.m.delivery.raise(sample);
+            }
             self.m.trains.on_delivered(now, sample);
         }
         self.m.refresh(now);
@@ -305,7 +309,7 @@ impl Controller for Adaptive {
         let now = self.seconds(now);
         let m = &mut self.m;
         let (every, packets) = match self.state {
-            State::Start(_) => ((m.delay.srtt / 4.0).max(0.01), trains::LONGEST / 2.0),
+            State::Start(start) => (start.train_interval(m.delay.srtt), start::TRAIN_PACKETS),
             State::Delay(_) => {
                 let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
                 (m.delay.srtt.max(0.1), packets)
@@ -341,6 +345,7 @@ impl Controller for Adaptive {
             min_rtt: self.min_rtt,
             queue_delay: Duration::try_from_secs_f64(self.m.delay.dq).unwrap_or_default(),
             baseline_loss: self.m.baseline.loss(),
+            detail: self.m.detail(),
         }
     }
 }

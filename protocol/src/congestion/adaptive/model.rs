@@ -111,6 +111,23 @@ impl Model {
         };
     }
 
+    /// For traces.
+    pub(super) fn detail(&self) -> String {
+        format!(
+            "base {:.2} ms target {:.2} ms capacity {:.2} Mbit/s trains {:.2} share {:.2} cap {:.2} D {:.1} noise {:.2} ms",
+            self.delay.base_rtt * 1e3,
+            self.queue_target * 1e3,
+            self.capacity * 8e-6,
+            self.trains.valid().unwrap_or(0.0) * 8e-6,
+            self.share,
+            self.brake
+                .ceiling()
+                .map_or(0.0, |ceiling| ceiling.rate * 8e-6),
+            self.baseline.dispersion(),
+            self.delay.noise() * 1e3,
+        )
+    }
+
     /// Queue below which loss cannot be called congestion.
     pub(super) fn has_no_queue(&self) -> bool {
         self.delay.dq < 0.6 * QUEUE_SHARE * self.delay.base_rtt

@@ -5,6 +5,12 @@ use super::model::{Model, Round};
 
 /// Packets in the first round, sent as trains.
 pub(super) const INITIAL_PACKETS: f64 = 32.0;
+/// Packets in each train of START.
+pub(super) const TRAIN_PACKETS: f64 = 8.0;
+/// Packets that end the first round: three trains, the fewest that make an estimate.
+const FIRST_ROUND_PACKETS: u64 = 24;
+/// Packets that end a later round.
+const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
 const PLATEAU_ROUNDS: u32 = 3;
 /// Most loss that START believes to be the path's own.
@@ -21,6 +27,24 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Packets that must be resolved before the present round ends.
+    pub(super) fn round_packets(&self) -> u64 {
+        if self.rounds == 0 {
+            FIRST_ROUND_PACKETS
+        } else {
+            ROUND_PACKETS
+        }
+    }
+
+    /// Time from train to train: the first ones in quick succession.
+    pub(super) fn train_interval(&self, srtt: f64) -> f64 {
+        if self.rounds == 0 {
+            (srtt / 16.0).clamp(0.002, 0.02)
+        } else {
+            (srtt / 4.0).max(0.01)
+        }
+    }
+
     /// One round; true when START is over.
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;

@@ -1,0 +1,160 @@
+//! What a flow is like: its law, its data, its receiver's habits.
+//! The machine that obeys stands in `sender` and `receiver`.
+
+use std::time::Duration;
+
+use rp_protocol::{config::Policy, units::Bandwidth};
+
+use crate::{link::Spread, loss::Loss};
+
+/// When a receiver acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckPolicy {
+    /// Every eight packets or an eighth of the RTT (2 to 10 ms), at once on a gap: RPP's own.
+    Sparse,
+    /// Every other packet, at once on a gap: TCP's.
+    Tcp,
+    /// On a timer alone.
+    Every(Duration),
+}
+
+/// What there is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// Always more.
+    Bulk,
+    /// More for a while, nothing for a while.
+    Bursts {
+        /// Time with data.
+        on: Duration,
+        /// Time without.
+        off: Duration,
+    },
+    /// Data at this rate.
+    Paced(Bandwidth),
+}
+
+/// One flow.
+#[derive(Clone, Debug)]
+pub struct FlowConfig {
+    pub(super) policy: Policy,
+    pub(super) mtu: u16,
+    pub(super) start: Duration,
+    pub(super) stop: Option<Duration>,
+    pub(super) extra_rtt: Duration,
+    pub(super) acks: AckPolicy,
+    pub(super) ack_loss: Loss,
+    pub(super) ack_jitter: Option<Spread>,
+    pub(super) application: Application,
+    pub(super) trains: bool,
+    pub(super) paced: bool,
+    pub(super) ecn: bool,
+    pub(super) trace: bool,
+}
+
+impl FlowConfig {
+    /// A bulk flow from the beginning to the end, with 1200-byte packets and RPP's ACKs.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            mtu: 1200,
+            start: Duration::ZERO,
+            stop: None,
+            extra_rtt: Duration::ZERO,
+            acks: AckPolicy::Sparse,
+            ack_loss: Loss::None,
+            ack_jitter: None,
+            application: Application::Bulk,
+            trains: true,
+            paced: true,
+            ecn: false,
+            trace: false,
+        }
+    }
+
+    /// A CUBIC flow as a kernel runs it: not paced, an ACK for every other packet.
+    pub fn tcp() -> Self {
+        Self {
+            acks: AckPolicy::Tcp,
+            paced: false,
+            ..Self::new(Policy::Cubic)
+        }
+    }
+
+    /// When it begins. Default at once.
+    #[must_use]
+    pub fn start(mut self, at: Duration) -> Self {
+        self.start = at;
+        self
+    }
+
+    /// When it has no more to send. Default never.
+    #[must_use]
+    pub fn stop(mut self, at: Duration) -> Self {
+        self.stop = Some(at);
+        self
+    }
+
+    /// RTT on top of the link's. Default none.
+    #[must_use]
+    pub fn extra_rtt(mut self, extra: Duration) -> Self {
+        self.extra_rtt = extra;
+        self
+    }
+
+    /// When its receiver acknowledges. Default [`AckPolicy::Sparse`].
+    #[must_use]
+    pub fn acks(mut self, policy: AckPolicy) -> Self {
+        self.acks = policy;
+        self
+    }
+
+    /// Loss of ACKs. Default none.
+    #[must_use]
+    pub fn ack_loss(mut self, loss: Loss) -> Self {
+        self.ack_loss = loss;
+        self
+    }
+
+    /// Jitter of ACKs, order kept. Default none.
+    #[must_use]
+    pub fn ack_jitter(mut self, spread: Spread) -> Self {
+        self.ack_jitter = Some(spread);
+        self
+    }
+
+    /// What there is to send. Default [`Application::Bulk`].
+    #[must_use]
+    pub fn application(mut self, application: Application) -> Self {
+        self.application = application;
+        self
+    }
+
+    /// Size of its packets. Default 1200.
+    #[must_use]
+    pub fn mtu(mut self, bytes: u16) -> Self {
+        self.mtu = bytes;
+        self
+    }
+
+    /// Whether the receiver times trains. Default true.
+    #[must_use]
+    pub fn trains(mut self, timed: bool) -> Self {
+        self.trains = timed;
+        self
+    }
+
+    /// Whether packets are ECN-capable. Default false.
+    #[must_use]
+    pub fn ecn(mut self, capable: bool) -> Self {
+        self.ecn = capable;
+        self
+    }
+
+    /// Whether to keep the controller's states. Default false.
+    #[must_use]
+    pub fn trace(mut self, keep: bool) -> Self {
+        self.trace = keep;
+        self
+    }
+}

@@ -1,0 +1,126 @@
+//! The named cells controllers are judged on, shared by the tests and the `controller` command.
+//! What a good figure is stands in the tests.
+
+use std::time::Duration;
+
+use rp_protocol::{config::Policy, units::Bandwidth};
+
+use super::{Arena, FlowConfig};
+use crate::{link::LinkConfig, loss::Loss, queue::QueueLimit};
+
+/// A path: one bottleneck with random loss behind it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cell {
+    /// Mbit/s.
+    pub mbps: f64,
+    /// Round trip in milliseconds.
+    pub rtt_ms: u64,
+    /// Buffer in bandwidth-delay products.
+    pub bdp: f64,
+    /// Loss probability.
+    pub loss: f64,
+}
+
+impl Cell {
+    /// The link of this cell.
+    pub fn link(&self) -> LinkConfig {
+        LinkConfig::new(self.rate(), Duration::from_micros(self.rtt_ms * 500))
+            .queue(QueueLimit::Bdp(self.bdp))
+            .loss(Loss::bernoulli(self.loss))
+    }
+
+    /// The bottleneck's rate.
+    pub fn rate(&self) -> Bandwidth {
+        Bandwidth::from_bits_per_second(1_000_000).scaled(self.mbps)
+    }
+
+    /// The round trip.
+    pub fn rtt(&self) -> Duration {
+        Duration::from_millis(self.rtt_ms)
+    }
+
+    /// What could arrive at all.
+    pub fn limit(&self) -> f64 {
+        self.rate().bytes_per_second() as f64 * (1.0 - self.loss)
+    }
+}
+
+/// Figures of one flow alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Solo {
+    /// Steady goodput over rate x (1 - loss).
+    pub goodput: f64,
+    /// Mean and 95th percentile of the queue over the RTT.
+    pub queue_mean: f64,
+    /// 95th percentile of the same.
+    pub queue_p95: f64,
+    /// Packets dropped by the queue over packets sent.
+    pub drops: f64,
+    /// Round trips to 90 % of the rate; infinite if it was never reached.
+    pub start_rtts: f64,
+    /// Largest queue of the first 20 RTTs over the bandwidth-delay product.
+    pub overshoot: f64,
+    /// Losses declared in error over packets sent.
+    pub spurious: f64,
+}
+
+/// One default flow alone on `link`, steady from `from` to `to`.
+pub fn solo(cell: &Cell, link: LinkConfig, flow: FlowConfig, seed: u64, to: Duration) -> Solo {
+    let mut arena = Arena::new(link, seed);
+    let number = arena.add(flow);
+    arena.run(to);
+    let record = arena.flow(number);
+    let from = to / 3;
+    let rtt = cell.rtt().as_secs_f64();
+    let queue = arena.queue(from..to);
+    let early = arena.queue(Duration::ZERO..20 * cell.rtt());
+    let goal = cell.rate().scaled(0.9 * (1.0 - cell.loss));
+    let width = cell.rtt().max(Duration::from_millis(50));
+    let start = record.reached(goal, width);
+    let counters = arena.link();
+    Solo {
+        goodput: record.goodput(from..to).bytes_per_second() as f64 / cell.limit(),
+        queue_mean: queue.mean.as_secs_f64() / rtt,
+        queue_p95: queue.p95.as_secs_f64() / rtt,
+        drops: (counters.queue_dropped + counters.policed) as f64 / counters.offered as f64,
+        start_rtts: start.map_or(f64::INFINITY, |at| at.as_secs_f64() / rtt),
+        overshoot: early.max.as_secs_f64() / rtt,
+        spurious: record.spurious_packets() as f64 / record.sent_packets() as f64,
+    }
+}
+
+/// How long a cell must run to show its steady state: 100 round trips, at least 12 s.
+pub fn long_enough(cell: &Cell) -> Duration {
+    (100 * cell.rtt()).max(Duration::from_secs(12))
+}
+
+/// Each flow's share of what all flows got between two times.
+pub fn shares(arena: &Arena, range: std::ops::Range<Duration>) -> Vec<f64> {
+    let rates: Vec<f64> = (0..arena.flows())
+        .map(|n| arena.flow(n).goodput(range.clone()).bytes_per_second() as f64)
+        .collect();
+    let total: f64 = rates.iter().sum();
+    rates.iter().map(|rate| rate / total.max(1.0)).collect()
+}
+
+/// Jain's index of fairness.
+pub fn jain(shares: &[f64]) -> f64 {
+    let sum: f64 = shares.iter().sum();
+    let squares: f64 = shares.iter().map(|share| share * share).sum();
+    sum * sum / (shares.len() as f64 * squares).max(f64::MIN_POSITIVE)
+}
+
+/// Share of a default flow beside one kernel-like CUBIC flow, from a third of the time on.
+pub fn beside_cubic(cell: &Cell, late: bool, seed: u64) -> f64 {
+    let to = (300 * cell.rtt()).max(Duration::from_secs(60));
+    let mut arena = Arena::new(cell.link(), seed);
+    let joins = if late {
+        Duration::from_secs(10)
+    } else {
+        Duration::ZERO
+    };
+    arena.add(FlowConfig::new(Policy::Fair).start(joins));
+    arena.add(FlowConfig::tcp().start(Duration::from_secs(10) - joins));
+    arena.run(to);
+    shares(&arena, to / 3..to)[0]
+}
