@@ -100,7 +100,7 @@ proptest! {
         let within = set.min().unwrap()..set.max().unwrap() + 1;
         let mut out = Vec::new();
         let mut writer = FrameWriter::new(&mut out, limit);
-        let gaps = set.gaps(within.clone()).rev();
+        let gaps = set.gaps(within).rev();
         let written = Nak::encode_from(PathId(3), gaps.clone(), &mut writer);
         prop_assert!(out.len() <= limit);
         if written > 0 {
@@ -225,7 +225,7 @@ fn a_range_count_the_packet_cannot_hold_is_refused() {
 fn unordered_ranges_end_the_list() {
     let touching = [10..12, 8..10, 1..2];
     let ranges = AckRanges::new(touching.into_iter()).unwrap();
-    assert_eq!(half_open(&ranges), [10..12]);
+    assert!(ranges.iter().eq(std::iter::once(10..=11)));
     assert!(AckRanges::new(std::iter::empty()).is_none());
 }
 
