@@ -25,7 +25,7 @@ use json::{array, flag, hex, load, number, text};
 fn integers() {
     let file = load("varint");
     for case in array(&file, "accepted") {
-        let bytes = hex(case, "bytes");
+        let bytes = hex(case, "hex");
         let mut reader = Reader::new(&bytes);
         assert_eq!(reader.varint(), Ok(number(case, "value")), "{case}");
         assert!(reader.is_empty(), "{case}");
@@ -36,7 +36,7 @@ fn integers() {
         }
     }
     for case in array(&file, "refused") {
-        assert!(Reader::new(&hex(case, "bytes")).varint().is_err(), "{case}");
+        assert!(Reader::new(&hex(case, "hex")).varint().is_err(), "{case}");
     }
 }
 
@@ -47,10 +47,10 @@ fn packet_numbers() {
         let acked = (!case["largest_acked"].is_null()).then(|| number(case, "largest_acked"));
         let mut out = Vec::new();
         Truncated::new(number(case, "number"), acked).encode(&mut out);
-        assert_eq!(out, hex(case, "bytes"), "{case}");
+        assert_eq!(out, hex(case, "hex"), "{case}");
     }
     for case in array(&file, "received") {
-        let (bits, len) = truncated(&hex(case, "bytes"));
+        let (bits, len) = truncated(&hex(case, "hex"));
         let read = packet_number::decode(number(case, "expected"), bits, len);
         assert_eq!(read, number(case, "number"), "{case}");
     }
@@ -66,10 +66,7 @@ fn headers() {
         unsealed_packet(case);
     }
     for case in array(&file, "refused") {
-        assert!(
-            PartialHeader::decode(&hex(case, "bytes")).is_err(),
-            "{case}"
-        );
+        assert!(PartialHeader::decode(&hex(case, "hex")).is_err(), "{case}");
     }
 }
 
@@ -128,12 +125,12 @@ fn sealed_header(case: &Value) {
         ("short", PacketKind::Short { .. }) => {
             assert_eq!(first.key_phase(), flag(case, "key_phase", false));
         }
-        (_, kind) => panic!("{kind:?} for {case}"),
+        (_, kind) => unreachable!("{kind:?} for {case}"),
     }
 }
 
 fn unsealed_packet(case: &Value) {
-    let bytes = hex(case, "bytes");
+    let bytes = hex(case, "hex");
     let (dcid, scid) = (connection_id(case, "dcid"), connection_id(case, "scid"));
     let mut out = Vec::new();
     if text(case, "packet") == "retry" {
@@ -163,7 +160,7 @@ fn unsealed_packet(case: &Value) {
 fn frames_one_by_one() {
     let file = load("frame");
     for case in array(&file, "accepted") {
-        let bytes = hex(case, "bytes");
+        let bytes = hex(case, "hex");
         let meaning = frames::frame(case);
         let decoded: Vec<_> = FrameIter::new(bytes.clone().into()).collect();
         assert_eq!(decoded, [Ok(meaning.clone())], "{case}");
@@ -175,7 +172,7 @@ fn frames_one_by_one() {
         }
     }
     for case in array(&file, "refused") {
-        let last = FrameIter::new(hex(case, "bytes").into()).last();
+        let last = FrameIter::new(hex(case, "hex").into()).last();
         assert!(last.is_some_and(|frame| frame.is_err()), "{case}");
     }
 }
@@ -184,7 +181,7 @@ fn frames_one_by_one() {
 fn transport_parameters() {
     let file = load("parameters");
     for case in array(&file, "accepted") {
-        let bytes = hex(case, "bytes");
+        let bytes = hex(case, "hex");
         let meaning = parameters(&case["parameters"]);
         assert_eq!(
             TransportParameters::decode(&bytes, sender(case)),
@@ -198,7 +195,7 @@ fn transport_parameters() {
         }
     }
     for case in array(&file, "refused") {
-        let decoded = TransportParameters::decode(&hex(case, "bytes"), sender(case));
+        let decoded = TransportParameters::decode(&hex(case, "hex"), sender(case));
         assert!(decoded.is_err(), "{case}");
     }
 }
@@ -233,7 +230,7 @@ fn parameters(fields: &Value) -> TransportParameters {
                         let token = hex(fields, name).try_into().expect("16 bytes");
                         parameters.stateless_reset_token = Some(token);
                     }
-                    unknown => panic!("parameter {unknown}"),
+                    unknown => unreachable!("parameter {unknown}"),
                 }
                 continue;
             }

@@ -151,7 +151,7 @@ fn stream_control(case: &Value) -> Frame {
             id: stream(case),
             code: code(case),
         }),
-        unknown => panic!("frame {unknown}"),
+        unknown => unreachable!("frame {unknown}"),
     }
 }
 
