@@ -1,3 +1,522 @@
 //! The streams of a connection: table, buffers, credit, order. Packet numbers and paths live elsewhere.
+//!
+//! 1. Frames come in through [`Streams::handle`] (`incoming.rs`), bytes from the application through
+//!    [`Streams::write`] and its kin (`application.rs`).
+//! 2. Whatever changes a sending half ends in `Streams::settle`, which puts the stream into the
+//!    queues it belongs in and nowhere else: what is to be sent is never searched for.
+//! 3. The connection asks [`Streams::interest`] and lets the streams write frames (`outgoing.rs`);
+//!    every frame written is named by a [`StreamSent`], and comes back as acknowledged or lost.
+//! 4. What the application should know waits in [`Streams::poll_event`].
 
+mod application;
+#[doc(hidden)]
+pub mod assembler;
+pub mod credit;
 pub mod id;
+mod incoming;
+mod outgoing;
+mod recv;
+#[doc(hidden)]
+pub mod scheduler;
+mod send;
+#[doc(hidden)]
+pub mod send_buffer;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use self::{
+    credit::{Budget, ConnectionCredit, SendCredit},
+    id::StreamId,
+    scheduler::Scheduler,
+    table::{InitialCredit, Table},
+};
+use crate::{
+    config::TransportConfig,
+    units::{CloseCode, Dir, MAX_VARINT, Side},
+    wire::TransportParameters,
+};
+
+/// Send buffer before anything is known of the path: enough for the first round trips of a start
+/// at 32 packets per round trip that doubles.
+const MIN_SEND_BUFFER_BYTES: u64 = 256 << 10;
+
+/// What any one stream may have buffered when others fill the send buffer, so that a small answer
+/// does not wait for a large transfer.
+const STREAM_RESERVE_BYTES: u64 = 16 << 10;
+
+/// The connection's first window, in streams' first windows.
+const CONNECTION_WINDOW_STREAMS: u64 = 16;
+
+/// What a frame kept alive in memory is taken to pin when the connection says nothing.
+const USUAL_DATAGRAM_BYTES: usize = 1500;
+
+/// What a packet carried for the streams; comes back in [`Streams::on_ack`] or
+/// [`Streams::on_loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamSent {
+    /// Bytes of a stream, or only its end.
+    Data {
+        /// The stream.
+        id: StreamId,
+        /// Offset of the first byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u16,
+        /// Whether the stream ends with them.
+        fin: bool,
+    },
+    /// RESET_STREAM.
+    Reset(StreamId),
+    /// STOP_SENDING.
+    Stop(StreamId),
+    /// MAX_DATA.
+    MaxData,
+    /// MAX_STREAM_DATA.
+    MaxStreamData(StreamId),
+    /// MAX_STREAMS.
+    MaxStreams(Dir),
+    /// DATA_BLOCKED.
+    DataBlocked,
+    /// STREAM_DATA_BLOCKED.
+    StreamDataBlocked(StreamId),
+    /// STREAMS_BLOCKED.
+    StreamsBlocked(Dir),
+}
+
+/// What the streams want to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamInterest {
+    /// Credit, resets, ends without bytes.
+    pub control: bool,
+    /// Bytes that were lost.
+    pub repair: bool,
+    /// Bytes never sent, within credit.
+    pub data: bool,
+}
+
+impl StreamInterest {
+    /// Whether there is anything.
+    pub const fn any(self) -> bool {
+        self.control || self.repair || self.data
+    }
+}
+
+/// What the application should know. An event says that something changed since the application
+/// was told `Blocked` or found nothing; it does not come again before the application has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// The peer opened a stream of this kind; accept until there is none.
+    Opened(Dir),
+    /// A stream of this kind can be opened, after an attempt that failed.
+    Available(Dir),
+    /// The stream has data, an end or a reset to read.
+    Readable(StreamId),
+    /// The stream takes data, after a write that found it blocked.
+    Writable(StreamId),
+    /// The peer has every byte and the end.
+    Finished(StreamId),
+    /// The peer does not want the stream; it has been reset with that code.
+    Stopped {
+        /// The stream.
+        id: StreamId,
+        /// The peer's reason.
+        code: CloseCode,
+    },
+}
+
+/// What happened on the streams of a connection so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounters {
+    /// Streams opened by this side.
+    pub opened: u64,
+    /// Streams opened by the peer and named by a frame.
+    pub accepted: u64,
+    /// Bytes sent for the first time.
+    pub sent_bytes: u64,
+    /// Bytes sent again.
+    pub repaired_bytes: u64,
+    /// Bytes the application took.
+    pub read_bytes: u64,
+    /// Times the peer said our connection credit holds it up.
+    pub peer_data_blocked: u64,
+    /// Times the peer said a stream's credit holds it up.
+    pub peer_stream_data_blocked: u64,
+    /// Times the peer said it could not open a stream.
+    pub peer_streams_blocked: u64,
+    /// Frames for streams that were closed already.
+    pub late_frames: u64,
+}
+
+/// Settings of [`Streams`].
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    side: Side,
+    initial_stream_credit: u64,
+    max_stream_credit: u64,
+    max_connection_credit: u64,
+    send_buffer: u64,
+    max_streams_bi: u64,
+    max_streams_uni: u64,
+    initial_rtt: Duration,
+    budget: Budget,
+}
+
+impl StreamsConfig {
+    /// The limits of `transport` for this side, paid for out of `budget`.
+    pub fn new(side: Side, transport: &TransportConfig, budget: Budget) -> Self {
+        // Half of what the wire can say leaves room for sums.
+        let credit = |bytes: u64| bytes.clamp(1, MAX_VARINT / 2);
+        let streams = |count: u64| count.min(1 << 31);
+        Self {
+            side,
+            initial_stream_credit: credit(transport.initial_stream_credit),
+            max_stream_credit: credit(transport.max_stream_credit),
+            max_connection_credit: credit(transport.max_connection_credit),
+            send_buffer: transport.send_buffer.max(1),
+            max_streams_bi: streams(transport.max_streams_bi),
+            max_streams_uni: streams(transport.max_streams_uni),
+            initial_rtt: transport.initial_rtt,
+            budget,
+        }
+    }
+}
+
+/// Control frames the connection as a whole has to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wants {
+    max_data: bool,
+    data_blocked: bool,
+    max_streams: [bool; 2],
+    streams_blocked: [bool; 2],
+}
+
+/// Streams in the order in which they do what each queue is named for.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Have control frames.
+    control: Scheduler,
+    /// Have lost bytes.
+    repair: Scheduler,
+    /// Have bytes never sent.
+    data: Scheduler,
+    /// Await ACKs, longest first.
+    in_flight: Scheduler,
+    /// Have an application waiting for room in the send buffer.
+    writers: Scheduler,
+}
+
+impl Queues {
+    fn all(&mut self) -> [&mut Scheduler; 5] {
+        [
+            &mut self.control,
+            &mut self.repair,
+            &mut self.data,
+            &mut self.in_flight,
+            &mut self.writers,
+        ]
+    }
+}
+
+/// All streams of a connection with their buffers and credit.
+#[derive(Debug)]
+pub struct Streams {
+    config: StreamsConfig,
+    table: Table,
+    queues: Queues,
+    wants: Wants,
+    events: VecDeque<StreamEvent>,
+    send_credit: SendCredit,
+    /// The connection limit the peer was told we are held up by.
+    blocked_at: Option<u64>,
+    recv_credit: ConnectionCredit,
+    /// What new streams start with.
+    initial: InitialCredit,
+    /// Bytes written and not acknowledged, over all streams.
+    unacked: u64,
+    /// Bytes of memory held for them.
+    held: u64,
+    /// What `used` should stay below.
+    send_limit: u64,
+    now: Option<Instant>,
+    rtt: Duration,
+    /// Size of the datagram whose frames are being handled.
+    datagram_bytes: usize,
+    counters: StreamCounters,
+}
+
+impl Streams {
+    /// No streams yet.
+    pub fn new(config: StreamsConfig) -> Self {
+        let window = config
+            .initial_stream_credit
+            .saturating_mul(CONNECTION_WINDOW_STREAMS)
+            .min(config.max_connection_credit);
+        let recv_credit = ConnectionCredit::new(
+            window,
+            config.initial_stream_credit,
+            config.max_connection_credit,
+            config.budget.clone(),
+        );
+        Self {
+            table: Table::new(config.side, config.max_streams_bi, config.max_streams_uni),
+            queues: Queues::default(),
+            wants: Wants::default(),
+            events: VecDeque::new(),
+            send_credit: SendCredit::default(),
+            blocked_at: None,
+            recv_credit,
+            initial: InitialCredit {
+                send: 0,
+                recv: config.initial_stream_credit,
+            },
+            unacked: 0,
+            held: 0,
+            send_limit: MIN_SEND_BUFFER_BYTES.min(config.send_buffer),
+            now: None,
+            rtt: config.initial_rtt,
+            datagram_bytes: USUAL_DATAGRAM_BYTES,
+            counters: StreamCounters::default(),
+            config,
+        }
+    }
+
+    /// Fills in what this side promises about streams.
+    pub fn describe(&self, parameters: &mut TransportParameters) {
+        parameters.initial_max_data = self.recv_credit.announced();
+        parameters.initial_max_stream_data = self.initial.recv;
+        parameters.initial_max_streams_bi = self.config.max_streams_bi;
+        parameters.initial_max_streams_uni = self.config.max_streams_uni;
+    }
+
+    /// Takes over what the peer promises about streams; before that, none can be opened and none
+    /// comes in.
+    pub fn set_peer_parameters(&mut self, parameters: &TransportParameters) {
+        self.initial.send = parameters.initial_max_stream_data;
+        self.on_max_data(parameters.initial_max_data);
+        self.on_max_streams(Dir::Bi, parameters.initial_max_streams_bi);
+        self.on_max_streams(Dir::Uni, parameters.initial_max_streams_uni);
+    }
+
+    /// What there is to send; O(1).
+    pub const fn interest(&self) -> StreamInterest {
+        StreamInterest {
+            control: !self.queues.control.is_empty() || self.wants.any(),
+            repair: !self.queues.repair.is_empty(),
+            data: !self.queues.data.is_empty() && self.send_credit.left() > 0,
+        }
+    }
+
+    /// Whether any stream is open, on either side.
+    pub fn has_open(&self) -> bool {
+        self.table.len() > 0
+    }
+
+    /// The next thing the application should know.
+    pub fn poll_event(&mut self) -> Option<StreamEvent> {
+        let event = self.events.pop_front();
+        if self.events.is_empty() && self.events.capacity() > 64 {
+            self.events = VecDeque::new();
+        }
+        event
+    }
+
+    /// What happened so far.
+    pub const fn counters(&self) -> StreamCounters {
+        self.counters
+    }
+
+    /// Bytes written by the application and not acknowledged.
+    pub const fn unacked_bytes(&self) -> u64 {
+        self.unacked
+    }
+
+    /// Bytes received and not taken by the application.
+    pub const fn unread_bytes(&self) -> u64 {
+        self.recv_credit.buffered()
+    }
+
+    /// Adapts buffers to the path: `send_window` is how much the controller lets be in flight.
+    /// To be called about once per round trip.
+    pub fn tune(&mut self, now: Instant, smoothed_rtt: Duration, send_window: u64) {
+        self.now = Some(now);
+        self.rtt = smoothed_rtt;
+        // Twice the window: one in flight, one that is written meanwhile or waits for a repair.
+        self.send_limit = send_window
+            .saturating_mul(2)
+            .max(MIN_SEND_BUFFER_BYTES)
+            .min(self.config.send_buffer);
+        self.wake_writers();
+    }
+
+    /// Memory pressure of the send side. Chunks whose bytes are partly acknowledged hold more than
+    /// is counted as unacknowledged; a peer that acknowledges every other byte must not double that
+    /// for ever, hence the second term.
+    fn used(&self) -> u64 {
+        self.unacked.max(self.held / 4)
+    }
+
+    /// Bytes the stream may take from its application. Bytes are taken only within the stream's
+    /// credit: what is buffered can be sent, so one stream that is held up never fills the buffer
+    /// the others need.
+    fn room(&mut self, slot: u32) -> u64 {
+        let used = self.used();
+        let (limit, hard_limit) = (self.send_limit, self.config.send_buffer);
+        let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
+            return 0;
+        };
+        let shared = limit.saturating_sub(used);
+        let reserve = STREAM_RESERVE_BYTES
+            .saturating_sub(send.buffer.unacked())
+            .min(hard_limit.saturating_sub(used));
+        send.credit().min(shared.max(reserve))
+    }
+
+    /// Whether it is worth to wake a writer: there should be room for more than one packet.
+    fn is_worth_waking(&mut self, slot: u32) -> bool {
+        let has_shared_room = self.used() <= self.send_limit / 4 * 3;
+        let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
+            return false;
+        };
+        let has_own_room = send.buffer.unacked() <= STREAM_RESERVE_BYTES / 2;
+        (has_shared_room || has_own_room) && self.room(slot) > 0
+    }
+
+    /// Tells writers that there is room: as many as it is likely enough for, and all when half of
+    /// the buffer is free. Those left have acknowledgements to come that wake them.
+    fn wake_writers(&mut self) {
+        if self.queues.writers.is_empty() || self.used() > self.send_limit / 4 * 3 {
+            return;
+        }
+        let mut waking = match self.send_limit - self.used() {
+            room if room >= self.send_limit / 2 => usize::MAX,
+            room => usize::try_from(room / STREAM_RESERVE_BYTES).map_or(1, |n| n.max(1)),
+        };
+        while waking > 0
+            && let Some(slot) = self.queues.writers.first()
+        {
+            self.wake_writer(slot);
+            waking -= 1;
+        }
+    }
+
+    /// Tells one writer, if it waits.
+    fn wake_writer(&mut self, slot: u32) {
+        self.queues.writers.remove(slot);
+        let Some(stream) = self.table.get(slot) else {
+            return;
+        };
+        if let Some(send) = &mut stream.send
+            && std::mem::take(&mut send.is_waiting)
+        {
+            self.events.push_back(StreamEvent::Writable(stream.id));
+        }
+    }
+
+    /// Changes a sending half by `change` and counts what that did to the buffers.
+    fn with_send<R>(
+        &mut self,
+        slot: u32,
+        change: impl FnOnce(&mut send::SendHalf) -> R,
+    ) -> Option<R> {
+        let send = self.table.get(slot)?.send.as_mut()?;
+        let (unacked, held) = (send.buffer.unacked(), send.buffer.held());
+        let result = change(send);
+        self.unacked = self.unacked - unacked + send.buffer.unacked();
+        self.held = self.held - held + send.buffer.held();
+        Some(result)
+    }
+
+    /// Puts the stream into the queues its state calls for, and forgets what of it is done.
+    fn settle(&mut self, slot: u32) {
+        let connection_credit = self.send_credit.left();
+        let Some(stream) = self.table.get(slot) else {
+            return;
+        };
+        let priority = stream.priority;
+        let mut state = [false; 3];
+        let mut is_send_done = false;
+        if let Some(send) = &mut stream.send {
+            state = [
+                send.buffer.has_lost(),
+                send.unsent() > 0,
+                send.is_in_flight(),
+            ];
+            stream.wants.fin = send.needs_bare_fin();
+            is_send_done = send.is_done();
+        }
+        let [has_lost, has_unsent, is_in_flight] = state;
+        if is_send_done {
+            stream.send = None;
+        }
+        if stream.recv.as_ref().is_some_and(recv::RecvHalf::is_done) {
+            stream.recv = None;
+        }
+        let is_gone = stream.send.is_none() && stream.recv.is_none();
+        let wants_control = stream.wants.any();
+        if is_gone {
+            self.forget(slot);
+            return;
+        }
+        let queues = &mut self.queues;
+        put(&mut queues.control, slot, 0, wants_control);
+        put(&mut queues.repair, slot, priority, has_lost);
+        put(&mut queues.data, slot, priority, has_unsent);
+        put(&mut queues.in_flight, slot, 0, is_in_flight);
+        if has_unsent && connection_credit == 0 {
+            self.note_data_blocked();
+        }
+    }
+
+    /// Asks for a DATA_BLOCKED, once per limit.
+    fn note_data_blocked(&mut self) {
+        let limit = self.send_credit.limit();
+        if self.blocked_at.replace(limit) != Some(limit) {
+            self.wants.data_blocked = true;
+        }
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let Some(stream) = self.table.get(slot) else {
+            return;
+        };
+        let dir = stream.id.dir();
+        for queue in self.queues.all() {
+            queue.remove(slot);
+        }
+        if self.table.remove(slot) {
+            self.wants.max_streams[dir as usize] = true;
+        }
+        if self.table.shrink() {
+            let slots = self.table.capacity();
+            for queue in self.queues.all() {
+                queue.shrink_to(slots);
+            }
+        }
+    }
+}
+
+impl Wants {
+    const fn any(self) -> bool {
+        self.max_data
+            || self.data_blocked
+            || self.max_streams[0]
+            || self.max_streams[1]
+            || self.streams_blocked[0]
+            || self.streams_blocked[1]
+    }
+}
+
+/// Makes `slot` a member of `queue` or not.
+fn put(queue: &mut Scheduler, slot: u32, priority: i32, is_member: bool) {
+    if is_member {
+        queue.insert(slot, priority);
+    } else {
+        queue.remove(slot);
+    }
+}

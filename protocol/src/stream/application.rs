@@ -1,0 +1,248 @@
+//! What the application does with streams. Frames are written in `outgoing`.
+
+use bytes::Bytes;
+
+use super::{StreamEvent, Streams, id::StreamId};
+use crate::{
+    error::{ReadError, WriteError},
+    units::{CloseCode, Dir},
+};
+
+impl Streams {
+    /// Opens a stream; the peer learns of it with the first bytes. `None` while the peer allows no
+    /// more; an `Available` event follows.
+    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+        let id = self.table.open(dir, self.initial);
+        match id {
+            Some(_) => self.counters.opened += 1,
+            None => self.wants.streams_blocked[dir as usize] = true,
+        }
+        id
+    }
+
+    /// Takes a stream the peer opened, in the order of their first frames. `None` when there is
+    /// none; an `Opened` event follows.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        let kind = self.table.remote(dir);
+        let id = kind.accept.pop_front();
+        kind.is_waiting = id.is_none();
+        id
+    }
+
+    /// Takes a copy of as much of `data` as there is room for; how much that was, more than 0 unless
+    /// `data` is empty.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, WriteError> {
+        self.write_with(id, data.len(), |len, send| {
+            send.buffer.push_copy(&data[..len]);
+        })
+    }
+
+    /// Takes as much from the front of `data` as there is room for, without copying.
+    pub fn write_bytes(&mut self, id: StreamId, data: &mut Bytes) -> Result<usize, WriteError> {
+        self.write_with(id, data.len(), |len, send| {
+            send.buffer.push_shared(data.split_to(len));
+        })
+    }
+
+    fn write_with(
+        &mut self,
+        id: StreamId,
+        len: usize,
+        push: impl FnOnce(usize, &mut super::send::SendHalf),
+    ) -> Result<usize, WriteError> {
+        let slot = self.sending(id)?;
+        if let Err(error) = self.check_sending(slot) {
+            self.settle(slot);
+            return Err(error);
+        }
+        let room = usize::try_from(self.room(slot)).unwrap_or(usize::MAX);
+        if room == 0 && len > 0 {
+            self.wait_to_write(slot);
+            return Err(WriteError::Blocked);
+        }
+        let len = len.min(room);
+        self.with_send(slot, |send| push(len, send));
+        self.settle(slot);
+        Ok(len)
+    }
+
+    /// Notes that the application waits, and for what.
+    fn wait_to_write(&mut self, slot: u32) {
+        let Some(stream) = self.table.get(slot) else {
+            return;
+        };
+        let Some(send) = &mut stream.send else {
+            return;
+        };
+        send.is_waiting = true;
+        if send.credit() > 0 {
+            // It is the buffer that is full; ACKs will wake the writer.
+            self.queues.writers.insert(slot, stream.priority);
+        } else if send.note_blocked() {
+            stream.wants.blocked = true;
+            self.settle(slot);
+        }
+    }
+
+    /// Ends the stream after the bytes written; a `Finished` event follows when the peer has it all.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
+        let slot = self.sending(id)?;
+        let result = self
+            .with_send(slot, super::send::SendHalf::finish)
+            .unwrap_or(Err(WriteError::Closed));
+        if result.is_ok() {
+            self.stop_waiting(slot);
+        }
+        self.settle(slot);
+        result
+    }
+
+    /// Abandons the stream: bytes not delivered yet never will be.
+    pub fn reset(&mut self, id: StreamId, code: CloseCode) -> Result<(), WriteError> {
+        let slot = self.sending(id)?;
+        let is_news = self
+            .with_send(slot, |send| send.reset(code))
+            .ok_or(WriteError::Closed)?;
+        if is_news {
+            self.stop_waiting(slot);
+            if let Some(stream) = self.table.get(slot) {
+                stream.wants.reset = true;
+            }
+        }
+        self.settle(slot);
+        self.wake_writers();
+        Ok(())
+    }
+
+    fn stop_waiting(&mut self, slot: u32) {
+        self.queues.writers.remove(slot);
+        if let Some(stream) = self.table.get(slot) {
+            stream.wants.blocked = false;
+            if let Some(send) = &mut stream.send {
+                send.is_waiting = false;
+            }
+        }
+    }
+
+    /// Sends the stream's bytes before those of lower priority, which wait for as long as it has
+    /// any; equals share. Default 0.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), WriteError> {
+        let slot = self.sending(id)?;
+        if let Some(stream) = self.table.get(slot)
+            && stream.priority != priority
+        {
+            stream.priority = priority;
+            let is_waiting = self.queues.writers.contains(slot);
+            for queue in [
+                &mut self.queues.repair,
+                &mut self.queues.data,
+                &mut self.queues.writers,
+            ] {
+                queue.remove(slot);
+            }
+            if is_waiting {
+                self.queues.writers.insert(slot, priority);
+            }
+            self.settle(slot);
+        }
+        Ok(())
+    }
+
+    /// Up to `max` bytes in order; `None` at the end of the stream, once.
+    pub fn read(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
+        let slot = self.table.slot(id).ok_or(ReadError::Closed)?;
+        let recv = self.table.get(slot).and_then(|s| s.recv.as_mut());
+        let result = recv
+            .ok_or(ReadError::Closed)?
+            .read(max, &mut self.recv_credit);
+        let bytes = match &result {
+            Ok(Some(data)) => Some(data.len()),
+            _ => None,
+        };
+        self.after_read(slot, bytes);
+        result
+    }
+
+    /// Bytes with their offset in whatever order they came; `None` at the end of the stream, once.
+    /// From the first call on, reading in order is not possible any more.
+    pub fn read_block(&mut self, id: StreamId) -> Result<Option<(u64, Bytes)>, ReadError> {
+        let slot = self.table.slot(id).ok_or(ReadError::Closed)?;
+        let recv = self.table.get(slot).and_then(|s| s.recv.as_mut());
+        let result = recv
+            .ok_or(ReadError::Closed)?
+            .read_block(&mut self.recv_credit);
+        let bytes = match &result {
+            Ok(Some((_, data))) => Some(data.len()),
+            _ => None,
+        };
+        self.after_read(slot, bytes);
+        result
+    }
+
+    /// Gives the peer credit for `bytes` taken; `None` when the reader met an end or found nothing.
+    fn after_read(&mut self, slot: u32, bytes: Option<usize>) {
+        let Some(bytes) = bytes else {
+            self.settle(slot);
+            return;
+        };
+        self.counters.read_bytes += bytes as u64;
+        let Some(now) = self.now else {
+            return;
+        };
+        if self.recv_credit.update(now, self.rtt) {
+            self.wants.max_data = true;
+        }
+        let (rtt, ceiling) = (self.rtt, self.config.max_stream_credit);
+        let Some(stream) = self.table.get(slot) else {
+            return;
+        };
+        if let Some(recv) = &mut stream.recv
+            && recv.wants_credit()
+            && recv.credit.update(now, rtt, ceiling)
+        {
+            stream.wants.credit = true;
+            self.queues.control.insert(slot, 0);
+        }
+    }
+
+    /// Wants no more of the stream; what has come is dropped, and the peer is asked to stop.
+    pub fn stop(&mut self, id: StreamId, code: CloseCode) -> Result<(), ReadError> {
+        let slot = self.table.slot(id).ok_or(ReadError::Closed)?;
+        let Some(stream) = self.table.get(slot) else {
+            return Err(ReadError::Closed);
+        };
+        let recv = stream.recv.as_mut().ok_or(ReadError::Closed)?;
+        let is_needed = recv.stop(code, &mut self.recv_credit)?;
+        stream.wants.stop = is_needed;
+        stream.wants.credit = false;
+        if let Some(now) = self.now
+            && self.recv_credit.update(now, self.rtt)
+        {
+            self.wants.max_data = true;
+        }
+        self.settle(slot);
+        Ok(())
+    }
+
+    fn sending(&self, id: StreamId) -> Result<u32, WriteError> {
+        self.table.slot(id).ok_or(WriteError::Closed)
+    }
+
+    fn check_sending(&mut self, slot: u32) -> Result<(), WriteError> {
+        let send = self.table.get(slot).and_then(|s| s.send.as_mut());
+        send.ok_or(WriteError::Closed)?.check_open()
+    }
+
+    /// Tells a writer whose bytes were acknowledged, and others if there is room for them.
+    pub(super) fn wake_after_ack(&mut self, slot: u32) {
+        if self.queues.writers.contains(slot) && self.is_worth_waking(slot) {
+            self.wake_writer(slot);
+        }
+        self.wake_writers();
+    }
+
+    /// Reports a stream whose every byte the peer has.
+    pub(super) fn report_finished(&mut self, id: StreamId) {
+        self.events.push_back(StreamEvent::Finished(id));
+    }
+}

@@ -1,0 +1,302 @@
+//! Credit: how far a peer may send, how far we may, and what the process can afford.
+//! Which stream a byte belongs to, and when a frame goes out, live elsewhere.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Receive memory all connections of a process together may promise to their peers.
+///
+/// Every clone counts into the same total. A connection that finds nothing left lives with the
+/// smallest window; it is slow then, never stuck.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    reserved: AtomicU64,
+    limit: u64,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                reserved: AtomicU64::new(0),
+                limit,
+            }),
+        }
+    }
+
+    /// Bytes promised at the moment.
+    pub fn reserved(&self) -> u64 {
+        self.shared.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` out of what is left; whether there was so much.
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
+        // Relaxed: the number guards no other memory.
+        self.shared
+            .reserved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+                reserved
+                    .checked_add(bytes)
+                    .filter(|&total| total <= self.shared.limit)
+            })
+            .is_ok()
+    }
+
+    pub(super) fn release(&self, bytes: u64) {
+        self.shared.reserved.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Default for Budget {
+    /// 1 GiB: eight connections at the default ceiling, a thousand at the initial window.
+    fn default() -> Self {
+        Self::new(1 << 30)
+    }
+}
+
+/// A window of credit given to the peer, for a stream or for the whole connection.
+///
+/// The peer may send up to `announced`. The window is how far ahead of the reader that is kept; it
+/// grows to twice of what the reader takes per round trip.
+#[derive(Debug)]
+pub struct RecvCredit {
+    /// Bytes the application has taken, or that nobody will.
+    consumed: u64,
+    /// What the peer was told last.
+    announced: u64,
+    window: u64,
+    /// When the window was last announced, or first used; `None` before that.
+    since: Option<Instant>,
+}
+
+impl RecvCredit {
+    /// A window of which the peer already knows.
+    pub const fn new(window: u64) -> Self {
+        Self {
+            consumed: 0,
+            announced: window,
+            window,
+            since: None,
+        }
+    }
+
+    /// One past the last byte the peer may send.
+    pub const fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// How far ahead of the reader the peer is let.
+    pub const fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// Bytes consumed.
+    pub const fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Notes that data flows; the first time starts the measuring.
+    pub fn on_data(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Notes that `bytes` left the receive buffer.
+    pub fn consume(&mut self, bytes: u64) {
+        self.consumed += bytes;
+    }
+
+    /// Whether half of the window has been consumed since the last announcement.
+    const fn is_due(&self) -> bool {
+        let ahead = self.announced.saturating_sub(self.consumed);
+        ahead <= self.window / 2
+    }
+
+    /// Moves the limit up if that is due, growing the window to at most `ceiling` first; whether
+    /// there is a new limit to announce.
+    //= spec/05-streams.md#credit
+    //# A receiver MUST announce new credit when half of a window has been consumed.
+    pub fn update(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> bool {
+        if !self.is_due() {
+            return false;
+        }
+        self.window = self.target(now, rtt, ceiling);
+        self.announce(now)
+    }
+
+    /// The window that is right for the rate at which the reader takes data, at most `ceiling`.
+    ///
+    /// Half a window in less than a round trip means that the peer may be held up by us.
+    //= spec/05-streams.md#window-growth
+    //# A receiver SHOULD grow a window to twice the bytes its reader takes per round trip.
+    fn target(&self, now: Instant, rtt: Duration, ceiling: u64) -> u64 {
+        let Some(since) = self.since else {
+            return self.window;
+        };
+        let elapsed = now.saturating_duration_since(since).as_nanos();
+        let rtt = rtt.as_nanos();
+        if elapsed >= rtt {
+            return self.window;
+        }
+        // Never more than double at a time: one burst is no rate.
+        let window = u128::from(self.window);
+        let exact = (window * rtt / elapsed.max(1)).min(window * 2);
+        u64::try_from(exact)
+            .unwrap_or(u64::MAX)
+            .min(ceiling.max(self.window))
+    }
+
+    //= spec/05-streams.md#credit
+    //# A limit once announced MUST NOT be taken back.
+    fn announce(&mut self, now: Instant) -> bool {
+        let limit = self.consumed + self.window;
+        let higher = limit > self.announced;
+        if higher {
+            self.announced = limit;
+        }
+        self.since = Some(now);
+        higher
+    }
+}
+
+/// The connection's receive window: the sum over all streams, paid for out of the process budget.
+#[derive(Debug)]
+pub struct ConnectionCredit {
+    credit: RecvCredit,
+    /// Sum over streams of the highest offset received.
+    received: u64,
+    ceiling: u64,
+    /// Bytes taken from the budget.
+    reserved: u64,
+    budget: Budget,
+}
+
+impl ConnectionCredit {
+    /// A window of `initial` bytes if the budget has them, otherwise of `least`.
+    pub fn new(initial: u64, least: u64, ceiling: u64, budget: Budget) -> Self {
+        let (window, reserved) = if budget.reserve(initial) {
+            (initial, initial)
+        } else {
+            (least.min(initial), 0)
+        };
+        Self {
+            credit: RecvCredit::new(window),
+            received: 0,
+            ceiling,
+            reserved,
+            budget,
+        }
+    }
+
+    /// One past the last byte the peer may send over all streams.
+    pub const fn announced(&self) -> u64 {
+        self.credit.announced()
+    }
+
+    /// How far ahead of the readers the peer is let.
+    pub const fn window(&self) -> u64 {
+        self.credit.window()
+    }
+
+    /// Bytes received and not consumed.
+    pub const fn buffered(&self) -> u64 {
+        self.received - self.credit.consumed()
+    }
+
+    /// Whether the peer may send `bytes` more.
+    pub const fn allows(&self, bytes: u64) -> bool {
+        bytes <= self.credit.announced() - self.received
+    }
+
+    /// Counts `bytes` the peer used up.
+    pub fn receive(&mut self, bytes: u64, now: Instant) {
+        self.received += bytes;
+        self.credit.on_data(now);
+    }
+
+    /// Counts `bytes` as taken.
+    pub fn consume(&mut self, bytes: u64) {
+        self.credit.consume(bytes);
+    }
+
+    /// Moves the limit up if that is due, growing the window first where the budget allows it;
+    /// whether there is a new limit to announce.
+    pub fn update(&mut self, now: Instant, rtt: Duration) -> bool {
+        let window = self.credit.window;
+        if self.credit.is_due() {
+            self.grow_to(self.credit.target(now, rtt, self.ceiling));
+            return self.credit.announce(now);
+        }
+        //= spec/05-streams.md#window-growth
+        //# A receiver SHOULD grow the connection's window when streams that are not read have used up
+        //# three quarters of it.
+        let is_crowded = self.credit.announced - self.received < window / 4;
+        if is_crowded && window < self.ceiling {
+            self.grow_to(window.saturating_mul(2).min(self.ceiling));
+            return self.credit.window > window && self.credit.announce(now);
+        }
+        false
+    }
+
+    fn grow_to(&mut self, window: u64) {
+        let growth = window - self.credit.window;
+        if growth > 0 && self.budget.reserve(growth) {
+            self.reserved += growth;
+            self.credit.window = window;
+        }
+    }
+}
+
+impl Drop for ConnectionCredit {
+    fn drop(&mut self) {
+        self.budget.release(self.reserved);
+    }
+}
+
+/// Credit the peer gave us for the whole connection.
+#[derive(Debug, Default)]
+pub struct SendCredit {
+    limit: u64,
+    used: u64,
+}
+
+impl SendCredit {
+    /// Bytes that may be sent for the first time.
+    pub const fn left(&self) -> u64 {
+        self.limit - self.used
+    }
+
+    /// The limit as the peer gave it.
+    pub const fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Takes over a limit if it is higher; whether it was.
+    //= spec/05-streams.md#credit
+    //# A sender MUST ignore a limit that is not above the one it has.
+    pub const fn raise(&mut self, limit: u64) -> bool {
+        let higher = limit > self.limit;
+        if higher {
+            self.limit = limit;
+        }
+        higher
+    }
+
+    /// Counts `bytes`, at most [`left`](Self::left), as sent.
+    pub const fn spend(&mut self, bytes: u64) {
+        self.used += bytes;
+    }
+}
