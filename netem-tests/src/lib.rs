@@ -4,4 +4,6 @@
 pub mod flow;
 pub mod link;
 pub mod loss;
+pub mod quantity;
 pub mod queue;
+pub mod scenario;
