@@ -1,9 +1,11 @@
 //! The laboratory: emulated links, the carriers that put them between real or virtual machines,
 //! scenarios and reports. Development only; nothing of the product depends on it.
 
+mod carrier;
 pub mod flow;
 pub mod link;
 pub mod loss;
 pub mod quantity;
 pub mod queue;
 pub mod scenario;
+pub mod udp_relay;

@@ -1,0 +1,77 @@
+//! What the carriers in real time share: precise waiting on descriptors, and a wish to stop.
+//! What they carry, and between which devices, is in `udp_relay` and `tun`.
+
+use std::{
+    num::NonZeroU64,
+    os::fd::BorrowedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+/// Longest wait without a look at the stop flag.
+const STOP_LATENCY: Duration = Duration::from_millis(20);
+
+/// Tells a carrier's thread to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Lets this thread's timers fire within a microsecond instead of the kernel's default of 50.
+pub(crate) fn sharpen_timers() {
+    // Where it is refused, waits are up to 50 us late, which the self-check would show.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+}
+
+/// Waits until `deadline` or until one of `fds` is readable; `ready` receives which ones are.
+///
+/// ppoll counts nanoseconds, so no timer descriptor is needed.
+pub(crate) fn wait(
+    fds: &[BorrowedFd<'_>],
+    deadline: Option<Instant>,
+    ready: &mut Vec<bool>,
+) -> rustix::io::Result<()> {
+    let left = deadline.map_or(STOP_LATENCY, |at| {
+        at.saturating_duration_since(Instant::now())
+            .min(STOP_LATENCY)
+    });
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .collect();
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error),
+    }
+    ready.clear();
+    ready.extend(polled.iter().map(|fd| !fd.revents().is_empty()));
+    Ok(())
+}
+
+/// The earlier of two optional times.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
