@@ -23,10 +23,15 @@ impl Streams {
     /// Takes a stream the peer opened, in the order of their first frames. `None` when there is
     /// none; an `Opened` event follows.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
-        let kind = self.table.remote(dir);
-        let id = kind.accept.pop_front();
-        kind.is_waiting = id.is_none();
-        id
+        loop {
+            let kind = self.table.remote(dir);
+            let id = kind.accept.pop_front();
+            kind.is_waiting = id.is_none();
+            // One that was used up by its id alone is over.
+            if id.is_none_or(|id| self.table.slot(id).is_some()) {
+                return id;
+            }
+        }
     }
 
     /// Takes a copy of as much of `data` as there is room for; how much that was, more than 0 unless
@@ -186,19 +191,13 @@ impl Streams {
             return;
         };
         self.counters.read_bytes += bytes as u64;
-        let Some(now) = self.now else {
-            return;
-        };
-        if self.recv_credit.update(now, self.rtt) {
-            self.wants.max_data = true;
-        }
-        let (rtt, ceiling) = (self.rtt, self.config.max_stream_credit);
+        self.wants.max_data |= self.recv_credit.is_due();
         let Some(stream) = self.table.get(slot) else {
             return;
         };
-        if let Some(recv) = &mut stream.recv
+        if let Some(recv) = &stream.recv
             && recv.wants_credit()
-            && recv.credit.update(now, rtt, ceiling)
+            && recv.credit.is_due()
         {
             stream.wants.credit = true;
             self.queues.control.insert(slot, 0);
@@ -215,11 +214,7 @@ impl Streams {
         let is_needed = recv.stop(code, &mut self.recv_credit)?;
         stream.wants.stop = is_needed;
         stream.wants.credit = false;
-        if let Some(now) = self.now
-            && self.recv_credit.update(now, self.rtt)
-        {
-            self.wants.max_data = true;
-        }
+        self.wants.max_data |= self.recv_credit.is_due();
         self.settle(slot);
         Ok(())
     }

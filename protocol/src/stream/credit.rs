@@ -120,21 +120,21 @@ impl RecvCredit {
     }
 
     /// Whether half of the window has been consumed since the last announcement.
-    const fn is_due(&self) -> bool {
+    //= spec/05-streams.md#credit
+    //# A receiver MUST announce new credit when half of a window has been consumed.
+    pub const fn is_due(&self) -> bool {
         let ahead = self.announced.saturating_sub(self.consumed);
         ahead <= self.window / 2
     }
 
-    /// Moves the limit up if that is due, growing the window to at most `ceiling` first; whether
-    /// there is a new limit to announce.
-    //= spec/05-streams.md#credit
-    //# A receiver MUST announce new credit when half of a window has been consumed.
-    pub fn update(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> bool {
-        if !self.is_due() {
-            return false;
+    /// What to tell the peer: a higher limit if one is due, with the window grown to at most
+    /// `ceiling` first; otherwise what it was told before.
+    pub fn announce(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> u64 {
+        if self.is_due() {
+            self.window = self.target(now, rtt, ceiling);
+            self.advance(now);
         }
-        self.window = self.target(now, rtt, ceiling);
-        self.announce(now)
+        self.announced
     }
 
     /// The window that is right for the rate at which the reader takes data, at most `ceiling`.
@@ -161,14 +161,9 @@ impl RecvCredit {
 
     //= spec/05-streams.md#credit
     //# A limit once announced MUST NOT be taken back.
-    fn announce(&mut self, now: Instant) -> bool {
-        let limit = self.consumed + self.window;
-        let higher = limit > self.announced;
-        if higher {
-            self.announced = limit;
-        }
+    fn advance(&mut self, now: Instant) {
+        self.announced = self.announced.max(self.consumed + self.window);
         self.since = Some(now);
-        higher
     }
 }
 
@@ -232,23 +227,38 @@ impl ConnectionCredit {
         self.credit.consume(bytes);
     }
 
-    /// Moves the limit up if that is due, growing the window first where the budget allows it;
-    /// whether there is a new limit to announce.
-    pub fn update(&mut self, now: Instant, rtt: Duration) -> bool {
-        let window = self.credit.window;
-        if self.credit.is_due() {
+    /// Whether half of the window has been consumed since the last announcement.
+    pub const fn is_due(&self) -> bool {
+        self.credit.is_due()
+    }
+
+    /// What to tell the peer: a higher limit if one is due, with the window grown first where the
+    /// budget allows it; otherwise what it was told before.
+    pub fn announce(&mut self, now: Instant, rtt: Duration) -> u64 {
+        if self.is_due() {
             self.grow_to(self.credit.target(now, rtt, self.ceiling));
-            return self.credit.announce(now);
+            self.credit.advance(now);
         }
-        //= spec/05-streams.md#window-growth
-        //# A receiver SHOULD grow the connection's window when streams that are not read have used up
-        //# three quarters of it.
+        self.announced()
+    }
+
+    /// Grows the window when readers leave so much lying that other streams would starve; whether
+    /// there is a new limit to tell.
+    //= spec/05-streams.md#window-growth
+    //# A receiver SHOULD grow the connection's window when streams that are not read have used up
+    //# three quarters of it.
+    pub fn relieve(&mut self, now: Instant) -> bool {
+        let window = self.credit.window;
         let is_crowded = self.credit.announced - self.received < window / 4;
-        if is_crowded && window < self.ceiling {
-            self.grow_to(window.saturating_mul(2).min(self.ceiling));
-            return self.credit.window > window && self.credit.announce(now);
+        if !is_crowded || self.is_due() || window >= self.ceiling {
+            return false;
         }
-        false
+        self.grow_to(window.saturating_mul(2).min(self.ceiling));
+        let has_grown = self.credit.window > window;
+        if has_grown {
+            self.credit.advance(now);
+        }
+        has_grown
     }
 
     fn grow_to(&mut self, window: u64) {

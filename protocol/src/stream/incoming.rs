@@ -130,9 +130,7 @@ impl Streams {
 
     /// Tells the reader, keeps the credit flowing, and forgets the stream if this was its end.
     fn after_receive(&mut self, slot: u32, now: Instant) {
-        if self.recv_credit.update(now, self.rtt) {
-            self.wants.max_data = true;
-        }
+        self.wants.max_data |= self.recv_credit.is_due() || self.recv_credit.relieve(now);
         let Some(stream) = self.table.get(slot) else {
             return;
         };

@@ -341,6 +341,11 @@ impl Streams {
         self.recv_credit.buffered()
     }
 
+    /// Tells the time, which no application call carries; to be called before frames are written.
+    pub const fn advance(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
     /// Adapts buffers to the path: `send_window` is how much the controller lets be in flight.
     /// To be called about once per round trip.
     pub fn tune(&mut self, now: Instant, smoothed_rtt: Duration, send_window: u64) {

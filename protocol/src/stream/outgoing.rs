@@ -32,10 +32,16 @@ impl Streams {
         if !self.write_connection_control(out, sent) {
             return;
         }
+        let (now, rtt, ceiling) = (self.now, self.rtt, self.config.max_stream_credit);
         while let Some(slot) = self.queues.control.first() {
             let Some(stream) = self.table.get(slot) else {
                 return;
             };
+            if stream.wants.credit
+                && let (Some(recv), Some(now)) = (&mut stream.recv, now)
+            {
+                recv.credit.announce(now, rtt, ceiling);
+            }
             if !write_stream_control(stream, out, sent) {
                 return;
             }
@@ -50,7 +56,10 @@ impl Streams {
         sent: &mut impl FnMut(StreamSent),
     ) -> bool {
         if self.wants.max_data {
-            let limit = self.recv_credit.announced();
+            let limit = match self.now {
+                Some(now) => self.recv_credit.announce(now, self.rtt),
+                None => self.recv_credit.announced(),
+            };
             if !out.put(&Frame::MaxData(MaxData { limit })) {
                 return false;
             }

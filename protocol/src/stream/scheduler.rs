@@ -91,7 +91,7 @@ impl Scheduler {
         node.priority = priority;
         node.is_queued = true;
         // A debt from an earlier turn is kept: leaving and returning is no way to get more.
-        node.left = node.left.min(0) + QUANTUM_BYTES;
+        node.left = (node.left.min(0) + QUANTUM_BYTES).max(1);
         self.queued += 1;
         self.link_last(slot);
     }
@@ -122,7 +122,8 @@ impl Scheduler {
             .left
             .saturating_sub(i32::try_from(bytes).unwrap_or(i32::MAX));
         if node.is_queued && node.left <= 0 {
-            node.left += QUANTUM_BYTES;
+            // A packet larger than the quantum is one whole turn; more is not held against it.
+            node.left = (node.left + QUANTUM_BYTES).max(1);
             self.rotate(slot);
         }
     }
