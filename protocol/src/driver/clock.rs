@@ -149,3 +149,6 @@ fn set_timerfd(fd: &OwnedFd, after: Duration) {
         tracing::warn!(%error, "timerfd_settime");
     }
 }
+
+#[cfg(test)]
+mod tests;

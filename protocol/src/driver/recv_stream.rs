@@ -140,8 +140,11 @@ impl AsyncRead for RecvStream {
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        self.shared.lock().forget_receiver(self.id);
-        if self.shared.lock().error.is_none() {
+        let mut state = self.shared.lock();
+        state.forget_receiver(self.id);
+        let unread = !self.ended && state.error.is_none();
+        drop(state);
+        if unread {
             self.stop(CloseCode::default());
         }
     }

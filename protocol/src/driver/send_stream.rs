@@ -23,8 +23,15 @@ use crate::{error::WriteError, stream::id::StreamId, units::CloseCode};
 pub struct SendStream {
     shared: Arc<Shared>,
     id: StreamId,
-    /// Finished or reset, so that dropping means nothing more.
-    ended: bool,
+    end: End,
+}
+
+/// What the application did with the stream's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Finished,
+    Reset,
 }
 
 impl fmt::Debug for SendStream {
@@ -38,7 +45,7 @@ impl SendStream {
         Self {
             shared,
             id,
-            ended: false,
+            end: End::Open,
         }
     }
 
@@ -86,20 +93,22 @@ impl SendStream {
     /// # Errors
     /// The stream was reset or stopped, or the connection is over.
     pub fn finish(&mut self) -> Result<(), WriteError> {
-        if self.ended {
-            return Ok(());
+        match self.end {
+            End::Open => {}
+            End::Finished => return Ok(()),
+            End::Reset => return Err(WriteError::Closed),
         }
         let mut state = self.shared.lock();
         state.alive()?;
         state.engine.finish(self.id)?;
         state.wake_task();
-        self.ended = true;
+        self.end = End::Finished;
         Ok(())
     }
 
     /// Abandon the stream: what was not acknowledged is not sent again, and the peer is told `code`.
     pub fn reset(&mut self, code: CloseCode) {
-        self.ended = true;
+        self.end = End::Reset;
         let mut state = self.shared.lock();
         // Already reset or acknowledged whole: the peer knows the end.
         let _ = state.engine.reset(self.id, code);
@@ -110,8 +119,11 @@ impl SendStream {
     /// was acknowledged, for then it never will.
     ///
     /// # Errors
-    /// The connection is over.
+    /// The stream was reset, or the connection is over.
     pub async fn stopped(&mut self) -> Result<Option<CloseCode>, WriteError> {
+        if self.end == End::Reset {
+            return Err(WriteError::Closed);
+        }
         poll_fn(|cx| {
             let mut state = self.shared.lock();
             let sender = state.sender(self.id);
@@ -134,7 +146,7 @@ impl SendStream {
     /// [`WriteError::Closed`] if the stream was not finished; the peer stopped it first, or the
     /// connection is over.
     pub async fn finished(&mut self) -> Result<(), WriteError> {
-        if !self.ended {
+        if self.end != End::Finished {
             return Err(WriteError::Closed);
         }
         match self.stopped().await? {
@@ -191,7 +203,7 @@ impl Drop for SendStream {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.forget_sender(self.id);
-        if !self.ended && state.error.is_none() {
+        if self.end == End::Open && state.error.is_none() {
             // As in `reset`.
             let _ = state.engine.reset(self.id, CloseCode::default());
             state.wake_task();

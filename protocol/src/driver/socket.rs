@@ -258,10 +258,17 @@ impl Socket {
         }
     }
 
+    /// One attempt past tokio, which does not know a fresh socket as writable; only a full one is worth
+    /// its bookkeeping, so that `writable` waits.
     fn try_io(&self, state: &UdpSocketState, packet: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || {
-            state.try_send((&self.io).into(), packet)
-        })
+        match state.try_send((&self.io).into(), packet) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.io.try_io(Interest::WRITABLE, || {
+                    state.try_send((&self.io).into(), packet)
+                })
+            }
+            result => result,
+        }
     }
 
     fn count_sent(&self, datagrams: usize, bytes: usize) {
@@ -324,3 +331,6 @@ fn ecn_to_udp(ecn: EcnCodepoint) -> quinn_udp::EcnCodepoint {
         EcnCodepoint::Ce => quinn_udp::EcnCodepoint::Ce,
     }
 }
+
+#[cfg(test)]
+mod tests;

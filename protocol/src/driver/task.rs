@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,6 +19,9 @@ use crate::engine::{ConnectionHandle, Datagram, Output, Transmit};
 /// Batches sent before other tasks of this thread get their turn: about 1 MB, a few hundred
 /// microseconds.
 const BATCHES_PER_TURN: usize = 16;
+
+/// A connection with nothing due for this long gives its buffers back: there may be ten thousand.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Drives one connection until its engine is drained.
 pub(super) struct Task {
@@ -113,6 +116,18 @@ impl Task {
         }
     }
 
+    /// Have the task of `cx` woken when something falls due.
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(deadline) = self.deadline else {
+            return;
+        };
+        self.timer.arm(cx, deadline, now);
+        if deadline.saturating_duration_since(now) >= IDLE_AFTER {
+            self.batch = Vec::new();
+            self.datagrams = Vec::new();
+        }
+    }
+
     /// Whether the way out is free; if not, the task of `cx` is woken when it is.
     fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some((transmit, writable)) = &mut self.blocked {
@@ -149,9 +164,7 @@ impl Future for Task {
                 Step::Send(transmit) => this.send(transmit),
                 Step::Finished => return Poll::Ready(()),
                 Step::Sleep => {
-                    if let Some(deadline) = this.deadline {
-                        this.timer.arm(cx, deadline, now);
-                    }
+                    this.sleep(cx, now);
                     return Poll::Pending;
                 }
             }

@@ -60,6 +60,14 @@ impl Refusals {
         since.insert(destination, now);
         self.any.store(true, Relaxed);
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
 }
 
 /// Whether `error` is how Linux says that an interface does not segment.
