@@ -228,14 +228,6 @@ impl Streams {
         send.ok_or(WriteError::Closed)?.check_open()
     }
 
-    /// Tells a writer whose bytes were acknowledged, and others if there is room for them.
-    pub(super) fn wake_after_ack(&mut self, slot: u32) {
-        if self.queues.writers.contains(slot) && self.is_worth_waking(slot) {
-            self.wake_writer(slot);
-        }
-        self.wake_writers();
-    }
-
     /// Reports a stream whose every byte the peer has.
     pub(super) fn report_finished(&mut self, id: StreamId) {
         self.events.push_back(StreamEvent::Finished(id));

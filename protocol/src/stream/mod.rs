@@ -11,9 +11,12 @@
 mod application;
 #[doc(hidden)]
 pub mod assembler;
+mod buffering;
 pub mod credit;
+mod fact;
 pub mod id;
 mod incoming;
+mod limits;
 mod outgoing;
 mod recv;
 #[doc(hidden)]
@@ -31,161 +34,22 @@ use std::{
 };
 
 use self::{
-    credit::{Budget, ConnectionCredit, SendCredit},
-    id::StreamId,
+    buffering::MIN_SEND_BUFFER_BYTES,
+    credit::{ConnectionCredit, SendCredit},
     scheduler::Scheduler,
     table::{InitialCredit, Table},
 };
-use crate::{
-    config::TransportConfig,
-    units::{CloseCode, Dir, MAX_VARINT, Side},
-    wire::TransportParameters,
+pub use self::{
+    fact::{StreamCounters, StreamEvent, StreamInterest, StreamSent},
+    limits::StreamsConfig,
 };
-
-/// Send buffer before anything is known of the path: enough for the first round trips of a start
-/// at 32 packets per round trip that doubles.
-const MIN_SEND_BUFFER_BYTES: u64 = 256 << 10;
-
-/// What any one stream may have buffered when others fill the send buffer, so that a small answer
-/// does not wait for a large transfer.
-const STREAM_RESERVE_BYTES: u64 = 16 << 10;
+use crate::{units::Dir, wire::TransportParameters};
 
 /// The connection's first window, in streams' first windows.
 const CONNECTION_WINDOW_STREAMS: u64 = 16;
 
 /// What a frame kept alive in memory is taken to pin when the connection says nothing.
 const USUAL_DATAGRAM_BYTES: usize = 1500;
-
-/// What a packet carried for the streams; comes back in [`Streams::on_ack`] or
-/// [`Streams::on_loss`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamSent {
-    /// Bytes of a stream, or only its end.
-    Data {
-        /// The stream.
-        id: StreamId,
-        /// Offset of the first byte.
-        offset: u64,
-        /// Number of bytes.
-        len: u16,
-        /// Whether the stream ends with them.
-        fin: bool,
-    },
-    /// RESET_STREAM.
-    Reset(StreamId),
-    /// STOP_SENDING.
-    Stop(StreamId),
-    /// MAX_DATA.
-    MaxData,
-    /// MAX_STREAM_DATA.
-    MaxStreamData(StreamId),
-    /// MAX_STREAMS.
-    MaxStreams(Dir),
-    /// DATA_BLOCKED.
-    DataBlocked,
-    /// STREAM_DATA_BLOCKED.
-    StreamDataBlocked(StreamId),
-    /// STREAMS_BLOCKED.
-    StreamsBlocked(Dir),
-}
-
-/// What the streams want to send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StreamInterest {
-    /// Credit, resets, ends without bytes.
-    pub control: bool,
-    /// Bytes that were lost.
-    pub repair: bool,
-    /// Bytes never sent, within credit.
-    pub data: bool,
-}
-
-impl StreamInterest {
-    /// Whether there is anything.
-    pub const fn any(self) -> bool {
-        self.control || self.repair || self.data
-    }
-}
-
-/// What the application should know. An event says that something changed since the application
-/// was told `Blocked` or found nothing; it does not come again before the application has asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamEvent {
-    /// The peer opened a stream of this kind; accept until there is none.
-    Opened(Dir),
-    /// A stream of this kind can be opened, after an attempt that failed.
-    Available(Dir),
-    /// The stream has data, an end or a reset to read.
-    Readable(StreamId),
-    /// The stream takes data, after a write that found it blocked.
-    Writable(StreamId),
-    /// The peer has every byte and the end.
-    Finished(StreamId),
-    /// The peer does not want the stream; it has been reset with that code.
-    Stopped {
-        /// The stream.
-        id: StreamId,
-        /// The peer's reason.
-        code: CloseCode,
-    },
-}
-
-/// What happened on the streams of a connection so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StreamCounters {
-    /// Streams opened by this side.
-    pub opened: u64,
-    /// Streams opened by the peer and named by a frame.
-    pub accepted: u64,
-    /// Bytes sent for the first time.
-    pub sent_bytes: u64,
-    /// Bytes sent again.
-    pub repaired_bytes: u64,
-    /// Bytes the application took.
-    pub read_bytes: u64,
-    /// Times the peer said our connection credit holds it up.
-    pub peer_data_blocked: u64,
-    /// Times the peer said a stream's credit holds it up.
-    pub peer_stream_data_blocked: u64,
-    /// Times the peer said it could not open a stream.
-    pub peer_streams_blocked: u64,
-    /// Frames for streams that were closed already.
-    pub late_frames: u64,
-}
-
-/// Settings of [`Streams`].
-#[derive(Clone, Debug)]
-pub struct StreamsConfig {
-    side: Side,
-    initial_stream_credit: u64,
-    max_stream_credit: u64,
-    max_connection_credit: u64,
-    send_buffer: u64,
-    max_streams_bi: u64,
-    max_streams_uni: u64,
-    initial_rtt: Duration,
-    budget: Budget,
-}
-
-impl StreamsConfig {
-    /// The limits of `transport` for this side, paid for out of `budget`.
-    pub fn new(side: Side, transport: &TransportConfig, budget: Budget) -> Self {
-        // Half of what the wire can say leaves room for sums.
-        let credit = |bytes: u64| bytes.clamp(1, MAX_VARINT / 2);
-        let streams = |count: u64| count.min(1 << 31);
-        Self {
-            side,
-            initial_stream_credit: credit(transport.initial_stream_credit),
-            max_stream_credit: credit(transport.max_stream_credit),
-            max_connection_credit: credit(transport.max_connection_credit),
-            send_buffer: transport.send_buffer.max(1),
-            max_streams_bi: streams(transport.max_streams_bi),
-            max_streams_uni: streams(transport.max_streams_uni),
-            initial_rtt: transport.initial_rtt,
-            budget,
-        }
-    }
-}
 
 /// Control frames the connection as a whole has to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -344,83 +208,6 @@ impl Streams {
     /// Tells the time, which no application call carries; to be called before frames are written.
     pub const fn advance(&mut self, now: Instant) {
         self.now = Some(now);
-    }
-
-    /// Adapts buffers to the path: `send_window` is how much the controller lets be in flight.
-    /// To be called about once per round trip.
-    pub fn tune(&mut self, now: Instant, smoothed_rtt: Duration, send_window: u64) {
-        self.now = Some(now);
-        self.rtt = smoothed_rtt;
-        // Twice the window: one in flight, one that is written meanwhile or waits for a repair.
-        self.send_limit = send_window
-            .saturating_mul(2)
-            .max(MIN_SEND_BUFFER_BYTES)
-            .min(self.config.send_buffer);
-        self.wake_writers();
-    }
-
-    /// Memory pressure of the send side. Chunks whose bytes are partly acknowledged hold more than
-    /// is counted as unacknowledged; a peer that acknowledges every other byte must not double that
-    /// for ever, hence the second term.
-    fn used(&self) -> u64 {
-        self.unacked.max(self.held / 4)
-    }
-
-    /// Bytes the stream may take from its application. Bytes are taken only within the stream's
-    /// credit: what is buffered can be sent, so one stream that is held up never fills the buffer
-    /// the others need.
-    fn room(&mut self, slot: u32) -> u64 {
-        let used = self.used();
-        let (limit, hard_limit) = (self.send_limit, self.config.send_buffer);
-        let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
-            return 0;
-        };
-        let shared = limit.saturating_sub(used);
-        let reserve = STREAM_RESERVE_BYTES
-            .saturating_sub(send.buffer.unacked())
-            .min(hard_limit.saturating_sub(used));
-        send.credit().min(shared.max(reserve))
-    }
-
-    /// Whether it is worth to wake a writer: there should be room for more than one packet.
-    fn is_worth_waking(&mut self, slot: u32) -> bool {
-        let has_shared_room = self.used() <= self.send_limit / 4 * 3;
-        let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
-            return false;
-        };
-        let has_own_room = send.buffer.unacked() <= STREAM_RESERVE_BYTES / 2;
-        (has_shared_room || has_own_room) && self.room(slot) > 0
-    }
-
-    /// Tells writers that there is room: as many as it is likely enough for, and all when half of
-    /// the buffer is free. Those left have acknowledgements to come that wake them.
-    fn wake_writers(&mut self) {
-        if self.queues.writers.is_empty() || self.used() > self.send_limit / 4 * 3 {
-            return;
-        }
-        let mut waking = match self.send_limit - self.used() {
-            room if room >= self.send_limit / 2 => usize::MAX,
-            room => usize::try_from(room / STREAM_RESERVE_BYTES).map_or(1, |n| n.max(1)),
-        };
-        while waking > 0
-            && let Some(slot) = self.queues.writers.first()
-        {
-            self.wake_writer(slot);
-            waking -= 1;
-        }
-    }
-
-    /// Tells one writer, if it waits.
-    fn wake_writer(&mut self, slot: u32) {
-        self.queues.writers.remove(slot);
-        let Some(stream) = self.table.get(slot) else {
-            return;
-        };
-        if let Some(send) = &mut stream.send
-            && std::mem::take(&mut send.is_waiting)
-        {
-            self.events.push_back(StreamEvent::Writable(stream.id));
-        }
     }
 
     /// Changes a sending half by `change` and counts what that did to the buffers.
