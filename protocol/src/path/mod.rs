@@ -1,3 +1,214 @@
 //! One path: everything that depends on the way the packets go. Stream bytes live elsewhere.
+//!
+//! - `send.rs`: numbers, budget, what is noted of a packet that leaves
+//! - `feedback.rs`: what ACK, NAK and the clock say became of it
+//! - `recv.rs`, `ack.rs`, `nak.rs`: what arrived, and when to say so
+//! - `sent_packets.rs`, `loss.rs`: the memory and the verdicts behind `feedback.rs`
+//! - `mtu.rs`, `validation.rs`: how large a packet may be; whether the peer is there
 
+mod ack;
+mod feedback;
 pub mod id;
+mod loss;
+mod mtu;
+mod nak;
+mod recv;
+mod send;
+mod sent_packets;
+mod validation;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::{
+    ack::AckPolicy,
+    feedback::Feedback,
+    mtu::MIN_PAYLOAD,
+    recv::Arrival,
+    send::Departure,
+    sent_packets::{SentFrame, SentFrames},
+};
+use self::{
+    ack::INITIAL_POLICY, id::PathId, loss::LossDetector, mtu::MtuSearch, recv::Receiver,
+    sent_packets::SentPackets, validation::Validation,
+};
+use crate::{
+    config::TransportConfig,
+    congestion::{self, Controller, pacer::Pacer, rtt::Rtt},
+    stats::PathStats,
+};
+
+/// One way between two endpoints.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// Its name in frames and nonces.
+    pub(crate) id: PathId,
+    /// Where packets go.
+    pub(crate) remote: SocketAddr,
+    /// Where they leave from, once a packet has told.
+    pub(crate) local_ip: Option<IpAddr>,
+    /// Whether the peer is at `remote`.
+    pub(crate) validation: Validation,
+    /// What arrived.
+    pub(crate) recv: Receiver,
+    /// How large packets are.
+    pub(crate) mtu: MtuSearch,
+    /// RTT estimate.
+    pub(crate) rtt: Rtt,
+    /// Counters.
+    pub(crate) counters: PathCounters,
+    sent: SentPackets,
+    loss: LossDetector,
+    controller: Box<dyn Controller>,
+    pacer: Pacer,
+    numbers: send::Numbers,
+    app_limit: send::AppLimit,
+    policy: send::PolicyState,
+    ecn: send::EcnState,
+    /// Probe packets the clock asks for.
+    pub(crate) probes: u8,
+}
+
+/// What is counted on a path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PathCounters {
+    pub(crate) sent_packets: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_packets: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) lost_packets: u64,
+    pub(crate) lost_bytes: u64,
+    pub(crate) spurious_losses: u64,
+    pub(crate) naks_sent: u64,
+    pub(crate) naks_received: u64,
+    pub(crate) idle_naks: u64,
+    pub(crate) probe_timeouts: u64,
+    pub(crate) congestion_marks: u64,
+}
+
+impl Path {
+    /// A path to `remote` that starts now.
+    pub(crate) fn new(
+        id: PathId,
+        now: Instant,
+        remote: SocketAddr,
+        validated: bool,
+        config: &TransportConfig,
+        skip: u64,
+    ) -> Self {
+        let mut controller = congestion::build(config.policy, MIN_PAYLOAD, config.initial_rtt, now);
+        controller.set_ceiling(config.ceiling);
+        Self {
+            id,
+            remote,
+            local_ip: None,
+            validation: if validated { Validation::validated() } else { Validation::pending() },
+            recv: Receiver::new(now),
+            mtu: MtuSearch::new(config.max_udp_payload, config.mtu_discovery),
+            rtt: Rtt::new(config.initial_rtt),
+            counters: PathCounters::default(),
+            sent: SentPackets::default(),
+            loss: LossDetector::new(),
+            controller,
+            pacer: Pacer::new(now),
+            numbers: send::Numbers::new(skip),
+            app_limit: send::AppLimit::default(),
+            policy: send::PolicyState::new(),
+            ecn: send::EcnState::default(),
+            probes: 0,
+        }
+    }
+
+    /// Longest the peer may hold back an ACK.
+    fn peer_ack_delay(&self) -> Duration {
+        self.policy.current().map_or(INITIAL_POLICY.delay, |policy| policy.delay.max(INITIAL_POLICY.delay))
+    }
+
+    /// How long to wait for an answer before asking again.
+    pub(crate) fn probe_interval(&self) -> Duration {
+        self.rtt.pto(self.peer_ack_delay())
+    }
+
+    /// When this path wants `on_timeout` called, whatever the reason; the pacer's wish is apart.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        [
+            self.loss.due_at(&self.sent, &self.rtt, self.peer_ack_delay()),
+            self.recv.ack.due_at(),
+            self.recv.nak.due_at(),
+            self.validation.due_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The peer moved to `remote`: what was learned of the old way is doubted, what was sent is not
+    /// forgotten (spec/07-paths.md#rebinding).
+    pub(crate) fn rebind(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local_ip: Option<IpAddr>,
+        config: &TransportConfig,
+        challenge: [u8; 8],
+    ) {
+        //= spec/07-paths.md#rebinding
+        //# An endpoint MUST reset its congestion controller and RTT estimate when the peer's address changes to
+        //# another network; a change of port, or inside the same /24 or /64, keeps them.
+        if !same_network(self.remote.ip(), remote.ip()) {
+            self.controller = congestion::build(config.policy, self.mtu.current(), config.initial_rtt, now);
+            self.controller.set_ceiling(config.ceiling);
+            self.rtt = Rtt::new(config.initial_rtt);
+        }
+        self.remote = remote;
+        self.local_ip = local_ip;
+        self.validation = Validation::pending();
+        self.validation.challenge(now, challenge);
+    }
+
+    /// Numbers for people.
+    pub(crate) fn stats(&self) -> PathStats {
+        let report = self.controller.report();
+        PathStats {
+            id: self.id,
+            remote: self.remote,
+            rtt: self.rtt.smoothed(),
+            min_rtt: report.min_rtt.unwrap_or_else(|| self.rtt.min()),
+            rtt_variation: self.rtt.var(),
+            pacing_rate: self.controller.pacing_rate(),
+            delivery_rate: report.delivery_rate,
+            window: self.controller.window(),
+            in_flight: self.sent.in_flight_bytes(),
+            queue_delay: report.queue_delay,
+            baseline_loss: report.baseline_loss,
+            state: report.state,
+            max_payload: self.mtu.current(),
+            black_holes: self.mtu.black_holes(),
+            reorder_window: self.loss.reorder_window(&self.rtt),
+            sent_packets: self.counters.sent_packets,
+            sent_bytes: self.counters.sent_bytes,
+            received_packets: self.counters.received_packets,
+            received_bytes: self.counters.received_bytes,
+            lost_packets: self.counters.lost_packets,
+            lost_bytes: self.counters.lost_bytes,
+            spurious_losses: self.counters.spurious_losses,
+            naks_sent: self.counters.naks_sent,
+            naks_received: self.counters.naks_received,
+            idle_naks: self.counters.idle_naks,
+            probe_timeouts: self.counters.probe_timeouts,
+            congestion_marks: self.counters.congestion_marks,
+            gaps_dropped: self.recv.nak.dropped(),
+        }
+    }
+}
+
+/// Whether two addresses are likely behind the same last mile.
+fn same_network(a: IpAddr, b: IpAddr) -> bool {
+    match (a.to_canonical(), b.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8],
+        _ => false,
+    }
+}

@@ -1,0 +1,206 @@
+//! What every numbered packet of a path carried, until its fate is known and forgotten.
+//! Deciding that a packet is lost lives in `loss.rs`; what a lost frame means lives with its owner.
+
+use std::{collections::VecDeque, ops::Range, time::Instant};
+
+use smallvec::SmallVec;
+
+use super::id::PathId;
+use crate::{congestion::PacketSample, stream::StreamSent, wire::ranges::RangeSet};
+
+/// A frame whose delivery matters to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentFrame {
+    /// Stream data or a stream's control frame.
+    Stream(StreamSent),
+    /// An ACK of a path's packets up to `largest`.
+    Ack { path: PathId, largest: u64 },
+    /// A NAK naming gaps of a path up to `largest`.
+    Nak { path: PathId, largest: u64 },
+    /// The ACK policy with this sequence number.
+    AckPolicy { sequence: u64 },
+    /// HANDSHAKE_DONE.
+    HandshakeDone,
+    /// Our connection id with this sequence number.
+    NewConnectionId { sequence: u64 },
+    /// The peer's connection id with this sequence number.
+    RetireConnectionId { sequence: u64 },
+    /// The report on the train with this number.
+    TrainReport { train: u64 },
+    /// The packet searches for a larger size.
+    MtuProbe { bytes: u16 },
+}
+
+/// The frames of one packet; most carry one or two.
+pub(crate) type SentFrames = SmallVec<[SentFrame; 2]>;
+
+/// One packet that left.
+#[derive(Debug)]
+pub(crate) struct SentPacket {
+    /// What the controller is told of it.
+    pub(crate) sample: PacketSample,
+    /// Counts against the window (carries more than ACK, NAK, CLOSE).
+    pub(crate) in_flight: bool,
+    /// The peer is to acknowledge it.
+    pub(crate) ack_eliciting: bool,
+    /// Declared lost at this time, kept so that a late ACK can undo the verdict.
+    pub(crate) lost_at: Option<Instant>,
+    /// Marked ECT(0).
+    pub(crate) ecn: bool,
+    /// What it carried.
+    pub(crate) frames: SentFrames,
+}
+
+/// The path's memory of what it sent, by packet number.
+///
+/// A ring from `base` to the newest number: numbers are nearly dense, so a lookup is an index.
+/// Two range sets answer "which of these are news?" without walking numbers already settled,
+/// however long the ranges of an ACK are.
+#[derive(Debug, Default)]
+pub(crate) struct SentPackets {
+    base: u64,
+    ring: VecDeque<Option<SentPacket>>,
+    /// Acknowledged, or never to be: skipped numbers. Numbers at or above `base` only.
+    acked: RangeSet,
+    /// `acked`, and those declared lost.
+    settled: RangeSet,
+    in_flight_bytes: u64,
+    ack_eliciting: u64,
+}
+
+impl SentPackets {
+    /// Remember `packet` as number `number`, which must be above all earlier ones.
+    pub(crate) fn insert(&mut self, number: u64, packet: SentPacket) {
+        let next = self.next_number();
+        debug_assert!(number >= next, "packet numbers only grow");
+        if number > next {
+            // Skipped on purpose: an ACK naming one was made up (spec/03-reliability.md#skipped-numbers).
+            self.ring.extend((next..number).map(|_| None));
+            self.settled.insert(next..number);
+        }
+        if packet.in_flight {
+            self.in_flight_bytes += u64::from(packet.sample.bytes);
+        }
+        if packet.ack_eliciting {
+            self.ack_eliciting += 1;
+        }
+        self.ring.push_back(Some(packet));
+    }
+
+    /// One above the newest number remembered.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.base + self.ring.len() as u64
+    }
+
+    /// Bytes that count against the window.
+    pub(crate) fn in_flight_bytes(&self) -> u64 {
+        self.in_flight_bytes
+    }
+
+    /// Whether an acknowledgement is still expected.
+    pub(crate) fn has_ack_eliciting(&self) -> bool {
+        self.ack_eliciting > 0
+    }
+
+    /// Packets whose acknowledgement is still expected.
+    pub(crate) fn ack_eliciting(&self) -> u64 {
+        self.ack_eliciting
+    }
+
+    /// The packet `number`, if it is still remembered.
+    pub(crate) fn get(&self, number: u64) -> Option<&SentPacket> {
+        let slot = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.ring.get(slot)?.as_ref()
+    }
+
+    /// Whether `number` was skipped: within memory, but never sent.
+    pub(crate) fn is_skipped(&self, number: u64) -> bool {
+        number >= self.base
+            && number < self.next_number()
+            && self.get(number).is_none()
+            && !self.acked.contains(number)
+    }
+
+    /// Parts of `range` that were not acknowledged before; what is below memory is dropped.
+    pub(crate) fn unacked_in(&self, range: Range<u64>) -> SmallVec<[Range<u64>; 4]> {
+        let start = range.start.max(self.base);
+        if start >= range.end {
+            return SmallVec::new();
+        }
+        self.acked.gaps(start..range.end).collect()
+    }
+
+    /// Parts of `range` whose fate is open.
+    pub(crate) fn open_in(&self, range: Range<u64>) -> SmallVec<[Range<u64>; 4]> {
+        let start = range.start.max(self.base);
+        if start >= range.end {
+            return SmallVec::new();
+        }
+        self.settled.gaps(start..range.end).collect()
+    }
+
+    /// The oldest number at or above `from` whose fate is open.
+    pub(crate) fn oldest_open(&self) -> Option<u64> {
+        self.settled.gaps(self.base..self.next_number()).next().map(|range| range.start)
+    }
+
+    /// Numbers whose fate is open, oldest first.
+    pub(crate) fn open(&self) -> impl Iterator<Item = u64> + '_ {
+        self.settled.gaps(self.base..self.next_number()).flatten()
+    }
+
+    /// Take `number` out as acknowledged. A packet declared lost before comes back with its
+    /// `lost_at`.
+    pub(crate) fn acknowledge(&mut self, number: u64) -> Option<SentPacket> {
+        let slot = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let packet = self.ring.get_mut(slot)?.take()?;
+        if packet.lost_at.is_none() {
+            self.release(&packet);
+        }
+        self.acked.insert(number..number + 1);
+        self.settled.insert(number..number + 1);
+        Some(packet)
+    }
+
+    /// Declare `number` lost at `now`; its record stays for a late ACK.
+    pub(crate) fn declare_lost(&mut self, number: u64, now: Instant) -> Option<&mut SentPacket> {
+        let slot = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let packet = self.ring.get_mut(slot)?.as_mut().filter(|packet| packet.lost_at.is_none())?;
+        packet.lost_at = Some(now);
+        if packet.in_flight {
+            self.in_flight_bytes -= u64::from(packet.sample.bytes);
+        }
+        if packet.ack_eliciting {
+            self.ack_eliciting -= 1;
+        }
+        self.settled.insert(number..number + 1);
+        Some(packet)
+    }
+
+    /// Forget settled packets from the old end: acknowledged ones, and those lost before `horizon`.
+    pub(crate) fn forget(&mut self, horizon: Instant) {
+        while let Some(front) = self.ring.front() {
+            match front {
+                None => {}
+                Some(packet) if packet.lost_at.is_some_and(|at| at < horizon) => {}
+                Some(packet) if !packet.ack_eliciting && packet.sample.sent_at < horizon => {
+                    // Nobody will ever acknowledge it by itself.
+                }
+                Some(_) => break,
+            }
+            self.ring.pop_front();
+            self.base += 1;
+        }
+        self.acked.remove_below(self.base);
+        self.settled.remove_below(self.base);
+    }
+
+    fn release(&mut self, packet: &SentPacket) {
+        if packet.in_flight {
+            self.in_flight_bytes -= u64::from(packet.sample.bytes);
+        }
+        if packet.ack_eliciting {
+            self.ack_eliciting -= 1;
+        }
+    }
+}
