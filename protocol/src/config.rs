@@ -27,6 +27,7 @@ pub struct EndpointConfig {
     pub(crate) max_half_open: usize,
     pub(crate) retry_above: usize,
     pub(crate) max_udp_payload: u16,
+    pub(crate) receive_budget: u64,
 }
 
 impl EndpointConfig {
@@ -54,12 +55,23 @@ impl EndpointConfig {
     }
 }
 
+impl EndpointConfig {
+    /// Bytes all connections together may promise their peers beyond each stream's initial credit.
+    /// Default 1 GiB; it bounds what a process buffers for slow readers.
+    #[must_use]
+    pub fn receive_budget(mut self, bytes: u64) -> Self {
+        self.receive_budget = bytes;
+        self
+    }
+}
+
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             max_half_open: 4096,
             retry_above: 256,
             max_udp_payload: 8952,
+            receive_budget: 1 << 30,
         }
     }
 }

@@ -1,198 +1,483 @@
-//! One connection as a state machine: input by `handle_*`, output by `poll`.
-//! Sockets, tasks and clocks live elsewhere.
+//! One connection as a pure state machine: input by `handle_*`, output by `poll`.
+//! Sockets, tasks and clocks live in `driver`; what depends on the way packets go, in `path`.
+//!
+//! - `receive.rs`: datagram -> packets -> opened -> frames
+//! - `frames.rs`: what each frame means
+//! - `establish.rs`: driving TLS, and what a finished handshake settles
+//! - `transmit.rs`: what may leave now, in which order; `packet_builder.rs` lays it out
+//! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
+
+mod datagrams;
+mod establish;
+mod event;
+mod frames;
+mod handshake;
+mod ids;
+mod packet_builder;
+mod receive;
+mod state;
+mod transmit;
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+pub(crate) use self::establish::{Handshake, Opening, parameters};
+use self::{
+    datagrams::Datagrams,
+    ids::Ids,
+    state::{Closing, Idle, State},
+};
+pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use crate::{
-    crypto::identity::PublicKey,
-    endpoint::{ConnectionEvent, EndpointEvent},
-    error::{ConnectionError, ReadError, SendDatagramError, WriteError},
-    path::id::PathId,
-    stream::id::StreamId,
-    units::{Bandwidth, CloseCode, Dir, EcnCodepoint},
+    config::TransportConfig,
+    crypto::{identity::PublicKey, keys::DataKeys},
+    endpoint::connection_id::ConnectionId,
+    error::{
+        ConnectionError, ReadError, SendDatagramError, TransportCode, TransportError, WriteError,
+    },
+    path::{Feedback, Path, id::PathId},
+    stats::{Dropped, Stats},
+    stream::{Streams, id::StreamId},
+    units::{Bandwidth, CloseCode, Dir, Side},
+    wire::frame::Close,
 };
 
-/// One UDP payload from the network.
-#[derive(Debug)]
-pub struct Datagram {
-    /// Who sent it.
-    pub remote: SocketAddr,
-    /// The local address it came to.
-    pub local_ip: Option<IpAddr>,
-    /// The ECN bits it came with.
-    pub ecn: Option<EcnCodepoint>,
-    /// Its bytes.
-    pub payload: BytesMut,
-}
+/// Probe intervals a closed connection lingers, so that late packets find somebody
+/// (spec/06-lifecycle.md#closing).
+const LINGER: u32 = 3;
+/// Bytes of a close reason that are sent; a packet must hold it.
+const MAX_REASON: usize = 512;
 
-/// Describes bytes in the buffer passed to `poll`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// The path they belong to.
-    pub path: PathId,
-    /// Where they go.
-    pub remote: SocketAddr,
-    /// The local address to send from.
-    pub local_ip: Option<IpAddr>,
-    /// How many bytes, from the buffer's start.
-    pub len: usize,
-    /// Size of all packets but the last; `None` for a single packet.
-    pub segment_size: Option<usize>,
-    /// ECN bits to send with.
-    pub ecn: Option<EcnCodepoint>,
-}
-
-/// News of streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamEvent {
-    /// The peer opened streams of this kind.
-    Opened(Dir),
-    /// We may open streams of this kind.
-    Available(Dir),
-    /// There is something to read.
-    Readable(StreamId),
-    /// There is room to write.
-    Writable(StreamId),
-    /// Everything was acknowledged.
-    Finished(StreamId),
-    /// The peer wants no more.
-    Stopped {
-        /// The stream.
-        id: StreamId,
-        /// The peer's reason.
-        code: CloseCode,
-    },
-}
-
-/// News of a connection.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The handshake is complete.
-    Connected,
-    /// News of streams.
-    Stream(StreamEvent),
-    /// A datagram waits.
-    DatagramReceived,
-    /// Datagrams may be sent again.
-    DatagramsUnblocked,
-    /// The connection is over.
-    Closed(ConnectionError),
-}
-
-/// What a connection wants next.
-#[derive(Debug)]
-pub enum Output {
-    /// Send these bytes.
-    Transmit(Transmit),
-    /// Tell the application.
-    Event(Event),
-    /// Tell the endpoint.
-    Endpoint(EndpointEvent),
-    /// Nothing until then, or until input.
-    Wait(Option<Instant>),
-}
-
-/// Counters of a connection.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {}
-
-/// A connection.
-#[derive(Debug)]
+/// A connection, from either end.
+///
+/// After any input, call [`poll`](Self::poll) until it answers [`Output::Wait`].
 pub struct Connection {
-    remote: SocketAddr,
+    side: Side,
+    config: TransportConfig,
+    state: State,
+    error: Option<ConnectionError>,
+    rng: StdRng,
+    handshake: Handshake,
+    keys: Option<DataKeys>,
+    ids: Ids,
+    paths: Vec<Path>,
+    streams: Streams,
+    datagrams: Datagrams,
+    idle: Idle,
+    /// The server owes HANDSHAKE_DONE.
+    announce_done: bool,
+    /// An answer to a PATH_CHALLENGE: the bytes, and where they go.
+    path_response: Option<([u8; 8], SocketAddr)>,
+    /// Where the peer was before its address changed, until the new one is proven.
+    previous_remote: Option<SocketAddr>,
+    /// A sign of life is wanted.
+    ping: bool,
+    /// The pacer lets the next packet go at this time; nothing else is in the way.
+    paced_until: Option<Instant>,
+    events: VecDeque<Event>,
+    endpoint_events: VecDeque<EndpointEvent>,
+    feedback: Feedback,
+    dropped: Dropped,
+    repaired_bytes: u64,
 }
 
-#[expect(
-    clippy::needless_pass_by_ref_mut,
-    missing_docs,
-    reason = "a state machine's methods take it mutably"
-)]
 impl Connection {
-    pub fn handle_datagram(&mut self, _now: Instant, _datagram: Datagram) {}
-
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    pub fn handle_event(&mut self, _event: ConnectionEvent) {}
-
-    pub fn poll(&mut self, _now: Instant, _out: &mut Vec<u8>) -> Output {
-        Output::Wait(None)
+    pub(crate) fn new(now: Instant, opening: Opening) -> Self {
+        let Opening { side, config, remote, validated, local_id, remote_id, handshake, reset_key, seed, budget } =
+            opening;
+        let mut rng = StdRng::from_seed(seed);
+        let path = Path::new(PathId::INITIAL, now, remote, validated, &config, rng.random());
+        let mut connection = Self {
+            side,
+            state: State::Handshaking,
+            error: None,
+            rng,
+            handshake,
+            keys: None,
+            ids: Ids::new(local_id, remote_id, reset_key),
+            paths: vec![path],
+            streams: Streams::new(establish::streams_config(side, &config, budget)),
+            datagrams: Datagrams::new(config.datagram_buffer),
+            idle: Idle::new(now, config.idle_timeout, config.keep_alive),
+            announce_done: false,
+            path_response: None,
+            previous_remote: None,
+            ping: false,
+            paced_until: None,
+            events: VecDeque::new(),
+            endpoint_events: VecDeque::new(),
+            feedback: Feedback::default(),
+            dropped: Dropped::default(),
+            repaired_bytes: 0,
+            config,
+        };
+        if side == Side::Client {
+            connection.drive_handshake(now);
+        }
+        connection
     }
 
-    pub fn open(&mut self, _dir: Dir) -> Option<StreamId> {
-        None
+    /// What to do next. `out` must be empty; for [`Output::Transmit`] it holds the bytes.
+    ///
+    /// Events first, so that an application reacts before more is sent on its behalf.
+    pub fn poll(&mut self, now: Instant, out: &mut Vec<u8>) -> Output {
+        debug_assert!(out.is_empty(), "the caller clears the buffer");
+        if let Some(event) = self.endpoint_events.pop_front() {
+            return Output::Endpoint(event);
+        }
+        if let Some(event) = self.next_event() {
+            return Output::Event(event);
+        }
+        if let Some(transmit) = self.transmit(now, out) {
+            return Output::Transmit(transmit);
+        }
+        Output::Wait(self.due_at())
     }
 
-    pub fn accept(&mut self, _dir: Dir) -> Option<StreamId> {
-        None
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if !self.state.is_open() {
+            return None;
+        }
+        self.streams.poll_event().map(Event::Stream)
     }
 
-    pub fn write(&mut self, _id: StreamId, _data: &[u8]) -> Result<usize, WriteError> {
-        Err(WriteError::Closed)
+    /// The one deadline: call [`handle_timeout`](Self::handle_timeout) then.
+    fn due_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Drained => return None,
+            State::Closing(_) | State::Draining { .. } => return self.state.due_at(),
+            State::Handshaking | State::Established => {}
+        }
+        let path = self.paths.iter().filter_map(Path::due_at).min();
+        let keep_alive = self.wants_keep_alive().then(|| self.idle.keep_alive_at());
+        [
+            path,
+            self.handshake.due_at(&self.paths[0].rtt),
+            Some(self.expires_at()),
+            keep_alive,
+            self.keys.as_ref().and_then(DataKeys::due_at),
+            self.paced_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    pub fn write_bytes(&mut self, _id: StreamId, _data: &mut Bytes) -> Result<usize, WriteError> {
-        Err(WriteError::Closed)
+    /// A deadline passed; harmless to call early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &self.state {
+            State::Drained => return,
+            State::Closing(_) | State::Draining { .. } => {
+                if self.state.due_at().is_some_and(|due| due <= now) {
+                    self.drain();
+                }
+                return;
+            }
+            State::Handshaking | State::Established => {}
+        }
+        self.paced_until = None;
+        if self.expires_at() <= now {
+            let error = match self.state {
+                State::Handshaking => ConnectionError::HandshakeTimedOut,
+                _ => ConnectionError::TimedOut,
+            };
+            self.fail_silently(error);
+            return;
+        }
+        if self.handshake.due_at(&self.paths[0].rtt).is_some_and(|due| due <= now) {
+            self.handshake.on_timeout();
+        }
+        if let Some(keys) = &mut self.keys {
+            keys.on_timeout(now);
+        }
+        if self.wants_keep_alive() && self.idle.keep_alive_at() <= now {
+            self.ping = true;
+        }
+        for path in &mut self.paths {
+            path.on_timeout(now, &mut self.feedback);
+        }
+        self.revert_failed_rebinding(now);
+        self.settle();
     }
 
-    pub fn finish(&mut self, _id: StreamId) -> Result<(), WriteError> {
-        Err(WriteError::Closed)
+    fn wants_keep_alive(&self) -> bool {
+        //= spec/06-lifecycle.md#keep-alive
+        //# An endpoint SHOULD send a PING when it has streams open and has sent nothing that asks for an ACK
+        //# for the keep-alive interval, and MUST NOT send one for this reason while no stream is open.
+        matches!(self.state, State::Established) && !self.ping && self.streams.has_open()
     }
 
-    pub fn reset(&mut self, _id: StreamId, _code: CloseCode) -> Result<(), WriteError> {
-        Err(WriteError::Closed)
+    fn expires_at(&self) -> Instant {
+        let idle = self.idle.expires_at(self.paths[0].probe_interval());
+        match self.state {
+            State::Handshaking => self.handshake.deadline().min(idle.max(self.handshake.deadline())),
+            _ => idle,
+        }
     }
 
-    pub fn stop(&mut self, _id: StreamId, _code: CloseCode) -> Result<(), ReadError> {
-        Err(ReadError::Closed)
+    /// Close with `code` and `reason`; everything not yet acknowledged is abandoned.
+    pub fn close(&mut self, now: Instant, code: CloseCode, reason: Bytes) {
+        if !self.state.is_open() {
+            return;
+        }
+        let reason = reason.slice(..reason.len().min(MAX_REASON));
+        //= spec/06-lifecycle.md#closing
+        //# Before the handshake is confirmed an application's close MUST be sent as a CLOSE of the transport
+        //# with NO_ERROR and no reason, so that nothing of the application is shown to a stranger.
+        let frame = if matches!(self.state, State::Established) {
+            Close::Application { code, reason }
+        } else {
+            Close::Transport { code: TransportCode::NO_ERROR, frame_type: 0, reason: Bytes::new() }
+        };
+        self.start_closing(now, frame, ConnectionError::LocallyClosed);
     }
 
-    pub fn set_priority(&mut self, _id: StreamId, _priority: i32) -> Result<(), WriteError> {
-        Err(WriteError::Closed)
+    /// Close because the peer broke a rule.
+    fn fail(&mut self, now: Instant, error: TransportError) {
+        self.fail_with(now, error.code, ConnectionError::Transport(error));
     }
 
-    pub fn read(&mut self, _id: StreamId, _max: usize) -> Result<Option<Bytes>, ReadError> {
-        Err(ReadError::Closed)
+    fn fail_with(&mut self, now: Instant, code: TransportCode, error: ConnectionError) {
+        if self.state.is_open() {
+            let frame = Close::Transport { code, frame_type: 0, reason: Bytes::new() };
+            self.start_closing(now, frame, error);
+        }
     }
 
-    pub fn read_block(&mut self, _id: StreamId) -> Result<Option<(u64, Bytes)>, ReadError> {
-        Err(ReadError::Closed)
+    fn start_closing(&mut self, now: Instant, frame: Close, error: ConnectionError) {
+        let until = now + self.linger();
+        self.leave_open(error);
+        self.state = State::Closing(Closing::new(frame, until));
     }
 
-    pub fn send_datagram(&mut self, _data: Bytes) -> Result<(), SendDatagramError> {
-        Err(SendDatagramError::Unsupported)
+    /// The peer closed.
+    fn start_draining(&mut self, now: Instant, error: ConnectionError) {
+        if self.state.is_open() {
+            self.leave_open(error);
+        }
+        if !matches!(self.state, State::Drained) {
+            self.state = State::Draining { until: now + self.linger() };
+        }
     }
 
-    pub fn read_datagram(&mut self) -> Option<Bytes> {
-        None
+    /// End at once and tell nobody: nobody is there.
+    fn fail_silently(&mut self, error: ConnectionError) {
+        if self.state.is_open() {
+            self.leave_open(error);
+        }
+        self.drain();
     }
 
-    pub fn close(&mut self, _now: Instant, _code: CloseCode, _reason: Bytes) {}
-
-    pub fn peer(&self) -> Option<PublicKey> {
-        None
+    fn leave_open(&mut self, error: ConnectionError) {
+        if matches!(self.state, State::Handshaking) {
+            self.endpoint_events.push_back(EndpointEvent::Established);
+        }
+        self.error = Some(error.clone());
+        self.events.push_back(Event::Closed(error));
     }
 
-    pub fn service(&self) -> Option<&str> {
-        None
+    fn drain(&mut self) {
+        self.state = State::Drained;
+        self.endpoint_events.push_back(EndpointEvent::Drained);
     }
 
-    pub fn stats(&self) -> Stats {
-        Stats::default()
+    fn linger(&self) -> Duration {
+        self.paths[0].probe_interval() * LINGER
     }
 
-    pub fn set_ceiling(&mut self, _ceiling: Option<Bandwidth>) {}
-
-    pub fn remote_address(&self) -> SocketAddr {
-        self.remote
+    /// Hand the fate of frames to their owners.
+    fn settle(&mut self) {
+        let mut feedback = std::mem::take(&mut self.feedback);
+        for frame in feedback.acked.drain(..) {
+            self.on_frame_acked(frame);
+        }
+        for frame in feedback.lost.drain(..) {
+            self.on_frame_lost(frame);
+        }
+        self.feedback = feedback;
     }
 
+    /// Whether nothing more will come out of this connection.
     pub fn is_drained(&self) -> bool {
-        true
+        matches!(self.state, State::Drained)
+    }
+
+    /// Whether the handshake is still to finish.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.state, State::Handshaking)
+    }
+
+    /// The peer's key, once the handshake is complete.
+    pub fn peer(&self) -> Option<PublicKey> {
+        self.handshake.session().peer()
+    }
+
+    /// The service agreed on, once the handshake is complete.
+    pub fn service(&self) -> Option<&str> {
+        self.handshake.session().service()
+    }
+
+    /// Where packets of the first path go.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.paths[0].remote
+    }
+
+    /// Numbers at this moment.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            paths: self.paths.iter().map(Path::stats).collect(),
+            dropped: self.dropped,
+            key_updates: self.keys.as_ref().map_or(0, DataKeys::updates),
+            open_streams: self.streams.open_count(),
+            acked_stream_bytes: self.streams.acked_bytes(),
+            repaired_bytes: self.repaired_bytes,
+        }
+    }
+
+    /// Set or lift the ceiling of the rate, on all paths.
+    pub fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
+        self.config.ceiling = ceiling;
+        for path in &mut self.paths {
+            path.set_ceiling(ceiling);
+        }
+    }
+
+    fn lost(&self) -> Result<(), ConnectionError> {
+        match &self.error {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Open a stream; `None` while the peer's limit is reached (an `Available` event follows) or
+    /// the connection is over.
+    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+        if self.state.is_open() { self.streams.open(dir) } else { None }
+    }
+
+    /// The next stream the peer opened.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.streams.accept(dir)
+    }
+
+    /// Queue bytes of `data`; says how many were taken.
+    ///
+    /// # Errors
+    /// [`WriteError::Blocked`] if none could be; a `Writable` event follows.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, WriteError> {
+        self.lost()?;
+        self.streams.write(id, data)
+    }
+
+    /// Like [`write`](Self::write) without a copy: what was taken is split off `data`.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    pub fn write_bytes(&mut self, id: StreamId, data: &mut Bytes) -> Result<usize, WriteError> {
+        self.lost()?;
+        self.streams.write_bytes(id, data)
+    }
+
+    /// No more data follows.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`], [`WriteError::Stopped`] if the stream is past that.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
+        self.lost()?;
+        self.streams.finish(id)
+    }
+
+    /// Abandon the sending half.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] if it is over already.
+    pub fn reset(&mut self, id: StreamId, code: CloseCode) -> Result<(), WriteError> {
+        self.lost()?;
+        self.streams.reset(id, code)
+    }
+
+    /// Tell the peer that nobody reads this stream any more.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if it is over already.
+    pub fn stop(&mut self, id: StreamId, code: CloseCode) -> Result<(), ReadError> {
+        self.lost()?;
+        self.streams.stop(id, code)
+    }
+
+    /// Streams of higher priority are served first; equal ones share. Default 0.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] if the stream is over.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), WriteError> {
+        self.streams.set_priority(id, priority)
+    }
+
+    /// Up to `max` bytes in order; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ReadError::Blocked`] if nothing is there yet; a `Readable` event follows.
+    pub fn read(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
+        match self.streams.read(id, max) {
+            Err(ReadError::Blocked) => {
+                self.lost()?;
+                Err(ReadError::Blocked)
+            }
+            other => other,
+        }
+    }
+
+    /// The next block that arrived, in any order, with its offset; `None` at the end.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_block(&mut self, id: StreamId) -> Result<Option<(u64, Bytes)>, ReadError> {
+        match self.streams.read_block(id) {
+            Err(ReadError::Blocked) => {
+                self.lost()?;
+                Err(ReadError::Blocked)
+            }
+            other => other,
+        }
+    }
+
+    /// Queue an unreliable datagram.
+    ///
+    /// # Errors
+    /// See [`SendDatagramError`].
+    pub fn send_datagram(&mut self, data: Bytes) -> Result<(), SendDatagramError> {
+        self.lost()?;
+        let room = packet_builder::data_room(self.paths[0].packet_size());
+        self.datagrams.send(data, room.saturating_sub(datagrams::OVERHEAD))
+    }
+
+    /// The oldest unread datagram.
+    pub fn read_datagram(&mut self) -> Option<Bytes> {
+        self.datagrams.read()
+    }
+
+    /// Ids that route to this connection from its start.
+    pub(crate) fn first_id(&self) -> Option<ConnectionId> {
+        self.ids.first_local()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("state", &self.state)
+            .field("remote", &self.remote_address())
+            .finish_non_exhaustive()
     }
 }

@@ -1,110 +1,446 @@
-//! Routing of datagrams to connections by connection id, and limits on half-open ones.
+//! Routing of datagrams to connections by connection id, and limits on half-open ones. What a packet says
+//! beyond its header is none of this room's business.
+//!
+//! A datagram is, in this order: for a known connection; a client's first; a stray that deserves a stateless
+//! reset; nothing.
 
 pub mod connection_id;
+mod incoming;
+mod reset;
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    time::Instant,
+};
 
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+pub use self::incoming::Incoming;
+use self::{
+    connection_id::ConnectionId,
+    incoming::{Attempt, Key},
+    reset::ResetLimiter,
+};
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
-    connection::{Connection, Datagram, Transmit},
-    error::{ConnectError, ConnectionError},
+    connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
+    connection::Handshake,
+    connection::parameters,
+    crypto::{
+        handshake::{ClientCrypto, ServerCrypto, Session},
+        keys::initial_keys,
+        token::{ResetKey, RetryTokens, retry_tag},
+    },
+    error::{ConnectError, ConnectionError, TransportCode},
+    path::id::PathId,
+    stream::Budget,
+    units::Side,
+    wire::{
+        frame::{Close, Frame, FrameWriter},
+        header::{Header, MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader, Retry, TAG_LEN, VERSION, VersionNegotiation},
+        packet_number::Truncated,
+    },
 };
 
 /// Names a connection inside its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionHandle(pub usize);
 
-/// A connection's word to its endpoint.
-#[derive(Debug)]
-pub struct EndpointEvent {}
-
-/// An endpoint's answer to its connection.
-#[derive(Debug)]
-pub struct ConnectionEvent {}
-
-/// A client's attempt to connect, not yet answered.
-#[derive(Debug)]
-pub struct Incoming {
-    remote: SocketAddr,
-}
-
-impl Incoming {
-    /// Where the attempt came from.
-    pub fn remote_address(&self) -> SocketAddr {
-        self.remote
-    }
-}
-
 /// Where a datagram belongs.
 #[derive(Debug)]
 pub enum Routed {
-    /// Nowhere.
+    /// Nowhere; counted in [`EndpointStats`].
     Dropped,
     /// To this connection.
     Connection(ConnectionHandle, Datagram),
-    /// To nobody yet.
+    /// A stranger asks to connect.
     Incoming(Incoming),
-    /// Answered by the endpoint itself.
+    /// Answered by the endpoint itself; the bytes are in the buffer.
     Response(Transmit),
 }
 
-/// An endpoint.
+/// What an endpoint counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Datagrams that do not parse, or open no connection.
+    pub dropped: u64,
+    /// Clients asked to prove their address.
+    pub retries: u64,
+    /// Clients turned away because too many were half-open, or by the application.
+    pub refused: u64,
+    /// Stateless resets sent.
+    pub resets: u64,
+    /// Connections not yet established.
+    pub half_open: u64,
+}
+
 #[derive(Debug)]
-pub struct Endpoint {}
+struct Entry {
+    ids: Vec<ConnectionId>,
+    attempt: Option<Key>,
+    half_open: bool,
+}
 
-#[expect(
-    clippy::needless_pass_by_ref_mut,
-    missing_docs,
-    reason = "a state machine's methods take it mutably"
-)]
+#[derive(Debug)]
+struct Server {
+    config: ServerConfig,
+    crypto: ServerCrypto,
+}
+
+/// The connections behind one socket.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    server: Option<Server>,
+    rng: StdRng,
+    connections: Slab<Entry>,
+    /// Ids we chose at random: no stranger can make them collide.
+    routes: FxHashMap<ConnectionId, ConnectionHandle>,
+    /// Ids strangers chose: under a keyed hash.
+    attempts: HashMap<Key, Attempt>,
+    tokens: RetryTokens,
+    reset_key: ResetKey,
+    resets: ResetLimiter,
+    budget: Budget,
+    stats: EndpointStats,
+}
+
 impl Endpoint {
-    pub fn new(_config: EndpointConfig, _server: Option<ServerConfig>, _seed: [u8; 32]) -> Self {
-        Self {}
-    }
-
-    pub fn connect(
-        &mut self,
-        _now: Instant,
-        remote: SocketAddr,
-        _config: ClientConfig,
-    ) -> Result<(ConnectionHandle, Connection), ConnectError> {
-        Err(ConnectError::InvalidAddress(remote))
-    }
-
-    pub fn handle_datagram(
-        &mut self,
-        _now: Instant,
-        _datagram: Datagram,
-        _out: &mut Vec<u8>,
-    ) -> Routed {
-        Routed::Dropped
-    }
-
-    pub fn handle_event(
-        &mut self,
-        _handle: ConnectionHandle,
-        _event: EndpointEvent,
-    ) -> Option<ConnectionEvent> {
-        None
-    }
-
-    pub fn accept(
-        &mut self,
-        _now: Instant,
-        _incoming: Incoming,
-        _out: &mut Vec<u8>,
-    ) -> Result<(ConnectionHandle, Connection), ConnectionError> {
-        Err(ConnectionError::VersionMismatch)
-    }
-
-    pub fn refuse(&mut self, incoming: Incoming, _out: &mut Vec<u8>) -> Transmit {
-        Transmit {
-            path: crate::path::id::PathId::INITIAL,
-            remote: incoming.remote,
-            local_ip: None,
-            len: 0,
-            segment_size: None,
-            ecn: None,
+    /// An endpoint that accepts connections if `server` is given. `seed` feeds everything random:
+    /// take it from the operating system, or fix it to replay a run.
+    pub fn new(config: EndpointConfig, server: Option<ServerConfig>, seed: [u8; 32]) -> Self {
+        let reset_key = match &server {
+            Some(server) => server.identity.reset_key(),
+            None => ResetKey::from_seed(&seed),
+        };
+        let tokens = RetryTokens::from_seed(&seed);
+        let budget = Budget::new(config.receive_budget);
+        Self {
+            server: server.map(|config| Server { crypto: ServerCrypto::new(&config), config }),
+            rng: StdRng::from_seed(seed),
+            connections: Slab::new(),
+            routes: FxHashMap::default(),
+            attempts: HashMap::new(),
+            tokens,
+            reset_key,
+            resets: ResetLimiter::default(),
+            budget,
+            stats: EndpointStats::default(),
+            config,
         }
     }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> EndpointStats {
+        self.stats
+    }
+
+    /// Connections not yet forgotten.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Begin a connection to `remote`.
+    ///
+    /// # Errors
+    /// [`ConnectError::InvalidAddress`]; a service name TLS cannot carry.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        config: ClientConfig,
+    ) -> Result<(ConnectionHandle, Connection), ConnectError> {
+        if remote.port() == 0 || remote.ip().is_unspecified() {
+            return Err(ConnectError::InvalidAddress(remote));
+        }
+        let local_id = self.random_id();
+        let remote_id = self.random_id();
+        let crypto = ClientCrypto::new(&config);
+        let handshake =
+            Handshake::client(now, crypto, &config.transport, &self.config, local_id, remote_id)?;
+        let opening = Opening {
+            side: Side::Client,
+            config: config.transport,
+            remote,
+            validated: true,
+            local_id,
+            remote_id,
+            handshake,
+            reset_key: self.reset_key.clone(),
+            seed: self.rng.random(),
+            budget: self.budget.clone(),
+        };
+        let handle = self.enter(local_id, None);
+        Ok((handle, Connection::new(now, opening)))
+    }
+
+    /// Where `datagram` belongs; an answer of the endpoint's own is written to `out`, which must be empty.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram, out: &mut Vec<u8>) -> Routed {
+        let Ok(header) = PartialHeader::decode(&datagram.payload) else {
+            self.stats.dropped += 1;
+            return Routed::Dropped;
+        };
+        if let Some(&handle) = self.routes.get(&header.dcid) {
+            return Routed::Connection(handle, datagram);
+        }
+        let key = Key { remote: datagram.remote, id: header.dcid };
+        match self.attempts.get_mut(&key) {
+            Some(Attempt::Accepted(handle)) => return Routed::Connection(*handle, datagram),
+            Some(Attempt::Waiting(waiting)) => {
+                Attempt::keep(waiting, datagram);
+                return Routed::Dropped;
+            }
+            None => {}
+        }
+        match header.kind {
+            PacketKind::Initial { scid, ref token, .. } => {
+                let token = Bytes::copy_from_slice(&datagram.payload[token.clone()]);
+                self.handle_initial(now, datagram, key, scid, &token, out)
+            }
+            PacketKind::UnknownVersion { scid, .. } => {
+                self.negotiate_version(&datagram, header.dcid, scid, out)
+            }
+            PacketKind::Short { .. } => self.reset(now, &datagram, header.dcid, out),
+            _ => {
+                self.stats.dropped += 1;
+                Routed::Dropped
+            }
+        }
+    }
+
+    fn handle_initial(
+        &mut self,
+        now: Instant,
+        datagram: Datagram,
+        key: Key,
+        client_id: ConnectionId,
+        token: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Routed {
+        //= spec/02-handshake.md#amplification
+        //# A server MUST drop a client's first datagram that is shorter than 1200 bytes.
+        if self.server.is_none() || datagram.payload.len() < MIN_INITIAL_DATAGRAM {
+            self.stats.dropped += 1;
+            return Routed::Dropped;
+        }
+        // A token that does not verify is as good as none: the client may have kept it too long.
+        let proven = self.tokens.open(now, key.remote, &key.id, token).ok();
+        let half_open = usize::try_from(self.stats.half_open).unwrap_or(usize::MAX);
+        if half_open >= self.config.max_half_open {
+            self.stats.refused += 1;
+            return Routed::Response(write_refusal(&datagram, key.id, client_id, out));
+        }
+        //= spec/02-handshake.md#retry
+        //# A server SHOULD answer with a Retry while more handshakes are in progress than its threshold, unless
+        //# the packet has a valid token.
+        if proven.is_none() && half_open >= self.config.retry_above {
+            self.stats.retries += 1;
+            return Routed::Response(self.write_retry(now, &datagram, key.id, client_id, out));
+        }
+        self.stats.half_open += 1;
+        let incoming = Incoming {
+            key,
+            validated: proven.is_some(),
+            original_id: proven.unwrap_or(key.id),
+            client_id,
+        };
+        self.attempts.insert(key, Attempt::Waiting(vec![datagram]));
+        Routed::Incoming(incoming)
+    }
+
+    /// Make a connection of an attempt. Poll it before anything else.
+    ///
+    /// # Errors
+    /// The server's settings do not work with TLS; the attempt is forgotten.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+    ) -> Result<(ConnectionHandle, Connection), ConnectionError> {
+        let Incoming { key, validated, original_id, client_id } = incoming;
+        let waiting = match self.attempts.remove(&key) {
+            Some(Attempt::Waiting(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        let local_id = self.random_id();
+        let made = self.make_server(now, local_id, original_id, validated.then_some(key.id));
+        let (config, handshake) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.stats.half_open -= 1;
+                return Err(error);
+            }
+        };
+        let opening = Opening {
+            side: Side::Server,
+            config,
+            remote: key.remote,
+            validated,
+            local_id,
+            remote_id: client_id,
+            handshake,
+            reset_key: self.reset_key.clone(),
+            seed: self.rng.random(),
+            budget: self.budget.clone(),
+        };
+        let handle = self.enter(local_id, Some(key));
+        let mut connection = Connection::new(now, opening);
+        for datagram in waiting {
+            connection.handle_datagram(now, datagram);
+        }
+        Ok((handle, connection))
+    }
+
+    fn make_server(
+        &self,
+        now: Instant,
+        local_id: ConnectionId,
+        original_id: ConnectionId,
+        retry_id: Option<ConnectionId>,
+    ) -> Result<(crate::config::TransportConfig, Handshake), ConnectionError> {
+        let server = self.server.as_ref().ok_or(ConnectionError::LocallyClosed)?;
+        let config = &server.config.transport;
+        let mut params = parameters(config, &self.config, local_id);
+        params.original_destination_id = Some(original_id);
+        params.retry_source_id = retry_id;
+        params.stateless_reset_token = Some(*self.reset_key.token(&local_id).as_bytes());
+        let mut encoded = Vec::new();
+        params.encode(&mut encoded);
+        let session = Session::server(&server.crypto, encoded)?;
+        let handshake = Handshake::server(now, session, config, original_id, retry_id);
+        Ok((config.clone(), handshake))
+    }
+
+    /// Turn an attempt away, with a packet that says so.
+    pub fn refuse(&mut self, incoming: Incoming, out: &mut Vec<u8>) -> Option<Transmit> {
+        self.stats.half_open -= 1;
+        self.stats.refused += 1;
+        let Some(Attempt::Waiting(waiting)) = self.attempts.remove(&incoming.key) else { return None };
+        let datagram = waiting.first()?;
+        Some(write_refusal(datagram, incoming.key.id, incoming.client_id, out))
+    }
+
+    /// News from a connection.
+    pub fn handle_event(&mut self, handle: ConnectionHandle, event: EndpointEvent) {
+        let Some(entry) = self.connections.get_mut(handle.0) else { return };
+        match event {
+            EndpointEvent::AddId(id) => {
+                entry.ids.push(id);
+                self.routes.insert(id, handle);
+            }
+            EndpointEvent::RetireId(id) => {
+                entry.ids.retain(|known| *known != id);
+                self.routes.remove(&id);
+            }
+            EndpointEvent::Established => self.settle(handle),
+            EndpointEvent::Drained => {
+                self.settle(handle);
+                let entry = self.connections.remove(handle.0);
+                for id in entry.ids {
+                    self.routes.remove(&id);
+                }
+                if let Some(key) = entry.attempt {
+                    self.attempts.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// A handshake is over, one way or the other.
+    fn settle(&mut self, handle: ConnectionHandle) {
+        if let Some(entry) = self.connections.get_mut(handle.0)
+            && std::mem::take(&mut entry.half_open)
+        {
+            self.stats.half_open -= 1;
+        }
+    }
+
+    fn enter(&mut self, id: ConnectionId, attempt: Option<Key>) -> ConnectionHandle {
+        let half_open = attempt.is_some();
+        let handle = ConnectionHandle(self.connections.insert(Entry { ids: vec![id], attempt, half_open }));
+        self.routes.insert(id, handle);
+        if let Some(key) = attempt {
+            self.attempts.insert(key, Attempt::Accepted(handle));
+        }
+        handle
+    }
+
+    fn random_id(&mut self) -> ConnectionId {
+        ConnectionId::new(self.rng.random())
+    }
+
+    fn write_retry(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram,
+        original: ConnectionId,
+        client_id: ConnectionId,
+        out: &mut Vec<u8>,
+    ) -> Transmit {
+        let scid = self.random_id();
+        let token = self.tokens.issue(now, datagram.remote, &original, &scid);
+        let retry = Retry { dcid: client_id, scid, token: Bytes::copy_from_slice(&token) };
+        retry.encode_untagged(out);
+        let tag = retry_tag(&original, out);
+        out.extend_from_slice(&tag);
+        answer(datagram, out)
+    }
+
+    fn negotiate_version(
+        &mut self,
+        datagram: &Datagram,
+        dcid: ConnectionId,
+        scid: ConnectionId,
+        out: &mut Vec<u8>,
+    ) -> Routed {
+        //= spec/02-handshake.md#version-negotiation
+        //# A server MUST NOT send a Version Negotiation packet in answer to a datagram shorter than 1200 bytes.
+        if self.server.is_none() || datagram.payload.len() < MIN_INITIAL_DATAGRAM {
+            self.stats.dropped += 1;
+            return Routed::Dropped;
+        }
+        VersionNegotiation { dcid: scid, scid: dcid, versions: vec![VERSION] }.encode(out);
+        Routed::Response(answer(datagram, out))
+    }
+
+    fn reset(&mut self, now: Instant, datagram: &Datagram, id: ConnectionId, out: &mut Vec<u8>) -> Routed {
+        let token = self.reset_key.token(&id);
+        if !self.resets.write(now, datagram.payload.len(), token.as_bytes(), &mut self.rng, out) {
+            self.stats.dropped += 1;
+            return Routed::Dropped;
+        }
+        self.stats.resets += 1;
+        Routed::Response(answer(datagram, out))
+    }
+}
+
+/// The bytes in `out` go back to where `datagram` came from.
+fn answer(datagram: &Datagram, out: &[u8]) -> Transmit {
+    Transmit {
+        path: PathId::INITIAL,
+        remote: datagram.remote,
+        local_ip: datagram.local_ip,
+        len: out.len(),
+        segment_size: None,
+        ecn: None,
+    }
+}
+
+/// A CLOSE with CONNECTION_REFUSED, under keys the client can compute; keeps no state.
+fn write_refusal(datagram: &Datagram, dcid: ConnectionId, client_id: ConnectionId, out: &mut Vec<u8>) -> Transmit {
+    let number = Truncated::new(0, None);
+    let layout = Header::Initial { dcid: client_id, scid: dcid, token: Bytes::new(), number }.encode(out);
+    let close =
+        Close::Transport { code: TransportCode::CONNECTION_REFUSED, frame_type: 0, reason: Bytes::new() };
+    FrameWriter::new(out, MIN_INITIAL_DATAGRAM - TAG_LEN).put(&Frame::Close(close));
+    layout.finish(out);
+    if initial_keys(&dcid, Side::Server).seal(0, out, layout).is_err() {
+        out.clear();
+    }
+    answer(datagram, out)
 }

@@ -126,9 +126,9 @@ impl AckSchedule {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Whether an ACK would tell news, should a packet leave anyway.
-    pub(crate) fn has_news(&self) -> bool {
-        self.owed_packets > 0
+    /// Whether an ACK should ride along in a packet that leaves anyway: half of its delay is over.
+    pub(crate) fn is_ripe(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now + self.policy.delay / 2)
     }
 
     /// An ACK left.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Path, id::PathId, sent_packets::{SentFrame, SentPacket}};
+use super::{Path, sent_packets::{SentFrame, SentPacket}};
 use crate::{
     congestion::{AckSample, LossSample, PacketSample},
     error::{TransportCode, TransportError},
@@ -27,7 +27,7 @@ pub(crate) struct Feedback {
 impl Path {
     /// An ACK of our packets.
     pub(crate) fn on_ack(&mut self, now: Instant, ack: &Ack, out: &mut Feedback) -> Result<(), TransportError> {
-        let Some(largest) = ack.ranges.largest() else { return Ok(()) };
+        let largest = ack.ranges.largest();
         self.refuse_unsent(largest)?;
         let prior_in_flight_bytes = self.sent.in_flight_bytes();
         let mut acked: Vec<PacketSample> = Vec::new();
@@ -51,7 +51,7 @@ impl Path {
         }
         let rtt = newest.filter(|(_, eliciting)| *eliciting).map(|(sample, _)| {
             let measured = now.saturating_duration_since(sample.sent_at);
-            let delay = Duration::from_micros(ack.delay_us).min(self.peer_ack_delay());
+            let delay = Duration::from_micros(ack.head.delay_us).min(self.peer_ack_delay());
             self.rtt.update(now, delay, measured);
             measured.saturating_sub(delay).max(self.rtt.min())
         });
@@ -60,7 +60,7 @@ impl Path {
             self.loss.on_spurious(now, &self.rtt);
             self.controller.on_spurious_loss(now, &spurious);
         }
-        let ce_packets = self.ecn.on_ack(marked, ack.ecn.as_ref().map(|counts| counts.ce));
+        let ce_packets = self.ecn.on_ack(marked, ack.head.ecn.as_ref().map(|counts| counts.ce));
         self.counters.congestion_marks += ce_packets;
         if acked.is_empty() && ce_packets == 0 {
             return Ok(());
@@ -76,7 +76,7 @@ impl Path {
             acked: &acked,
             rtt,
             smoothed_rtt: self.rtt.smoothed(),
-            received_at: newest.map(|_| Duration::from_micros(ack.received_at_us)),
+            received_at: newest.map(|_| Duration::from_micros(ack.head.received_at_us)),
             prior_in_flight_bytes,
             in_flight_bytes: self.sent.in_flight_bytes(),
             ce_packets,
@@ -126,8 +126,7 @@ impl Path {
     /// The receiver names packets it misses.
     pub(crate) fn on_nak(&mut self, now: Instant, nak: &Nak, out: &mut Feedback) -> Result<(), TransportError> {
         self.counters.naks_received += 1;
-        let Some(largest) = nak.ranges.largest() else { return Ok(()) };
-        self.refuse_unsent(largest)?;
+                self.refuse_unsent(nak.ranges.largest())?;
         let mut lost = Vec::new();
         for range in nak.ranges.iter() {
             //= spec/03-reliability.md#nak-schedule
@@ -213,9 +212,4 @@ impl Path {
 
 fn unsent() -> TransportError {
     TransportError::new(TransportCode::PROTOCOL_VIOLATION, "ACK or NAK of a packet never sent")
-}
-
-/// Which path a frame about our own packets speaks of.
-pub(crate) fn is_report_of(frame: &SentFrame, id: PathId) -> bool {
-    matches!(frame, SentFrame::Ack { path, .. } | SentFrame::Nak { path, .. } if *path == id)
 }

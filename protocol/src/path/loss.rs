@@ -154,7 +154,7 @@ impl LossDetector {
         if self.loss_at.is_some() {
             return self.loss_at;
         }
-        if !sent.has_ack_eliciting() {
+        if sent.in_flight_packets() == 0 {
             return None;
         }
         Some(self.last_eliciting? + self.probe_interval(rtt, ack_delay))
@@ -168,7 +168,7 @@ impl LossDetector {
         rtt: &Rtt,
         ack_delay: Duration,
     ) -> bool {
-        if self.loss_at.is_some() || !sent.has_ack_eliciting() {
+        if self.loss_at.is_some() || sent.in_flight_packets() == 0 {
             return false;
         }
         let due = self.last_eliciting.map(|at| at + self.probe_interval(rtt, ack_delay));

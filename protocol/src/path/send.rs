@@ -142,7 +142,7 @@ pub(crate) struct Departure {
 impl Path {
     /// A fresh packet number.
     pub(crate) fn take_number(&mut self, rng: &mut impl Rng) -> u64 {
-        let in_flight = self.sent.ack_eliciting();
+        let in_flight = self.sent.in_flight_packets();
         self.numbers.take(rng, in_flight)
     }
 
@@ -193,9 +193,6 @@ impl Path {
         };
         self.counters.sent_packets += 1;
         self.counters.sent_bytes += u64::from(departure.bytes);
-        if departure.ack_eliciting {
-            self.loss.on_sent(now);
-        }
         self.sent.insert(
             departure.number,
             SentPacket {
@@ -208,6 +205,7 @@ impl Path {
             },
         );
         if departure.in_flight {
+            self.loss.on_sent(now);
             self.app_limit.next_index += 1;
             self.pacer.on_sent(now, u64::from(departure.bytes));
             self.controller

@@ -65,7 +65,7 @@ pub(crate) struct SentPackets {
     /// `acked`, and those declared lost.
     settled: RangeSet,
     in_flight_bytes: u64,
-    ack_eliciting: u64,
+    in_flight_packets: u64,
 }
 
 impl SentPackets {
@@ -80,9 +80,7 @@ impl SentPackets {
         }
         if packet.in_flight {
             self.in_flight_bytes += u64::from(packet.sample.bytes);
-        }
-        if packet.ack_eliciting {
-            self.ack_eliciting += 1;
+            self.in_flight_packets += 1;
         }
         self.ring.push_back(Some(packet));
     }
@@ -97,28 +95,15 @@ impl SentPackets {
         self.in_flight_bytes
     }
 
-    /// Whether an acknowledgement is still expected.
-    pub(crate) fn has_ack_eliciting(&self) -> bool {
-        self.ack_eliciting > 0
-    }
-
-    /// Packets whose acknowledgement is still expected.
-    pub(crate) fn ack_eliciting(&self) -> u64 {
-        self.ack_eliciting
+    /// Packets that count against the window.
+    pub(crate) fn in_flight_packets(&self) -> u64 {
+        self.in_flight_packets
     }
 
     /// The packet `number`, if it is still remembered.
     pub(crate) fn get(&self, number: u64) -> Option<&SentPacket> {
         let slot = usize::try_from(number.checked_sub(self.base)?).ok()?;
         self.ring.get(slot)?.as_ref()
-    }
-
-    /// Whether `number` was skipped: within memory, but never sent.
-    pub(crate) fn is_skipped(&self, number: u64) -> bool {
-        number >= self.base
-            && number < self.next_number()
-            && self.get(number).is_none()
-            && !self.acked.contains(number)
     }
 
     /// Parts of `range` that were not acknowledged before; what is below memory is dropped.
@@ -137,11 +122,6 @@ impl SentPackets {
             return SmallVec::new();
         }
         self.settled.gaps(start..range.end).collect()
-    }
-
-    /// The oldest number at or above `from` whose fate is open.
-    pub(crate) fn oldest_open(&self) -> Option<u64> {
-        self.settled.gaps(self.base..self.next_number()).next().map(|range| range.start)
     }
 
     /// Numbers whose fate is open, oldest first.
@@ -169,9 +149,7 @@ impl SentPackets {
         packet.lost_at = Some(now);
         if packet.in_flight {
             self.in_flight_bytes -= u64::from(packet.sample.bytes);
-        }
-        if packet.ack_eliciting {
-            self.ack_eliciting -= 1;
+            self.in_flight_packets -= 1;
         }
         self.settled.insert(number..number + 1);
         Some(packet)
@@ -183,9 +161,8 @@ impl SentPackets {
             match front {
                 None => {}
                 Some(packet) if packet.lost_at.is_some_and(|at| at < horizon) => {}
-                Some(packet) if !packet.ack_eliciting && packet.sample.sent_at < horizon => {
-                    // Nobody will ever acknowledge it by itself.
-                }
+                // A packet of reports only: nothing depends on its fate.
+                Some(packet) if !packet.in_flight && packet.sample.sent_at < horizon => {}
                 Some(_) => break,
             }
             self.ring.pop_front();
@@ -198,9 +175,7 @@ impl SentPackets {
     fn release(&mut self, packet: &SentPacket) {
         if packet.in_flight {
             self.in_flight_bytes -= u64::from(packet.sample.bytes);
-        }
-        if packet.ack_eliciting {
-            self.ack_eliciting -= 1;
+            self.in_flight_packets -= 1;
         }
     }
 }

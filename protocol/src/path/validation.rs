@@ -25,15 +25,6 @@ struct Challenge {
     due: Instant,
 }
 
-/// What has become of a challenge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Not decided.
-    Open,
-    /// Every challenge went unanswered.
-    Failed,
-}
-
 impl Validation {
     /// An address known to be the peer's: we chose it, or a token proves it.
     pub(crate) fn validated() -> Self {
@@ -104,13 +95,8 @@ impl Validation {
     }
 
     /// Whether the last challenge went unanswered too.
-    pub(crate) fn verdict(&self, now: Instant) -> Verdict {
-        match &self.challenge {
-            Some(challenge) if challenge.sent >= MAX_CHALLENGES && challenge.due <= now => {
-                Verdict::Failed
-            }
-            _ => Verdict::Open,
-        }
+    pub(crate) fn has_failed(&self, now: Instant) -> bool {
+        self.challenge.as_ref().is_some_and(|c| c.sent >= MAX_CHALLENGES && c.due <= now)
     }
 
     /// The peer returned `token`. Returns whether it proves the address.

@@ -1,0 +1,236 @@
+//! What each frame means to a connection: mostly, whom it is for.
+
+use std::time::{Duration, Instant};
+
+use super::{Connection, event::Event, receive::Origin, state::State};
+use crate::{
+    crypto::handshake::Level,
+    error::{ConnectionError, TransportCode, TransportError},
+    path::{AckPolicy, Path, SentFrame, id::PathId},
+    units::Side,
+    wire::frame::{Ack, Close, Frame, FrameError, Nak, PathResponse},
+};
+
+use rand::RngExt;
+
+impl From<FrameError> for TransportError {
+    fn from(_: FrameError) -> Self {
+        Self::new(TransportCode::FRAME_ENCODING_ERROR, "a frame does not parse")
+    }
+}
+
+impl Connection {
+    /// A frame of an Initial or Handshake packet; its type was checked.
+    pub(super) fn handle_handshake_frame(
+        &mut self,
+        now: Instant,
+        level: Level,
+        frame: Frame,
+    ) -> Result<(), TransportError> {
+        let Some(space) = self.handshake.spaces.get_mut(level) else { return Ok(()) };
+        match frame {
+            Frame::Ack(ack) => {
+                if space.on_ack(now, &ack.ranges, &mut self.paths[0].rtt)? {
+                    self.handshake.spaces.on_progress();
+                }
+            }
+            Frame::Crypto(crypto) => space.on_crypto(crypto)?,
+            Frame::Close(close) => self.on_close(now, close),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A frame of a data packet.
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        frame: Frame,
+    ) -> Result<(), TransportError> {
+        if !self.state.is_open() {
+            if let Frame::Close(close) = frame {
+                self.on_close(now, close);
+            }
+            return Ok(());
+        }
+        match frame {
+            Frame::Stream(_)
+            | Frame::ResetStream(_)
+            | Frame::StopSending(_)
+            | Frame::MaxData(_)
+            | Frame::MaxStreamData(_)
+            | Frame::MaxStreams(_)
+            | Frame::DataBlocked(_)
+            | Frame::StreamDataBlocked(_)
+            | Frame::StreamsBlocked(_) => self.streams.handle(now, frame),
+            Frame::Ack(ack) => self.on_ack(now, &ack),
+            Frame::Nak(nak) => self.on_nak(now, &nak),
+            Frame::AckPolicy(policy) => {
+                self.path_mut(policy.path)?.recv.set_policy(AckPolicy::from_wire(
+                    policy.sequence,
+                    policy.packets,
+                    policy.delay_us,
+                    policy.reorder_us,
+                ));
+                Ok(())
+            }
+            Frame::Datagram(datagram) => {
+                if self.config.datagram_buffer == 0 {
+                    return Err(TransportError::new(
+                        TransportCode::PROTOCOL_VIOLATION,
+                        "a datagram where none is taken",
+                    ));
+                }
+                if self.datagrams.on_received(datagram.data) {
+                    self.events.push_back(Event::DatagramReceived);
+                }
+                Ok(())
+            }
+            Frame::Close(close) => {
+                self.on_close(now, close);
+                Ok(())
+            }
+            Frame::NewConnectionId(offer) => self.ids.on_offer(&offer),
+            Frame::RetireConnectionId(retired) => {
+                self.ids.on_retirement(retired.sequence, &mut self.rng, &mut self.endpoint_events)
+            }
+            Frame::PathChallenge(challenge) => {
+                //= spec/07-paths.md#validation
+                //# An endpoint MUST answer a PATH_CHALLENGE to the address it came from, with the same bytes.
+                self.path_response = Some((challenge.data, origin.remote));
+                Ok(())
+            }
+            Frame::PathResponse(response) => {
+                self.on_path_response(origin, &response);
+                Ok(())
+            }
+            Frame::HandshakeDone => self.on_handshake_done(),
+            Frame::Crypto(_) => Err(TransportError::new(
+                TransportCode::PROTOCOL_VIOLATION,
+                "handshake bytes after the handshake",
+            )),
+            Frame::Padding(_) | Frame::Ping | Frame::Train(_) | Frame::TrainReport(_) => Ok(()),
+        }
+    }
+
+    /// The path a frame names.
+    fn path_mut(&mut self, id: PathId) -> Result<&mut Path, TransportError> {
+        //= spec/07-paths.md#path-ids
+        //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a frame names a path that was never
+        //# opened.
+        self.paths.iter_mut().find(|path| path.id == id).ok_or(TransportError::new(
+            TransportCode::PROTOCOL_VIOLATION,
+            "a frame names a path never opened",
+        ))
+    }
+
+    fn on_ack(&mut self, now: Instant, ack: &Ack) -> Result<(), TransportError> {
+        let mut feedback = std::mem::take(&mut self.feedback);
+        let result = self
+            .path_mut(ack.head.path)
+            .and_then(|path| path.on_ack(now, ack, &mut feedback));
+        self.feedback = feedback;
+        result?;
+        if let Some(keys) = &mut self.keys {
+            keys.on_ack(ack.head.path, ack.ranges.largest());
+        }
+        let path = &self.paths[0];
+        self.streams.tune(now, path.rtt.smoothed(), path.window());
+        Ok(())
+    }
+
+    fn on_nak(&mut self, now: Instant, nak: &Nak) -> Result<(), TransportError> {
+        let mut feedback = std::mem::take(&mut self.feedback);
+        let result =
+            self.path_mut(nak.path).and_then(|path| path.on_nak(now, nak, &mut feedback));
+        self.feedback = feedback;
+        result
+    }
+
+    fn on_handshake_done(&mut self) -> Result<(), TransportError> {
+        //= spec/02-handshake.md#levels
+        //# A server MUST close the connection with PROTOCOL_VIOLATION when it receives HANDSHAKE_DONE.
+        if self.side == Side::Server {
+            return Err(TransportError::new(
+                TransportCode::PROTOCOL_VIOLATION,
+                "HANDSHAKE_DONE from a client",
+            ));
+        }
+        if !self.handshake.confirmed {
+            self.confirm_handshake();
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, now: Instant, close: Close) {
+        let error = match close {
+            Close::Transport { code, reason, .. } => ConnectionError::PeerTransport { code, reason },
+            Close::Application { code, reason } => ConnectionError::PeerClosed { code, reason },
+        };
+        self.start_draining(now, error);
+    }
+
+    /// A frame of ours arrived.
+    pub(super) fn on_frame_acked(&mut self, frame: SentFrame) {
+        match frame {
+            SentFrame::Stream(sent) => self.streams.on_ack(sent),
+            SentFrame::Ack { path, .. } | SentFrame::Nak { path, .. } => {
+                if let Some(path) = self.paths.iter_mut().find(|known| known.id == path) {
+                    path.on_report_acked(frame);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A frame of ours was lost.
+    pub(super) fn on_frame_lost(&mut self, frame: SentFrame) {
+        match frame {
+            SentFrame::Stream(sent) => self.streams.on_loss(sent),
+            SentFrame::AckPolicy { sequence } => self.paths[0].on_policy_lost(sequence),
+            SentFrame::HandshakeDone => self.announce_done = true,
+            SentFrame::NewConnectionId { sequence } => self.ids.on_announcement_lost(sequence),
+            SentFrame::RetireConnectionId { sequence } => self.ids.on_retirement_lost(sequence),
+            // The next report says more than the lost one did.
+            SentFrame::Ack { .. } | SentFrame::Nak { .. } => {}
+            SentFrame::MtuProbe { .. } => {}
+        }
+    }
+
+    /// A packet newer than all others came from another address.
+    pub(super) fn on_new_address(&mut self, now: Instant, origin: Origin) {
+        //= spec/07-paths.md#rebinding
+        //# A server MUST follow the client to the address its newest packet came from, and MUST challenge that
+        //# address; a client MUST NOT follow a server.
+        if self.side == Side::Client || !matches!(self.state, State::Established) {
+            self.dropped.unexpected += 1;
+            return;
+        }
+        let challenge = self.rng.random();
+        self.previous_remote = Some(self.paths[0].remote);
+        self.paths[0].rebind(now, origin.remote, origin.local_ip, &self.config, challenge);
+        self.paths[0].validation.on_received(origin.bytes);
+        //= spec/07-paths.md#rebinding
+        //# An endpoint SHOULD use another of the peer's connection ids after the peer's address changed.
+        self.ids.rotate();
+    }
+
+    fn on_path_response(&mut self, origin: Origin, response: &PathResponse) {
+        let path = &mut self.paths[0];
+        if path.remote == origin.remote && path.validation.on_response(response.data) {
+            self.previous_remote = None;
+        }
+    }
+
+    /// An address that never answered is not the peer's: go back to the one that was.
+    pub(super) fn revert_failed_rebinding(&mut self, now: Instant) {
+        let path = &mut self.paths[0];
+        if path.validation.has_failed(now)
+            && let Some(previous) = self.previous_remote.take()
+        {
+            path.remote = previous;
+            path.validation.set_validated();
+        }
+    }
+}
