@@ -9,6 +9,7 @@ pub mod driver;
 pub mod endpoint;
 pub mod error;
 pub mod path;
+pub mod stats;
 pub mod stream;
 #[cfg(test)]
 mod testing;
@@ -18,8 +19,10 @@ pub mod wire;
 /// The pure floor: bytes, events and `now` in; bytes, events and a deadline out.
 pub mod engine {
     pub use crate::{
-        connection::{Connection, Datagram, Event, Output, Stats, StreamEvent, Transmit},
-        endpoint::{ConnectionEvent, ConnectionHandle, Endpoint, EndpointEvent, Incoming, Routed},
+        connection::{Connection, Datagram, EndpointEvent, Event, Output, Transmit},
+        endpoint::{ConnectionHandle, Endpoint, EndpointStats, Incoming, Routed},
+        stats::Stats,
+        stream::StreamEvent,
     };
 }
 

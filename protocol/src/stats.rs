@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{path::id::PathId, units::Bandwidth};
+use crate::{path::id::PathId, stream::StreamCounters, units::Bandwidth};
 
 /// A connection's numbers at one moment.
 #[derive(Clone, Debug, Default)]
@@ -14,12 +14,8 @@ pub struct Stats {
     pub dropped: Dropped,
     /// Key updates done, by either side.
     pub key_updates: u64,
-    /// Streams open at the moment.
-    pub open_streams: u64,
-    /// Stream payload bytes acknowledged by the peer.
-    pub acked_stream_bytes: u64,
-    /// Stream payload bytes sent again.
-    pub repaired_bytes: u64,
+    /// What happened on the streams.
+    pub streams: StreamCounters,
 }
 
 /// Incoming packets that were not believed, by reason. Counted, never logged one by one.

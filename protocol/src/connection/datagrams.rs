@@ -98,7 +98,9 @@ impl Datagrams {
             return false;
         }
         while self.incoming_bytes + data.len() > self.capacity {
-            let Some(oldest) = self.incoming.pop_front() else { break };
+            let Some(oldest) = self.incoming.pop_front() else {
+                break;
+            };
             self.incoming_bytes -= oldest.len();
             self.dropped += 1;
         }

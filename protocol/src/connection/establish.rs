@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{EndpointConfig, TransportConfig},
-    congestion::rtt::Rtt,
+    congestion::Rtt,
     crypto::{
         handshake::{ClientCrypto, KeyChange, Level, Session, SessionError},
         keys::initial_keys,
@@ -21,7 +21,7 @@ use crate::{
     },
     endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
-    stream::{Budget, StreamsConfig},
+    stream::credit::Budget,
     units::Side,
     wire::params::TransportParameters,
 };
@@ -83,7 +83,10 @@ impl Handshake {
         params.encode(&mut encoded);
         let session = Session::client(&crypto, encoded.clone())?;
         let restart = Some((crypto, encoded));
-        Ok(Self { restart, ..Self::new(now, config, session, original_id, Side::Client) })
+        Ok(Self {
+            restart,
+            ..Self::new(now, config, session, original_id, Side::Client)
+        })
     }
 
     /// A server's handshake with a client that reached it first as `original_id`, and after a
@@ -102,7 +105,13 @@ impl Handshake {
         handshake
     }
 
-    fn new(now: Instant, config: &TransportConfig, session: Session, keyed: ConnectionId, side: Side) -> Self {
+    fn new(
+        now: Instant,
+        config: &TransportConfig,
+        session: Session,
+        keyed: ConnectionId,
+        side: Side,
+    ) -> Self {
         let mut spaces = Spaces::default();
         spaces.install(Level::Initial, Space::new(initial_keys(&keyed, side)));
         Self {
@@ -170,21 +179,6 @@ pub(crate) fn parameters(
     }
 }
 
-/// What the stream room is told of the configuration.
-pub(super) fn streams_config(side: Side, config: &TransportConfig, budget: Budget) -> StreamsConfig {
-    StreamsConfig {
-        side,
-        initial_stream_credit: config.initial_stream_credit,
-        initial_connection_credit: config.initial_stream_credit * 16,
-        max_stream_credit: config.max_stream_credit,
-        max_connection_credit: config.max_connection_credit,
-        send_buffer: config.send_buffer,
-        max_streams_bi: config.max_streams_bi,
-        max_streams_uni: config.max_streams_uni,
-        budget,
-    }
-}
-
 impl Connection {
     /// Feed TLS what arrived and send what it says, until it has nothing more.
     pub(super) fn drive_handshake(&mut self, now: Instant) {
@@ -242,9 +236,16 @@ impl Connection {
     /// Check the peer's parameters against the packets they came in, and live by them.
     fn adopt_parameters(&mut self) -> Result<(), TransportError> {
         let missing = || {
-            TransportError::new(TransportCode::TRANSPORT_PARAMETER_ERROR, "transport parameters missing")
+            TransportError::new(
+                TransportCode::TRANSPORT_PARAMETER_ERROR,
+                "transport parameters missing",
+            )
         };
-        let bytes = self.handshake.session.peer_parameters().ok_or_else(missing)?;
+        let bytes = self
+            .handshake
+            .session
+            .peer_parameters()
+            .ok_or_else(missing)?;
         let params = TransportParameters::decode(bytes, self.side.peer())?;
         //= spec/02-handshake.md#parameters
         //# An endpoint MUST close the connection with TRANSPORT_PARAMETER_ERROR when the connection ids in the
@@ -262,11 +263,13 @@ impl Connection {
         if let Some(token) = params.stateless_reset_token {
             self.ids.set_reset_token(token);
         }
-        self.idle.set_peer_timeout(Duration::from_millis(params.idle_timeout_ms));
+        self.idle
+            .set_peer_timeout(Duration::from_millis(params.idle_timeout_ms));
         self.datagrams.set_peer_max(params.max_datagram);
         self.streams.set_peer_parameters(&params);
         for path in &mut self.paths {
-            path.mtu.limit(u16::try_from(params.max_udp_payload).unwrap_or(u16::MAX));
+            path.mtu
+                .limit(u16::try_from(params.max_udp_payload).unwrap_or(u16::MAX));
         }
         Ok(())
     }
@@ -277,7 +280,8 @@ impl Connection {
         self.idle.on_received(now);
         self.endpoint_events.push_back(EndpointEvent::Established);
         self.events.push_back(Event::Connected);
-        self.ids.offer_spares(&mut self.rng, &mut self.endpoint_events);
+        self.ids
+            .offer_spares(&mut self.rng, &mut self.endpoint_events);
         if self.side == Side::Server {
             // The client's Finished proves both its key and its address.
             self.paths[0].validation.set_validated();
@@ -301,7 +305,13 @@ impl Connection {
     }
 
     /// The server wants proof of our address: begin anew with its token.
-    pub(super) fn on_retry(&mut self, now: Instant, packet: &[u8], server_id: ConnectionId, token: Bytes) {
+    pub(super) fn on_retry(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        server_id: ConnectionId,
+        token: Bytes,
+    ) {
         //= spec/02-handshake.md#retry
         //# A client MUST drop a Retry that is not its first, that follows any other packet of the server, or
         //# whose token is empty.
@@ -314,7 +324,9 @@ impl Connection {
             self.dropped.unauthentic += 1;
             return;
         }
-        let Some((crypto, params)) = self.handshake.restart.clone() else { return };
+        let Some((crypto, params)) = self.handshake.restart.clone() else {
+            return;
+        };
         let session = match Session::client(&crypto, params) {
             Ok(session) => session,
             Err(error) => return self.fail_with(now, error.code(), error.into()),

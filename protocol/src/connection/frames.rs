@@ -1,6 +1,6 @@
 //! What each frame means to a connection: mostly, whom it is for.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Connection, event::Event, receive::Origin, state::State};
 use crate::{
@@ -8,16 +8,10 @@ use crate::{
     error::{ConnectionError, TransportCode, TransportError},
     path::{AckPolicy, Path, SentFrame, id::PathId},
     units::Side,
-    wire::frame::{Ack, Close, Frame, FrameError, Nak, PathResponse},
+    wire::frame::{Ack, Close, Frame, Nak, PathResponse},
 };
 
 use rand::RngExt;
-
-impl From<FrameError> for TransportError {
-    fn from(_: FrameError) -> Self {
-        Self::new(TransportCode::FRAME_ENCODING_ERROR, "a frame does not parse")
-    }
-}
 
 impl Connection {
     /// A frame of an Initial or Handshake packet; its type was checked.
@@ -27,7 +21,9 @@ impl Connection {
         level: Level,
         frame: Frame,
     ) -> Result<(), TransportError> {
-        let Some(space) = self.handshake.spaces.get_mut(level) else { return Ok(()) };
+        let Some(space) = self.handshake.spaces.get_mut(level) else {
+            return Ok(());
+        };
         match frame {
             Frame::Ack(ack) => {
                 if space.on_ack(now, &ack.ranges, &mut self.paths[0].rtt)? {
@@ -67,12 +63,14 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, &ack),
             Frame::Nak(nak) => self.on_nak(now, &nak),
             Frame::AckPolicy(policy) => {
-                self.path_mut(policy.path)?.recv.set_policy(AckPolicy::from_wire(
-                    policy.sequence,
-                    policy.packets,
-                    policy.delay_us,
-                    policy.reorder_us,
-                ));
+                self.path_mut(policy.path)?
+                    .recv
+                    .set_policy(AckPolicy::from_wire(
+                        policy.sequence,
+                        policy.packets,
+                        policy.delay_us,
+                        policy.reorder_us,
+                    ));
                 Ok(())
             }
             Frame::Datagram(datagram) => {
@@ -93,7 +91,8 @@ impl Connection {
             }
             Frame::NewConnectionId(offer) => self.ids.on_offer(&offer),
             Frame::RetireConnectionId(retired) => {
-                self.ids.on_retirement(retired.sequence, &mut self.rng, &mut self.endpoint_events)
+                self.ids
+                    .on_retirement(retired.sequence, &mut self.rng, &mut self.endpoint_events)
             }
             Frame::PathChallenge(challenge) => {
                 //= spec/07-paths.md#validation
@@ -119,10 +118,13 @@ impl Connection {
         //= spec/07-paths.md#path-ids
         //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a frame names a path that was never
         //# opened.
-        self.paths.iter_mut().find(|path| path.id == id).ok_or(TransportError::new(
-            TransportCode::PROTOCOL_VIOLATION,
-            "a frame names a path never opened",
-        ))
+        self.paths
+            .iter_mut()
+            .find(|path| path.id == id)
+            .ok_or(TransportError::new(
+                TransportCode::PROTOCOL_VIOLATION,
+                "a frame names a path never opened",
+            ))
     }
 
     fn on_ack(&mut self, now: Instant, ack: &Ack) -> Result<(), TransportError> {
@@ -142,8 +144,9 @@ impl Connection {
 
     fn on_nak(&mut self, now: Instant, nak: &Nak) -> Result<(), TransportError> {
         let mut feedback = std::mem::take(&mut self.feedback);
-        let result =
-            self.path_mut(nak.path).and_then(|path| path.on_nak(now, nak, &mut feedback));
+        let result = self
+            .path_mut(nak.path)
+            .and_then(|path| path.on_nak(now, nak, &mut feedback));
         self.feedback = feedback;
         result
     }
@@ -165,7 +168,9 @@ impl Connection {
 
     fn on_close(&mut self, now: Instant, close: Close) {
         let error = match close {
-            Close::Transport { code, reason, .. } => ConnectionError::PeerTransport { code, reason },
+            Close::Transport { code, reason, .. } => {
+                ConnectionError::PeerTransport { code, reason }
+            }
             Close::Application { code, reason } => ConnectionError::PeerClosed { code, reason },
         };
         self.start_draining(now, error);

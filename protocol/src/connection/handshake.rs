@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    congestion::rtt::Rtt,
+    congestion::Rtt,
     crypto::{handshake::Level, keys::LevelKeys},
     error::{TransportCode, TransportError},
     wire::{
@@ -46,7 +46,10 @@ impl Outgoing {
 
     fn write(&mut self, out: &mut FrameWriter<'_>) -> Option<Range<u64>> {
         let range = self.pending.iter().next()?;
-        let room = out.remaining().checked_sub(CRYPTO_OVERHEAD).filter(|&room| room > 0)?;
+        let room = out
+            .remaining()
+            .checked_sub(CRYPTO_OVERHEAD)
+            .filter(|&room| room > 0)?;
         let range = range.start..range.end.min(range.start + room as u64);
         let slice = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
         Crypto::encode_slice(range.start, self.data.get(slice)?, out.out);
@@ -91,7 +94,10 @@ impl Incoming {
             ));
         }
         if end > self.offset {
-            let longer = self.pieces.get(&frame.offset).is_none_or(|old| old.len() < frame.data.len());
+            let longer = self
+                .pieces
+                .get(&frame.offset)
+                .is_none_or(|old| old.len() < frame.data.len());
             if longer {
                 self.pieces.insert(frame.offset, frame.data);
             }
@@ -213,7 +219,9 @@ impl Space {
         for range in ranges.iter() {
             let numbers: Vec<u64> = self.sent.range(range).map(|(&number, _)| number).collect();
             for number in numbers {
-                let Some(sent) = self.sent.remove(&number) else { continue };
+                let Some(sent) = self.sent.remove(&number) else {
+                    continue;
+                };
                 news = true;
                 if let Some(range) = sent.crypto {
                     self.outgoing.on_acked(range);
@@ -256,7 +264,9 @@ impl Space {
     /// Write what this level has to say, and note it as the packet `next_number`.
     pub(super) fn write(&mut self, now: Instant, out: &mut FrameWriter<'_>) {
         if self.ack_owed {
-            let waited = self.largest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+            let waited = self
+                .largest_at
+                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             let head = AckHead {
                 path: crate::path::id::PathId::INITIAL,
                 delay_us: u64::try_from(waited.as_micros()).unwrap_or(0),
@@ -276,7 +286,14 @@ impl Space {
         if eliciting {
             self.last_eliciting = Some(now);
         }
-        self.sent.insert(self.next, Sent { at: now, crypto, eliciting });
+        self.sent.insert(
+            self.next,
+            Sent {
+                at: now,
+                crypto,
+                eliciting,
+            },
+        );
         self.next += 1;
     }
 
@@ -288,7 +305,9 @@ impl Space {
 
 impl fmt::Debug for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Space").field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Space")
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -338,11 +357,6 @@ impl Spaces {
         self.probe_count = 0;
     }
 
-    /// Whether any level lives.
-    pub(super) fn is_empty(&self) -> bool {
-        self.initial.is_none() && self.handshake.is_none()
-    }
-
     /// The highest level that lives.
     pub(super) fn highest(&self) -> Option<Level> {
         match (&self.handshake, &self.initial) {
@@ -373,14 +387,19 @@ impl Spaces {
         //= spec/02-handshake.md#handshake-recovery
         //# An endpoint MUST send all unacknowledged handshake bytes again when a probe interval passes
         //# without an ACK, and MUST double the interval each time.
-        let interval = rtt.pto(Duration::ZERO).saturating_mul(1 << self.probe_count.min(10));
+        let interval = rtt
+            .pto(Duration::ZERO)
+            .saturating_mul(1 << self.probe_count.min(10));
         Some(last + interval)
     }
 
     /// The timer fired.
     pub(super) fn on_timeout(&mut self) {
         self.probe_count += 1;
-        for space in [&mut self.initial, &mut self.handshake].into_iter().flatten() {
+        for space in [&mut self.initial, &mut self.handshake]
+            .into_iter()
+            .flatten()
+        {
             if space.last_eliciting.is_some() {
                 space.on_timeout();
             }

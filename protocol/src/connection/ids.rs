@@ -49,9 +49,17 @@ impl Ids {
     /// Reachable as `local`, reaching the peer as `remote`.
     pub(super) fn new(local: ConnectionId, remote: ConnectionId, reset_key: ResetKey) -> Self {
         Self {
-            local: vec![Local { sequence: 0, id: local, announce: false }],
+            local: vec![Local {
+                sequence: 0,
+                id: local,
+                announce: false,
+            }],
             next_sequence: 1,
-            remote: Remote { sequence: 0, id: remote, reset_token: None },
+            remote: Remote {
+                sequence: 0,
+                id: remote,
+                reset_token: None,
+            },
             spares: VecDeque::new(),
             retired: Vec::new(),
             retire_prior_to: 0,
@@ -93,10 +101,18 @@ impl Ids {
     }
 
     /// Offer spare ids, so that the peer can change ids when its address changes.
-    pub(super) fn offer_spares(&mut self, rng: &mut impl Rng, events: &mut VecDeque<EndpointEvent>) {
+    pub(super) fn offer_spares(
+        &mut self,
+        rng: &mut impl Rng,
+        events: &mut VecDeque<EndpointEvent>,
+    ) {
         while self.local.len() < 1 + SPARES {
             let id = ConnectionId::new(rng.random());
-            self.local.push(Local { sequence: self.next_sequence, id, announce: true });
+            self.local.push(Local {
+                sequence: self.next_sequence,
+                id,
+                announce: true,
+            });
             self.next_sequence += 1;
             events.push_back(EndpointEvent::AddId(id));
         }
@@ -123,12 +139,19 @@ impl Ids {
     /// The next RETIRE_CONNECTION_ID to send.
     pub(super) fn next_retirement(&mut self) -> Option<RetireConnectionId> {
         let sequence = self.retired.pop()?;
-        Some(RetireConnectionId { path: PathId::INITIAL, sequence })
+        Some(RetireConnectionId {
+            path: PathId::INITIAL,
+            sequence,
+        })
     }
 
     /// A NEW_CONNECTION_ID was lost.
     pub(super) fn on_announcement_lost(&mut self, sequence: u64) {
-        if let Some(local) = self.local.iter_mut().find(|local| local.sequence == sequence) {
+        if let Some(local) = self
+            .local
+            .iter_mut()
+            .find(|local| local.sequence == sequence)
+        {
             local.announce = true;
         }
     }
@@ -141,7 +164,10 @@ impl Ids {
     /// The peer offers an id.
     pub(super) fn on_offer(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
         let known = self.remote.sequence == frame.sequence
-            || self.spares.iter().any(|spare| spare.sequence == frame.sequence);
+            || self
+                .spares
+                .iter()
+                .any(|spare| spare.sequence == frame.sequence);
         if frame.sequence < self.retire_prior_to {
             self.retired.push(frame.sequence);
         } else if !known {
@@ -152,10 +178,13 @@ impl Ids {
             });
         }
         self.retire_prior_to = self.retire_prior_to.max(frame.retire_prior_to);
-        let (keep, retire): (VecDeque<_>, VecDeque<_>) =
-            self.spares.drain(..).partition(|spare| spare.sequence >= self.retire_prior_to);
+        let (keep, retire): (VecDeque<_>, VecDeque<_>) = self
+            .spares
+            .drain(..)
+            .partition(|spare| spare.sequence >= self.retire_prior_to);
         self.spares = keep;
-        self.retired.extend(retire.iter().map(|spare| spare.sequence));
+        self.retired
+            .extend(retire.iter().map(|spare| spare.sequence));
         if self.remote.sequence < self.retire_prior_to {
             self.rotate();
         }
@@ -174,7 +203,9 @@ impl Ids {
     /// Use another of the peer's ids, so that an observer cannot link two addresses. Returns whether
     /// one was there.
     pub(super) fn rotate(&mut self) -> bool {
-        let Some(next) = self.spares.pop_front() else { return false };
+        let Some(next) = self.spares.pop_front() else {
+            return false;
+        };
         self.retired.push(self.remote.sequence);
         self.remote = next;
         true
@@ -193,7 +224,10 @@ impl Ids {
                 "retires a connection id never issued",
             ));
         }
-        if let Some(position) = self.local.iter().position(|local| local.sequence == sequence)
+        if let Some(position) = self
+            .local
+            .iter()
+            .position(|local| local.sequence == sequence)
             && self.local.len() > 1
         {
             let retired = self.local.remove(position);

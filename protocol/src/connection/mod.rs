@@ -29,22 +29,21 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 pub(crate) use self::establish::{Handshake, Opening, parameters};
+pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use self::{
     datagrams::Datagrams,
     ids::Ids,
     state::{Closing, Idle, State},
 };
-pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use crate::{
     config::TransportConfig,
     crypto::{identity::PublicKey, keys::DataKeys},
-    endpoint::connection_id::ConnectionId,
     error::{
         ConnectionError, ReadError, SendDatagramError, TransportCode, TransportError, WriteError,
     },
     path::{Feedback, Path, id::PathId},
     stats::{Dropped, Stats},
-    stream::{Streams, id::StreamId},
+    stream::{Streams, StreamsConfig, id::StreamId},
     units::{Bandwidth, CloseCode, Dir, Side},
     wire::frame::Close,
 };
@@ -90,10 +89,27 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) fn new(now: Instant, opening: Opening) -> Self {
-        let Opening { side, config, remote, validated, local_id, remote_id, handshake, reset_key, seed, budget } =
-            opening;
+        let Opening {
+            side,
+            config,
+            remote,
+            validated,
+            local_id,
+            remote_id,
+            handshake,
+            reset_key,
+            seed,
+            budget,
+        } = opening;
         let mut rng = StdRng::from_seed(seed);
-        let path = Path::new(PathId::INITIAL, now, remote, validated, &config, rng.random());
+        let path = Path::new(
+            PathId::INITIAL,
+            now,
+            remote,
+            validated,
+            &config,
+            rng.random(),
+        );
         let mut connection = Self {
             side,
             state: State::Handshaking,
@@ -103,7 +119,7 @@ impl Connection {
             keys: None,
             ids: Ids::new(local_id, remote_id, reset_key),
             paths: vec![path],
-            streams: Streams::new(establish::streams_config(side, &config, budget)),
+            streams: Streams::new(StreamsConfig::new(side, &config, budget)),
             datagrams: Datagrams::new(config.datagram_buffer),
             idle: Idle::new(now, config.idle_timeout, config.keep_alive),
             announce_done: false,
@@ -194,7 +210,11 @@ impl Connection {
             self.fail_silently(error);
             return;
         }
-        if self.handshake.due_at(&self.paths[0].rtt).is_some_and(|due| due <= now) {
+        if self
+            .handshake
+            .due_at(&self.paths[0].rtt)
+            .is_some_and(|due| due <= now)
+        {
             self.handshake.on_timeout();
         }
         if let Some(keys) = &mut self.keys {
@@ -220,7 +240,10 @@ impl Connection {
     fn expires_at(&self) -> Instant {
         let idle = self.idle.expires_at(self.paths[0].probe_interval());
         match self.state {
-            State::Handshaking => self.handshake.deadline().min(idle.max(self.handshake.deadline())),
+            State::Handshaking => self
+                .handshake
+                .deadline()
+                .min(idle.max(self.handshake.deadline())),
             _ => idle,
         }
     }
@@ -237,7 +260,11 @@ impl Connection {
         let frame = if matches!(self.state, State::Established) {
             Close::Application { code, reason }
         } else {
-            Close::Transport { code: TransportCode::NO_ERROR, frame_type: 0, reason: Bytes::new() }
+            Close::Transport {
+                code: TransportCode::NO_ERROR,
+                frame_type: 0,
+                reason: Bytes::new(),
+            }
         };
         self.start_closing(now, frame, ConnectionError::LocallyClosed);
     }
@@ -249,7 +276,11 @@ impl Connection {
 
     fn fail_with(&mut self, now: Instant, code: TransportCode, error: ConnectionError) {
         if self.state.is_open() {
-            let frame = Close::Transport { code, frame_type: 0, reason: Bytes::new() };
+            let frame = Close::Transport {
+                code,
+                frame_type: 0,
+                reason: Bytes::new(),
+            };
             self.start_closing(now, frame, error);
         }
     }
@@ -266,7 +297,9 @@ impl Connection {
             self.leave_open(error);
         }
         if !matches!(self.state, State::Drained) {
-            self.state = State::Draining { until: now + self.linger() };
+            self.state = State::Draining {
+                until: now + self.linger(),
+            };
         }
     }
 
@@ -338,9 +371,7 @@ impl Connection {
             paths: self.paths.iter().map(Path::stats).collect(),
             dropped: self.dropped,
             key_updates: self.keys.as_ref().map_or(0, DataKeys::updates),
-            open_streams: self.streams.open_count(),
-            acked_stream_bytes: self.streams.acked_bytes(),
-            repaired_bytes: self.repaired_bytes,
+            streams: self.streams.counters(),
         }
     }
 
@@ -362,7 +393,11 @@ impl Connection {
     /// Open a stream; `None` while the peer's limit is reached (an `Available` event follows) or
     /// the connection is over.
     pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
-        if self.state.is_open() { self.streams.open(dir) } else { None }
+        if self.state.is_open() {
+            self.streams.open(dir)
+        } else {
+            None
+        }
     }
 
     /// The next stream the peer opened.
@@ -458,17 +493,13 @@ impl Connection {
     pub fn send_datagram(&mut self, data: Bytes) -> Result<(), SendDatagramError> {
         self.lost()?;
         let room = packet_builder::data_room(self.paths[0].packet_size());
-        self.datagrams.send(data, room.saturating_sub(datagrams::OVERHEAD))
+        self.datagrams
+            .send(data, room.saturating_sub(datagrams::OVERHEAD))
     }
 
     /// The oldest unread datagram.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
-    }
-
-    /// Ids that route to this connection from its start.
-    pub(crate) fn first_id(&self) -> Option<ConnectionId> {
-        self.ids.first_local()
     }
 }
 

@@ -61,7 +61,12 @@ impl PacketBuilder {
     }
 
     /// Seal a handshake packet; says its length.
-    pub(super) fn seal(self, out: &mut Vec<u8>, keys: &LevelKeys, number: u64) -> Result<usize, SealError> {
+    pub(super) fn seal(
+        self,
+        out: &mut Vec<u8>,
+        keys: &LevelKeys,
+        number: u64,
+    ) -> Result<usize, SealError> {
         self.pad_for_sample(out);
         self.layout.finish(out);
         keys.seal(number, out, self.layout)?;

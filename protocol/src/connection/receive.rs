@@ -51,12 +51,23 @@ impl Connection {
             State::Draining { .. } | State::Drained => return,
             State::Handshaking | State::Established => {}
         }
-        let Datagram { remote, local_ip, ecn, payload: mut rest } = datagram;
-        let origin = Origin { remote, local_ip, ecn, bytes: rest.len() };
+        let Datagram {
+            remote,
+            local_ip,
+            ecn,
+            payload: mut rest,
+        } = datagram;
+        let origin = Origin {
+            remote,
+            local_ip,
+            ecn,
+            bytes: rest.len(),
+        };
         let path = &mut self.paths[0];
         if path.remote == remote {
             path.validation.on_received(rest.len());
         }
+        self.streams.begin_datagram(rest.len());
         while !rest.is_empty() {
             let Ok(header) = PartialHeader::decode(&rest) else {
                 self.on_unreadable(&rest);
@@ -77,9 +88,17 @@ impl Connection {
         }
     }
 
-    fn handle_packet(&mut self, now: Instant, origin: Origin, header: &PartialHeader, packet: BytesMut) {
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        header: &PartialHeader,
+        packet: BytesMut,
+    ) {
         match &header.kind {
-            PacketKind::Initial { scid, pn_offset, .. } => {
+            PacketKind::Initial {
+                scid, pn_offset, ..
+            } => {
                 self.handle_handshake(now, origin, Level::Initial, (*scid, *pn_offset), packet);
             }
             PacketKind::Handshake { scid, pn_offset } => {
@@ -134,7 +153,8 @@ impl Connection {
             self.dropped.malformed += 1;
             return;
         };
-        let number = packet_number::decode(space.expected(), unprotected.truncated, unprotected.pn_len);
+        let number =
+            packet_number::decode(space.expected(), unprotected.truncated, unprotected.pn_len);
         let mut payload = packet.split_off(pn_offset + unprotected.pn_len);
         let Ok(len) = space.keys.open(number, &packet, &mut payload) else {
             self.dropped.unauthentic += 1;
@@ -201,13 +221,31 @@ impl Connection {
             Level::Initial => false,
             Level::Handshake | Level::Data => !self.handshake.confirmed && self.is_handshaking(),
         };
-        let Origin { remote, local_ip, ecn, .. } = origin;
-        if !waiting || !self.handshake.keep_early(Datagram { remote, local_ip, ecn, payload }) {
+        let Origin {
+            remote,
+            local_ip,
+            ecn,
+            ..
+        } = origin;
+        if !waiting
+            || !self.handshake.keep_early(Datagram {
+                remote,
+                local_ip,
+                ecn,
+                payload,
+            })
+        {
             self.dropped.no_keys += 1;
         }
     }
 
-    fn handle_data(&mut self, now: Instant, origin: Origin, pn_offset: usize, mut packet: BytesMut) {
+    fn handle_data(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        pn_offset: usize,
+        mut packet: BytesMut,
+    ) {
         //= spec/02-handshake.md#levels
         //# An endpoint MUST NOT process a data packet before its own handshake is complete.
         let keys = match &mut self.keys {
@@ -261,10 +299,13 @@ impl Connection {
         }
     }
 
-    fn has_reserved_bits(&mut self, now: Instant, first: u8) -> bool {
-        let set = FirstByte(first).has_reserved_bits();
+    fn has_reserved_bits(&mut self, now: Instant, first: FirstByte) -> bool {
+        let set = first.has_reserved_bits();
         if set {
-            self.fail(now, TransportError::new(TransportCode::PROTOCOL_VIOLATION, "reserved bits set"));
+            self.fail(
+                now,
+                TransportError::new(TransportCode::PROTOCOL_VIOLATION, "reserved bits set"),
+            );
         }
         set
     }
@@ -275,7 +316,10 @@ impl Connection {
         origin: Origin,
         payload: Bytes,
     ) -> Result<Traits, TransportError> {
-        let mut traits = Traits { probing: true, ..Traits::default() };
+        let mut traits = Traits {
+            probing: true,
+            ..Traits::default()
+        };
         let mut empty = true;
         for frame in FrameIter::new(payload) {
             let frame = frame.map_err(TransportError::from)?;
@@ -294,7 +338,10 @@ impl Connection {
         //= spec/01-packet.md#frames
         //# A receiver MUST close the connection with PROTOCOL_VIOLATION when a packet holds no frame.
         if empty {
-            return Err(TransportError::new(TransportCode::PROTOCOL_VIOLATION, "packet without frames"));
+            return Err(TransportError::new(
+                TransportCode::PROTOCOL_VIOLATION,
+                "packet without frames",
+            ));
         }
         Ok(traits)
     }

@@ -48,7 +48,13 @@ pub(super) struct Closing {
 impl Closing {
     /// Tell the peer `frame`, then wait until `until`.
     pub(super) fn new(frame: Close, until: Instant) -> Self {
-        Self { frame, until, pending: true, received: 0, answer_at: 1 }
+        Self {
+            frame,
+            until,
+            pending: true,
+            received: 0,
+            answer_at: 1,
+        }
     }
 
     /// The peer still talks: tell it again, ever less often.
@@ -95,7 +101,13 @@ pub(super) struct Idle {
 impl Idle {
     /// Silence counts from `now`.
     pub(super) fn new(now: Instant, timeout: Duration, keep_alive: Duration) -> Self {
-        Self { timeout, keep_alive, active: now, last_eliciting: now, asked: false }
+        Self {
+            timeout,
+            keep_alive,
+            active: now,
+            last_eliciting: now,
+            asked: false,
+        }
     }
 
     /// The peer's timeout counts too; zero means it has none.
@@ -130,7 +142,10 @@ impl Idle {
     /// When to send a sign of life.
     pub(super) fn keep_alive_at(&self) -> Instant {
         // Half the timeout leaves room for one lost ping.
-        let interval = self.keep_alive.min(self.timeout / 2).max(Duration::from_millis(1));
+        let interval = self
+            .keep_alive
+            .min(self.timeout / 2)
+            .max(Duration::from_millis(1));
         self.last_eliciting + interval
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     path::{Departure, MIN_PAYLOAD, Path, SentFrame, SentFrames},
     units::Side,
     wire::{
-        frame::{Ack, AckHead, AckPolicy, Close, Frame, FrameWriter, Nak, PathChallenge, PathResponse, kind},
+        frame::{
+            Ack, AckHead, AckPolicy, Close, Frame, FrameWriter, Nak, PathChallenge, PathResponse,
+            kind,
+        },
         header::{Header, MIN_INITIAL_DATAGRAM},
         packet_number::Truncated,
     },
@@ -86,11 +89,20 @@ impl Connection {
     fn write_handshake(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<usize> {
         let allowance = usize::try_from(self.paths[0].validation.allowance()).unwrap_or(usize::MAX);
         let room = usize::from(MIN_PAYLOAD).min(allowance);
-        let waiting = |level| self.handshake.spaces.get(level).is_some_and(Space::interest);
+        let waiting = |level| {
+            self.handshake
+                .spaces
+                .get(level)
+                .is_some_and(Space::interest)
+        };
         let follows = waiting(Level::Handshake);
         let pad_initial = waiting(Level::Initial)
             && (self.side == Side::Client
-                || self.handshake.spaces.get(Level::Initial).is_some_and(Space::has_eliciting));
+                || self
+                    .handshake
+                    .spaces
+                    .get(Level::Initial)
+                    .is_some_and(Space::has_eliciting));
         // Room for a second packet only where it can hold more than its own header.
         let initial_pads = pad_initial && !follows;
         self.write_level(now, Level::Initial, room, initial_pads, out);
@@ -106,10 +118,25 @@ impl Connection {
     }
 
     /// One packet of `level` in at most `room` bytes. Returns whether one was written.
-    fn write_level(&mut self, now: Instant, level: Level, room: usize, pad: bool, out: &mut Vec<u8>) -> bool {
-        let (dcid, scid) = (self.ids.remote(), self.ids.first_local().unwrap_or(self.ids.remote()));
+    fn write_level(
+        &mut self,
+        now: Instant,
+        level: Level,
+        room: usize,
+        pad: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (dcid, scid) = (
+            self.ids.remote(),
+            self.ids.first_local().unwrap_or(self.ids.remote()),
+        );
         let token = self.handshake.token.clone();
-        let Some(space) = self.handshake.spaces.get_mut(level).filter(|space| space.interest()) else {
+        let Some(space) = self
+            .handshake
+            .spaces
+            .get_mut(level)
+            .filter(|space| space.interest())
+        else {
             return false;
         };
         //= spec/02-handshake.md#amplification
@@ -121,10 +148,17 @@ impl Connection {
         let (next, largest_acked) = space.next_number();
         let number = Truncated::new(next, largest_acked);
         let header = match level {
-            Level::Initial => Header::Initial { dcid, scid, token, number },
+            Level::Initial => Header::Initial {
+                dcid,
+                scid,
+                token,
+                number,
+            },
             _ => Header::Handshake { dcid, scid, number },
         };
-        let Some(packet) = PacketBuilder::begin(out, &header, room) else { return false };
+        let Some(packet) = PacketBuilder::begin(out, &header, room) else {
+            return false;
+        };
         space.write(now, &mut packet.writer(out));
         if pad {
             packet.pad(out);
@@ -144,7 +178,9 @@ impl Connection {
         let most = MAX_SEGMENTS.min(MAX_BATCH / size);
         let mut stuck = false;
         for _ in 0..most {
-            let Some(purpose) = self.purpose(now, budget >= size as u64) else { break };
+            let Some(purpose) = self.purpose(now, budget >= size as u64) else {
+                break;
+            };
             let before = out.len();
             match self.write_packet(now, purpose, size, out) {
                 Ok(0) => {
@@ -154,7 +190,10 @@ impl Connection {
                 Ok(len) => budget = budget.saturating_sub(len as u64),
                 Err(SealError::LimitReached) => {
                     out.truncate(before);
-                    self.fail(now, TransportError::new(TransportCode::AEAD_LIMIT_REACHED, "keys are used up"));
+                    self.fail(
+                        now,
+                        TransportError::new(TransportCode::AEAD_LIMIT_REACHED, "keys are used up"),
+                    );
                     return None;
                 }
                 Err(_) => {
@@ -181,14 +220,14 @@ impl Connection {
         if path.probes > 0 && path.validation.allowance() >= u64::from(MIN_PAYLOAD) {
             return Some(Purpose::Probe);
         }
-        if has_budget && self.has_data() {
+        if has_budget && self.has_data(now) {
             return Some(Purpose::Data);
         }
         (path.recv.ack.interest(now) || path.recv.nak.interest(now)).then_some(Purpose::Report)
     }
 
     /// Whether anything that counts against the window wants to be sent.
-    fn has_data(&self) -> bool {
+    fn has_data(&self, now: Instant) -> bool {
         let streams = self.streams.interest();
         streams.control
             || streams.repair
@@ -198,14 +237,14 @@ impl Connection {
             || self.ping
             || self.ids.interest()
             || (self.paths[0].pending_policy().is_some() && self.streams.has_open())
-            || self.paths[0].validation.interest()
+            || self.paths[0].validation.interest(now)
     }
 
     /// Why nothing more left: the pacer (then wake up in time), or nothing to send (then the rate
     /// samples to come say nothing about the path). `stuck` if what there is could not be written.
     fn note_limits(&mut self, now: Instant, stuck: bool) {
         self.paced_until = None;
-        let has_data = self.has_data() && !stuck;
+        let has_data = self.has_data(now) && !stuck;
         let path = &mut self.paths[0];
         if !path.has_room() {
             return;
@@ -228,8 +267,14 @@ impl Connection {
         let path = &mut self.paths[0];
         let number = path.take_number(&mut self.rng);
         let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short { dcid: self.ids.remote(), key_phase: false, number: truncated };
-        let Some(packet) = PacketBuilder::begin(out, &header, size) else { return Ok(0) };
+        let header = Header::Short {
+            dcid: self.ids.remote(),
+            key_phase: false,
+            number: truncated,
+        };
+        let Some(packet) = PacketBuilder::begin(out, &header, size) else {
+            return Ok(0);
+        };
         let mut frames = SentFrames::new();
         let mut writer = packet.writer(out);
         let mut ack_eliciting = write_reports(now, path, &mut writer, &mut frames);
@@ -248,7 +293,16 @@ impl Connection {
         let keys = self.keys.as_mut().ok_or(SealError::LimitReached)?;
         let len = packet.seal_data(out, keys, path.id, number)?;
         let bytes = u16::try_from(len).unwrap_or(u16::MAX);
-        path.on_departure(now, Departure { number, bytes, ack_eliciting, in_flight, frames });
+        path.on_departure(
+            now,
+            Departure {
+                number,
+                bytes,
+                ack_eliciting,
+                in_flight,
+                frames,
+            },
+        );
         if in_flight {
             self.idle.on_sent(now);
         }
@@ -281,32 +335,44 @@ impl Connection {
             }))
         {
             path.on_policy_sent();
-            frames.push(SentFrame::AckPolicy { sequence: policy.sequence });
+            frames.push(SentFrame::AckPolicy {
+                sequence: policy.sequence,
+            });
         }
         // An announcement takes up to 42 bytes, a retirement up to 17.
         while out.remaining() > 48
             && let Some(offer) = self.ids.next_announcement()
         {
-            frames.push(SentFrame::NewConnectionId { sequence: offer.sequence });
+            frames.push(SentFrame::NewConnectionId {
+                sequence: offer.sequence,
+            });
             out.put(&Frame::NewConnectionId(offer));
         }
         while out.remaining() > 48
             && let Some(retirement) = self.ids.next_retirement()
         {
-            frames.push(SentFrame::RetireConnectionId { sequence: retirement.sequence });
+            frames.push(SentFrame::RetireConnectionId {
+                sequence: retirement.sequence,
+            });
             out.put(&Frame::RetireConnectionId(retirement));
         }
     }
 
     /// Frames of streams and datagrams.
-    fn write_streams(&mut self, purpose: Purpose, out: &mut FrameWriter<'_>, frames: &mut SentFrames) {
+    fn write_streams(
+        &mut self,
+        purpose: Purpose,
+        out: &mut FrameWriter<'_>,
+        frames: &mut SentFrames,
+    ) {
         let mut sent = |stream| frames.push(SentFrame::Stream(stream));
         self.streams.write_control(out, &mut sent);
         let before = out.out.len();
         self.streams.write_repair(out, &mut sent);
         self.repaired_bytes += (out.out.len() - before) as u64;
         if self.datagrams.interest() {
-            let whole = out.remaining() >= super::packet_builder::data_room(self.paths[0].packet_size());
+            let whole =
+                out.remaining() >= super::packet_builder::data_room(self.paths[0].packet_size());
             if self.datagrams.write(out, whole) {
                 self.events.push_back(Event::DatagramsUnblocked);
             }
@@ -331,7 +397,11 @@ impl Connection {
         let size = path.mtu.poll(now)?;
         let number = path.take_number(&mut self.rng);
         let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short { dcid: self.ids.remote(), key_phase: false, number: truncated };
+        let header = Header::Short {
+            dcid: self.ids.remote(),
+            key_phase: false,
+            number: truncated,
+        };
         let packet = PacketBuilder::begin(out, &header, usize::from(size))?;
         packet.writer(out).put(&Frame::Ping);
         packet.pad(out);
@@ -339,7 +409,16 @@ impl Connection {
         let len = packet.seal_data(out, keys, path.id, number).ok()?;
         path.mtu.on_probe_sent();
         let frames = SentFrames::from_iter([SentFrame::MtuProbe { bytes: size }]);
-        path.on_departure(now, Departure { number, bytes: size, ack_eliciting: true, in_flight: true, frames });
+        path.on_departure(
+            now,
+            Departure {
+                number,
+                bytes: size,
+                ack_eliciting: true,
+                in_flight: true,
+                frames,
+            },
+        );
         Some(self.transmit_of(len, None))
     }
 
@@ -349,21 +428,43 @@ impl Connection {
         let path = &mut self.paths[0];
         let number = path.take_number(&mut self.rng);
         let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short { dcid: self.ids.remote(), key_phase: false, number: truncated };
+        let header = Header::Short {
+            dcid: self.ids.remote(),
+            key_phase: false,
+            number: truncated,
+        };
         let packet = PacketBuilder::begin(out, &header, usize::from(MIN_PAYLOAD))?;
-        packet.writer(out).put(&Frame::PathResponse(PathResponse { data }));
+        packet
+            .writer(out)
+            .put(&Frame::PathResponse(PathResponse { data }));
         let keys = self.keys.as_mut()?;
         let len = packet.seal_data(out, keys, path.id, number).ok()?;
         let bytes = u16::try_from(len).unwrap_or(u16::MAX);
         let frames = SentFrames::new();
-        path.on_departure(now, Departure { number, bytes, ack_eliciting: true, in_flight: false, frames });
-        Some(Transmit { remote, ..self.transmit_of(len, None) })
+        path.on_departure(
+            now,
+            Departure {
+                number,
+                bytes,
+                ack_eliciting: true,
+                in_flight: false,
+                frames,
+            },
+        );
+        Some(Transmit {
+            remote,
+            ..self.transmit_of(len, None)
+        })
     }
 
     /// The CLOSE frame, at a level the peer can read.
     fn transmit_close(&mut self, _now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let State::Closing(closing) = &mut self.state else { return None };
-        if !std::mem::take(&mut closing.pending) || self.paths[0].validation.allowance() < u64::from(MIN_PAYLOAD) {
+        let State::Closing(closing) = &mut self.state else {
+            return None;
+        };
+        if !std::mem::take(&mut closing.pending)
+            || self.paths[0].validation.allowance() < u64::from(MIN_PAYLOAD)
+        {
             return None;
         }
         let frame = closing.frame.clone();
@@ -374,7 +475,11 @@ impl Connection {
             let path = &mut self.paths[0];
             let number = path.take_number(&mut self.rng);
             let truncated = Truncated::new(number, path.largest_acked());
-            let header = Header::Short { dcid: self.ids.remote(), key_phase: false, number: truncated };
+            let header = Header::Short {
+                dcid: self.ids.remote(),
+                key_phase: false,
+                number: truncated,
+            };
             let packet = PacketBuilder::begin(out, &header, room)?;
             packet.writer(out).put(&Frame::Close(frame));
             packet.seal_data(out, keys, path.id, number).ok()?;
@@ -385,17 +490,31 @@ impl Connection {
 
     /// Before the handshake is confirmed the peer may lack the data keys.
     fn write_handshake_close(&mut self, frame: &Close, room: usize, out: &mut Vec<u8>) {
-        let (dcid, scid) = (self.ids.remote(), self.ids.first_local().unwrap_or(self.ids.remote()));
-        let Some(level) = self.handshake.spaces.highest() else { return };
+        let (dcid, scid) = (
+            self.ids.remote(),
+            self.ids.first_local().unwrap_or(self.ids.remote()),
+        );
+        let Some(level) = self.handshake.spaces.highest() else {
+            return;
+        };
         let token = self.handshake.token.clone();
-        let Some(space) = self.handshake.spaces.get_mut(level) else { return };
+        let Some(space) = self.handshake.spaces.get_mut(level) else {
+            return;
+        };
         let (next, largest_acked) = space.next_number();
         let number = Truncated::new(next, largest_acked);
         let header = match level {
-            Level::Initial => Header::Initial { dcid, scid, token, number },
+            Level::Initial => Header::Initial {
+                dcid,
+                scid,
+                token,
+                number,
+            },
             _ => Header::Handshake { dcid, scid, number },
         };
-        let Some(packet) = PacketBuilder::begin(out, &header, room) else { return };
+        let Some(packet) = PacketBuilder::begin(out, &header, room) else {
+            return;
+        };
         packet.writer(out).put(&Frame::Close(frame.clone()));
         if level == Level::Initial {
             packet.pad(out);
@@ -409,7 +528,12 @@ impl Connection {
 
 /// ACK and NAK of one path, if due or if an ACK can ride along. Returns whether the peer is to
 /// acknowledge the packet for their sake.
-fn write_reports(now: Instant, path: &mut Path, out: &mut FrameWriter<'_>, frames: &mut SentFrames) -> bool {
+fn write_reports(
+    now: Instant,
+    path: &mut Path,
+    out: &mut FrameWriter<'_>,
+    frames: &mut SentFrames,
+) -> bool {
     let mut ack_eliciting = false;
     if path.recv.nak.interest(now) {
         let (smoothed, var) = (path.rtt.smoothed(), path.rtt.var());
@@ -418,7 +542,10 @@ fn write_reports(now: Instant, path: &mut Path, out: &mut FrameWriter<'_>, frame
             let largest = last.end - 1;
             if Nak::encode_from(path.id, named.iter().rev().cloned(), out) > 0 {
                 path.counters.naks_sent += 1;
-                frames.push(SentFrame::Nak { path: path.id, largest });
+                frames.push(SentFrame::Nak {
+                    path: path.id,
+                    largest,
+                });
                 //= spec/03-reliability.md#nak-schedule
                 //# A packet with a NAK MUST be acknowledged like one with data, so that the NAK can be retired.
                 ack_eliciting = true;
@@ -430,7 +557,9 @@ fn write_reports(now: Instant, path: &mut Path, out: &mut FrameWriter<'_>, frame
     if !(due || path.recv.ack.is_ripe(now)) {
         return ack_eliciting;
     }
-    let Some(largest) = path.recv.largest() else { return ack_eliciting };
+    let Some(largest) = path.recv.largest() else {
+        return ack_eliciting;
+    };
     let head = AckHead {
         path: path.id,
         delay_us: micros(path.recv.ack_delay(now)),
@@ -439,7 +568,10 @@ fn write_reports(now: Instant, path: &mut Path, out: &mut FrameWriter<'_>, frame
     };
     if Ack::encode_from(&head, path.recv.ranges().iter().rev(), out) > 0 {
         path.recv.ack.on_sent();
-        frames.push(SentFrame::Ack { path: path.id, largest });
+        frames.push(SentFrame::Ack {
+            path: path.id,
+            largest,
+        });
         let interval = path.rtt.smoothed();
         if path.recv.wants_prompt(now, interval) && out.remaining() > 0 {
             out.out.push(kind::PING);
@@ -450,5 +582,7 @@ fn write_reports(now: Instant, path: &mut Path, out: &mut FrameWriter<'_>, frame
 }
 
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(0).min(crate::units::MAX_VARINT)
+    u64::try_from(duration.as_micros())
+        .unwrap_or(0)
+        .min(crate::units::MAX_VARINT)
 }

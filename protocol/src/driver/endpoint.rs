@@ -18,7 +18,7 @@ use tokio::{runtime, sync::Notify};
 use super::{clock, connection::Connection, receive::Receiver, shared, socket::Socket, task::Task};
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
-    engine::{self, ConnectionEvent, ConnectionHandle, EndpointEvent, Transmit},
+    engine::{self, ConnectionHandle, EndpointEvent, Transmit},
     error::{ConnectError, ConnectionError},
     units::CloseCode,
 };
@@ -319,12 +319,8 @@ impl Shared {
     }
 
     /// A connection's word to the engine's endpoint.
-    pub(super) fn handle_event(
-        &self,
-        handle: ConnectionHandle,
-        event: EndpointEvent,
-    ) -> Option<ConnectionEvent> {
-        self.lock().engine.handle_event(handle, event)
+    pub(super) fn handle_event(&self, handle: ConnectionHandle, event: EndpointEvent) {
+        self.lock().engine.handle_event(handle, event);
     }
 
     /// The task of `handle` has ended.
@@ -379,7 +375,7 @@ impl Incoming {
                 self.shared.send(&transmit, &out);
                 return Err(ConnectionError::LocallyClosed);
             }
-            let (handle, connection) = state.engine.accept(clock::now(), incoming, &mut out)?;
+            let (handle, connection) = state.engine.accept(clock::now(), incoming)?;
             self.shared.spawn(&mut state, handle, connection)
         };
         Connection::established(connection).await

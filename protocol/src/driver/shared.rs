@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::clock;
 use crate::{
     crypto::identity::PublicKey,
-    engine::{self, ConnectionEvent, Datagram, Event, StreamEvent},
+    engine::{self, Datagram, Event, StreamEvent},
     error::ConnectionError,
     stream::id::StreamId,
     units::{CloseCode, Dir},
@@ -305,10 +305,5 @@ impl State {
     /// The application let go of the sending side of stream `id`.
     pub(super) fn forget_sender(&mut self, id: StreamId) {
         self.senders.remove(&id);
-    }
-
-    /// What the endpoint answered to one of the engine's requests.
-    pub(super) fn handle_endpoint(&mut self, event: ConnectionEvent) {
-        self.engine.handle_event(event);
     }
 }

@@ -90,11 +90,7 @@ impl Task {
                     self.shared
                         .handle_event(&mut state, event, &mut self.wakers);
                 }
-                Output::Endpoint(event) => {
-                    if let Some(answer) = self.endpoint.handle_event(self.handle, event) {
-                        state.handle_endpoint(answer);
-                    }
-                }
+                Output::Endpoint(event) => self.endpoint.handle_event(self.handle, event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return match finished(&state) {

@@ -1,6 +1,6 @@
 //! A client's attempt to connect, before the application has said yes or no.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{ConnectionHandle, connection_id::ConnectionId};
 use crate::connection::Datagram;
@@ -17,6 +17,7 @@ pub struct Incoming {
     /// The id before a Retry, which the client's parameters refer to.
     pub(super) original_id: ConnectionId,
     pub(super) client_id: ConnectionId,
+    pub(super) local_ip: Option<IpAddr>,
 }
 
 impl Incoming {

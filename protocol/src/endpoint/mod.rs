@@ -10,7 +10,7 @@ mod reset;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
@@ -27,9 +27,9 @@ use self::{
 };
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
-    connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
     connection::Handshake,
     connection::parameters,
+    connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
     crypto::{
         handshake::{ClientCrypto, ServerCrypto, Session},
         keys::initial_keys,
@@ -37,11 +37,14 @@ use crate::{
     },
     error::{ConnectError, ConnectionError, TransportCode},
     path::id::PathId,
-    stream::Budget,
+    stream::credit::Budget,
     units::Side,
     wire::{
         frame::{Close, Frame, FrameWriter},
-        header::{Header, MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader, Retry, TAG_LEN, VERSION, VersionNegotiation},
+        header::{
+            Header, MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader, Retry, TAG_LEN, VERSION,
+            VersionNegotiation,
+        },
         packet_number::Truncated,
     },
 };
@@ -121,7 +124,10 @@ impl Endpoint {
         let tokens = RetryTokens::from_seed(&seed);
         let budget = Budget::new(config.receive_budget);
         Self {
-            server: server.map(|config| Server { crypto: ServerCrypto::new(&config), config }),
+            server: server.map(|config| Server {
+                crypto: ServerCrypto::new(&config),
+                config,
+            }),
             rng: StdRng::from_seed(seed),
             connections: Slab::new(),
             routes: FxHashMap::default(),
@@ -161,8 +167,14 @@ impl Endpoint {
         let local_id = self.random_id();
         let remote_id = self.random_id();
         let crypto = ClientCrypto::new(&config);
-        let handshake =
-            Handshake::client(now, crypto, &config.transport, &self.config, local_id, remote_id)?;
+        let handshake = Handshake::client(
+            now,
+            crypto,
+            &config.transport,
+            &self.config,
+            local_id,
+            remote_id,
+        )?;
         let opening = Opening {
             side: Side::Client,
             config: config.transport,
@@ -180,7 +192,12 @@ impl Endpoint {
     }
 
     /// Where `datagram` belongs; an answer of the endpoint's own is written to `out`, which must be empty.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram, out: &mut Vec<u8>) -> Routed {
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: Datagram,
+        out: &mut Vec<u8>,
+    ) -> Routed {
         let Ok(header) = PartialHeader::decode(&datagram.payload) else {
             self.stats.dropped += 1;
             return Routed::Dropped;
@@ -188,7 +205,10 @@ impl Endpoint {
         if let Some(&handle) = self.routes.get(&header.dcid) {
             return Routed::Connection(handle, datagram);
         }
-        let key = Key { remote: datagram.remote, id: header.dcid };
+        let key = Key {
+            remote: datagram.remote,
+            id: header.dcid,
+        };
         match self.attempts.get_mut(&key) {
             Some(Attempt::Accepted(handle)) => return Routed::Connection(*handle, datagram),
             Some(Attempt::Waiting(waiting)) => {
@@ -198,7 +218,9 @@ impl Endpoint {
             None => {}
         }
         match header.kind {
-            PacketKind::Initial { scid, ref token, .. } => {
+            PacketKind::Initial {
+                scid, ref token, ..
+            } => {
                 let token = Bytes::copy_from_slice(&datagram.payload[token.clone()]);
                 self.handle_initial(now, datagram, key, scid, &token, out)
             }
@@ -233,7 +255,7 @@ impl Endpoint {
         let half_open = usize::try_from(self.stats.half_open).unwrap_or(usize::MAX);
         if half_open >= self.config.max_half_open {
             self.stats.refused += 1;
-            return Routed::Response(write_refusal(&datagram, key.id, client_id, out));
+            return Routed::Response(write_refusal(key, client_id, datagram.local_ip, out));
         }
         //= spec/02-handshake.md#retry
         //# A server SHOULD answer with a Retry while more handshakes are in progress than its threshold, unless
@@ -248,6 +270,7 @@ impl Endpoint {
             validated: proven.is_some(),
             original_id: proven.unwrap_or(key.id),
             client_id,
+            local_ip: datagram.local_ip,
         };
         self.attempts.insert(key, Attempt::Waiting(vec![datagram]));
         Routed::Incoming(incoming)
@@ -262,7 +285,13 @@ impl Endpoint {
         now: Instant,
         incoming: Incoming,
     ) -> Result<(ConnectionHandle, Connection), ConnectionError> {
-        let Incoming { key, validated, original_id, client_id } = incoming;
+        let Incoming {
+            key,
+            validated,
+            original_id,
+            client_id,
+            ..
+        } = incoming;
         let waiting = match self.attempts.remove(&key) {
             Some(Attempt::Waiting(waiting)) => waiting,
             _ => Vec::new(),
@@ -316,18 +345,25 @@ impl Endpoint {
         Ok((config.clone(), handshake))
     }
 
-    /// Turn an attempt away, with a packet that says so.
-    pub fn refuse(&mut self, incoming: Incoming, out: &mut Vec<u8>) -> Option<Transmit> {
+    /// Turn an attempt away, with a packet that says so in `out`, which must be empty.
+    pub fn refuse(&mut self, incoming: Incoming, out: &mut Vec<u8>) -> Transmit {
+        let Incoming {
+            key,
+            client_id,
+            local_ip,
+            ..
+        } = incoming;
         self.stats.half_open -= 1;
         self.stats.refused += 1;
-        let Some(Attempt::Waiting(waiting)) = self.attempts.remove(&incoming.key) else { return None };
-        let datagram = waiting.first()?;
-        Some(write_refusal(datagram, incoming.key.id, incoming.client_id, out))
+        self.attempts.remove(&key);
+        write_refusal(key, client_id, local_ip, out)
     }
 
     /// News from a connection.
     pub fn handle_event(&mut self, handle: ConnectionHandle, event: EndpointEvent) {
-        let Some(entry) = self.connections.get_mut(handle.0) else { return };
+        let Some(entry) = self.connections.get_mut(handle.0) else {
+            return;
+        };
         match event {
             EndpointEvent::AddId(id) => {
                 entry.ids.push(id);
@@ -362,7 +398,11 @@ impl Endpoint {
 
     fn enter(&mut self, id: ConnectionId, attempt: Option<Key>) -> ConnectionHandle {
         let half_open = attempt.is_some();
-        let handle = ConnectionHandle(self.connections.insert(Entry { ids: vec![id], attempt, half_open }));
+        let handle = ConnectionHandle(self.connections.insert(Entry {
+            ids: vec![id],
+            attempt,
+            half_open,
+        }));
         self.routes.insert(id, handle);
         if let Some(key) = attempt {
             self.attempts.insert(key, Attempt::Accepted(handle));
@@ -384,11 +424,15 @@ impl Endpoint {
     ) -> Transmit {
         let scid = self.random_id();
         let token = self.tokens.issue(now, datagram.remote, &original, &scid);
-        let retry = Retry { dcid: client_id, scid, token: Bytes::copy_from_slice(&token) };
+        let retry = Retry {
+            dcid: client_id,
+            scid,
+            token: Bytes::copy_from_slice(&token),
+        };
         retry.encode_untagged(out);
         let tag = retry_tag(&original, out);
         out.extend_from_slice(&tag);
-        answer(datagram, out)
+        answer(datagram.remote, datagram.local_ip, out)
     }
 
     fn negotiate_version(
@@ -404,27 +448,44 @@ impl Endpoint {
             self.stats.dropped += 1;
             return Routed::Dropped;
         }
-        VersionNegotiation { dcid: scid, scid: dcid, versions: vec![VERSION] }.encode(out);
-        Routed::Response(answer(datagram, out))
+        VersionNegotiation {
+            dcid: scid,
+            scid: dcid,
+            versions: vec![VERSION],
+        }
+        .encode(out);
+        Routed::Response(answer(datagram.remote, datagram.local_ip, out))
     }
 
-    fn reset(&mut self, now: Instant, datagram: &Datagram, id: ConnectionId, out: &mut Vec<u8>) -> Routed {
+    fn reset(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram,
+        id: ConnectionId,
+        out: &mut Vec<u8>,
+    ) -> Routed {
         let token = self.reset_key.token(&id);
-        if !self.resets.write(now, datagram.payload.len(), token.as_bytes(), &mut self.rng, out) {
+        if !self.resets.write(
+            now,
+            datagram.payload.len(),
+            token.as_bytes(),
+            &mut self.rng,
+            out,
+        ) {
             self.stats.dropped += 1;
             return Routed::Dropped;
         }
         self.stats.resets += 1;
-        Routed::Response(answer(datagram, out))
+        Routed::Response(answer(datagram.remote, datagram.local_ip, out))
     }
 }
 
-/// The bytes in `out` go back to where `datagram` came from.
-fn answer(datagram: &Datagram, out: &[u8]) -> Transmit {
+/// The bytes in `out` go back to where a datagram came from.
+fn answer(remote: SocketAddr, local_ip: Option<IpAddr>, out: &[u8]) -> Transmit {
     Transmit {
         path: PathId::INITIAL,
-        remote: datagram.remote,
-        local_ip: datagram.local_ip,
+        remote,
+        local_ip,
         len: out.len(),
         segment_size: None,
         ecn: None,
@@ -432,15 +493,32 @@ fn answer(datagram: &Datagram, out: &[u8]) -> Transmit {
 }
 
 /// A CLOSE with CONNECTION_REFUSED, under keys the client can compute; keeps no state.
-fn write_refusal(datagram: &Datagram, dcid: ConnectionId, client_id: ConnectionId, out: &mut Vec<u8>) -> Transmit {
+fn write_refusal(
+    key: Key,
+    client_id: ConnectionId,
+    local_ip: Option<IpAddr>,
+    out: &mut Vec<u8>,
+) -> Transmit {
     let number = Truncated::new(0, None);
-    let layout = Header::Initial { dcid: client_id, scid: dcid, token: Bytes::new(), number }.encode(out);
-    let close =
-        Close::Transport { code: TransportCode::CONNECTION_REFUSED, frame_type: 0, reason: Bytes::new() };
+    let layout = Header::Initial {
+        dcid: client_id,
+        scid: key.id,
+        token: Bytes::new(),
+        number,
+    }
+    .encode(out);
+    let close = Close::Transport {
+        code: TransportCode::CONNECTION_REFUSED,
+        frame_type: 0,
+        reason: Bytes::new(),
+    };
     FrameWriter::new(out, MIN_INITIAL_DATAGRAM - TAG_LEN).put(&Frame::Close(close));
     layout.finish(out);
-    if initial_keys(&dcid, Side::Server).seal(0, out, layout).is_err() {
+    if initial_keys(&key.id, Side::Server)
+        .seal(0, out, layout)
+        .is_err()
+    {
         out.clear();
     }
-    answer(datagram, out)
+    answer(key.remote, local_ip, out)
 }

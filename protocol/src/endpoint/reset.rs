@@ -43,7 +43,10 @@ impl ResetLimiter {
     }
 
     fn admit(&mut self, now: Instant) -> bool {
-        if self.window.is_none_or(|start| now.saturating_duration_since(start) >= Duration::from_secs(1)) {
+        if self
+            .window
+            .is_none_or(|start| now.saturating_duration_since(start) >= Duration::from_secs(1))
+        {
             self.window = Some(now);
             self.sent = 0;
         }

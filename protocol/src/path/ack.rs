@@ -62,8 +62,15 @@ impl AckPolicy {
         let few = (window_packets / 8).clamp(2, BULK_PACKETS);
         let packets = (rate.bytes_in(interval) / u64::from(packet_bytes)).max(few);
         let spread = rate.time_for(few * u64::from(packet_bytes));
-        let delay = interval.max(spread).clamp(Duration::from_millis(1), MAX_DELAY);
-        Self { sequence: 0, packets, delay, reorder_window }
+        let delay = interval
+            .max(spread)
+            .clamp(Duration::from_millis(1), MAX_DELAY);
+        Self {
+            sequence: 0,
+            packets,
+            delay,
+            reorder_window,
+        }
     }
 
     /// Whether `other` is different enough to be worth telling the peer.
@@ -71,7 +78,10 @@ impl AckPolicy {
         let apart = |a: u128, b: u128| a * 4 > b * 5 || b * 4 > a * 5;
         apart(u128::from(self.packets), u128::from(other.packets))
             || apart(self.delay.as_micros(), other.delay.as_micros())
-            || apart(self.reorder_window.as_micros(), other.reorder_window.as_micros())
+            || apart(
+                self.reorder_window.as_micros(),
+                other.reorder_window.as_micros(),
+            )
     }
 }
 
@@ -86,7 +96,11 @@ pub(crate) struct AckSchedule {
 impl AckSchedule {
     /// Nothing owed, [`INITIAL_POLICY`].
     pub(crate) fn new() -> Self {
-        Self { policy: INITIAL_POLICY, owed_packets: 0, due: None }
+        Self {
+            policy: INITIAL_POLICY,
+            owed_packets: 0,
+            due: None,
+        }
     }
 
     /// The policy in force.
@@ -128,7 +142,8 @@ impl AckSchedule {
 
     /// Whether an ACK should ride along in a packet that leaves anyway: half of its delay is over.
     pub(crate) fn is_ripe(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now + self.policy.delay / 2)
+        self.due
+            .is_some_and(|due| due <= now + self.policy.delay / 2)
     }
 
     /// An ACK left.

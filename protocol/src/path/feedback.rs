@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Path, sent_packets::{SentFrame, SentPacket}};
+use super::{
+    Path,
+    sent_packets::{SentFrame, SentPacket},
+};
 use crate::{
     congestion::{AckSample, LossSample, PacketSample},
     error::{TransportCode, TransportError},
@@ -26,7 +29,12 @@ pub(crate) struct Feedback {
 
 impl Path {
     /// An ACK of our packets.
-    pub(crate) fn on_ack(&mut self, now: Instant, ack: &Ack, out: &mut Feedback) -> Result<(), TransportError> {
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        ack: &Ack,
+        out: &mut Feedback,
+    ) -> Result<(), TransportError> {
         let largest = ack.ranges.largest();
         self.refuse_unsent(largest)?;
         let prior_in_flight_bytes = self.sent.in_flight_bytes();
@@ -35,7 +43,12 @@ impl Path {
         let mut newest: Option<(PacketSample, bool)> = None;
         let mut marked = 0;
         for range in ack.ranges.iter() {
-            for number in self.sent.unacked_in(*range.start()..*range.end() + 1).into_iter().flatten() {
+            for number in self
+                .sent
+                .unacked_in(*range.start()..*range.end() + 1)
+                .into_iter()
+                .flatten()
+            {
                 //= spec/03-reliability.md#skipped-numbers
                 //# An endpoint that receives an ACK of a packet number it skipped or never sent MUST close the
                 //# connection with PROTOCOL_VIOLATION.
@@ -49,18 +62,22 @@ impl Path {
                 self.settle_acked(now, packet, &mut acked, &mut spurious, out);
             }
         }
-        let rtt = newest.filter(|(_, eliciting)| *eliciting).map(|(sample, _)| {
-            let measured = now.saturating_duration_since(sample.sent_at);
-            let delay = Duration::from_micros(ack.head.delay_us).min(self.peer_ack_delay());
-            self.rtt.update(now, delay, measured);
-            measured.saturating_sub(delay).max(self.rtt.min())
-        });
+        let rtt = newest
+            .filter(|(_, eliciting)| *eliciting)
+            .map(|(sample, _)| {
+                let measured = now.saturating_duration_since(sample.sent_at);
+                let delay = Duration::from_micros(ack.head.delay_us).min(self.peer_ack_delay());
+                self.rtt.update(now, delay, measured);
+                measured.saturating_sub(delay).max(self.rtt.min())
+            });
         if !spurious.is_empty() {
             self.counters.spurious_losses += spurious.len() as u64;
             self.loss.on_spurious(now, &self.rtt);
             self.controller.on_spurious_loss(now, &spurious);
         }
-        let ce_packets = self.ecn.on_ack(marked, ack.head.ecn.as_ref().map(|counts| counts.ce));
+        let ce_packets = self
+            .ecn
+            .on_ack(marked, ack.head.ecn.as_ref().map(|counts| counts.ce));
         self.counters.congestion_marks += ce_packets;
         if acked.is_empty() && ce_packets == 0 {
             return Ok(());
@@ -82,12 +99,19 @@ impl Path {
             ce_packets,
         });
         self.detect_losses(now, out);
-        self.sent.forget(now.checked_sub(self.probe_interval() * LOST_MEMORY).unwrap_or(now));
+        self.sent.forget(
+            now.checked_sub(self.probe_interval() * LOST_MEMORY)
+                .unwrap_or(now),
+        );
         Ok(())
     }
 
     fn refuse_unsent(&self, largest: u64) -> Result<(), TransportError> {
-        if largest >= self.sent.next_number() { Err(unsent()) } else { Ok(()) }
+        if largest >= self.sent.next_number() {
+            Err(unsent())
+        } else {
+            Ok(())
+        }
     }
 
     fn settle_acked(
@@ -98,7 +122,10 @@ impl Path {
         spurious: &mut Vec<PacketSample>,
         out: &mut Feedback,
     ) {
-        let probe = packet.frames.iter().any(|frame| matches!(frame, SentFrame::MtuProbe { .. }));
+        let probe = packet
+            .frames
+            .iter()
+            .any(|frame| matches!(frame, SentFrame::MtuProbe { .. }));
         if packet.in_flight {
             if packet.lost_at.is_some() {
                 if !probe {
@@ -124,15 +151,25 @@ impl Path {
     }
 
     /// The receiver names packets it misses.
-    pub(crate) fn on_nak(&mut self, now: Instant, nak: &Nak, out: &mut Feedback) -> Result<(), TransportError> {
+    pub(crate) fn on_nak(
+        &mut self,
+        now: Instant,
+        nak: &Nak,
+        out: &mut Feedback,
+    ) -> Result<(), TransportError> {
         self.counters.naks_received += 1;
-                self.refuse_unsent(nak.ranges.largest())?;
+        self.refuse_unsent(nak.ranges.largest())?;
         let mut lost = Vec::new();
         for range in nak.ranges.iter() {
             //= spec/03-reliability.md#nak-schedule
             //# A sender MUST treat a packet named in a NAK as lost, unless it was acknowledged or is being
             //# repaired already.
-            lost.extend(self.sent.open_in(*range.start()..*range.end() + 1).into_iter().flatten());
+            lost.extend(
+                self.sent
+                    .open_in(*range.start()..*range.end() + 1)
+                    .into_iter()
+                    .flatten(),
+            );
         }
         if lost.is_empty() {
             self.counters.idle_naks += 1;
@@ -150,7 +187,8 @@ impl Path {
         if self.loss.on_timeout(now, &self.sent, &self.rtt, delay) {
             self.counters.probe_timeouts += 1;
             self.probes = PROBES_PER_TIMEOUT;
-            self.controller.on_probe_timeout(now, self.loss.probe_count());
+            self.controller
+                .on_probe_timeout(now, self.loss.probe_count());
         }
     }
 
@@ -166,7 +204,9 @@ impl Path {
         let base_loss = self.controller.report().baseline_loss;
         let mut shrunk = false;
         for &number in numbers {
-            let Some(packet) = self.sent.declare_lost(number, now) else { continue };
+            let Some(packet) = self.sent.declare_lost(number, now) else {
+                continue;
+            };
             let probe = packet.frames.iter().find_map(|frame| match frame {
                 SentFrame::MtuProbe { bytes } => Some(*bytes),
                 _ => None,
@@ -191,7 +231,11 @@ impl Path {
         }
         if !samples.is_empty() {
             let in_flight_bytes = self.sent.in_flight_bytes();
-            self.controller.on_loss(&LossSample { now, lost: &samples, in_flight_bytes });
+            self.controller.on_loss(&LossSample {
+                now,
+                lost: &samples,
+                in_flight_bytes,
+            });
         }
     }
 
@@ -206,10 +250,16 @@ impl Path {
 
     /// Packets not yet acknowledged, oldest first, with the frames they carried.
     pub(crate) fn outstanding(&self) -> impl Iterator<Item = &[SentFrame]> {
-        self.sent.open().filter_map(|number| self.sent.get(number)).map(|packet| packet.frames.as_slice())
+        self.sent
+            .open()
+            .filter_map(|number| self.sent.get(number))
+            .map(|packet| packet.frames.as_slice())
     }
 }
 
 fn unsent() -> TransportError {
-    TransportError::new(TransportCode::PROTOCOL_VIOLATION, "ACK or NAK of a packet never sent")
+    TransportError::new(
+        TransportCode::PROTOCOL_VIOLATION,
+        "ACK or NAK of a packet never sent",
+    )
 }

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::sent_packets::SentPackets;
-use crate::congestion::rtt::Rtt;
+use crate::congestion::Rtt;
 
 /// Floor of the reorder window; also the granularity of the timers that serve it.
 const MIN_WINDOW: Duration = Duration::from_millis(1);
@@ -28,7 +28,10 @@ pub(crate) struct ReorderWindow {
 
 impl ReorderWindow {
     fn new() -> Self {
-        Self { widened: 0, clean_since: None }
+        Self {
+            widened: 0,
+            clean_since: None,
+        }
     }
 
     /// The window at the present RTT.
@@ -36,7 +39,9 @@ impl ReorderWindow {
         //= spec/03-reliability.md#loss-detection
         //# The reorder window starts at one eighth of the minimum RTT, but MUST NOT be below 1 ms.
         let start = (rtt.min() / 8).max(MIN_WINDOW);
-        start.saturating_mul(1 << self.widened).min(rtt.smoothed().max(start))
+        start
+            .saturating_mul(1 << self.widened)
+            .min(rtt.smoothed().max(start))
     }
 
     /// A packet declared lost arrived after all.
@@ -52,7 +57,9 @@ impl ReorderWindow {
 
     /// Time passed without a wrong verdict.
     fn decay(&mut self, now: Instant, rtt: &Rtt) {
-        let Some(since) = self.clean_since else { return };
+        let Some(since) = self.clean_since else {
+            return;
+        };
         if now.saturating_duration_since(since) < rtt.smoothed() * CLEAN_RTTS {
             return;
         }
@@ -108,7 +115,10 @@ impl LossDetector {
 
     /// Something was acknowledged, `largest` the newest in that ACK.
     pub(crate) fn on_ack(&mut self, now: Instant, largest: u64, rtt: &Rtt) {
-        self.largest_acked = Some(self.largest_acked.map_or(largest, |known| known.max(largest)));
+        self.largest_acked = Some(
+            self.largest_acked
+                .map_or(largest, |known| known.max(largest)),
+        );
         self.probe_count = 0;
         self.window.decay(now, rtt);
     }
@@ -125,14 +135,18 @@ impl LossDetector {
     /// Numbers that count as lost by `now`, oldest first; arms the timer for the next.
     pub(crate) fn detect(&mut self, now: Instant, sent: &SentPackets, rtt: &Rtt) -> Vec<u64> {
         self.loss_at = None;
-        let Some(largest) = self.largest_acked else { return Vec::new() };
+        let Some(largest) = self.largest_acked else {
+            return Vec::new();
+        };
         //= spec/03-reliability.md#loss-detection
         //# A sender MUST declare a packet lost when a later packet was acknowledged and the packet was sent
         //# longer ago than the larger of the latest and the smoothed RTT plus the reorder window.
         let patience = rtt.latest().max(rtt.smoothed()) + self.window.get(rtt);
         let mut lost = Vec::new();
         for number in sent.open_in(0..largest).into_iter().flatten() {
-            let Some(packet) = sent.get(number) else { continue };
+            let Some(packet) = sent.get(number) else {
+                continue;
+            };
             let at = packet.sample.sent_at + patience;
             if at > now {
                 self.loss_at = Some(at);
@@ -146,11 +160,17 @@ impl LossDetector {
     /// The probe interval in force.
     fn probe_interval(&self, rtt: &Rtt, max_ack_delay: Duration) -> Duration {
         let base = rtt.pto(max_ack_delay);
-        base.saturating_mul(1 << self.probe_count.min(16)).min(MAX_PROBE_INTERVAL.max(base))
+        base.saturating_mul(1 << self.probe_count.min(16))
+            .min(MAX_PROBE_INTERVAL.max(base))
     }
 
     /// When the loss clock wants attention next.
-    pub(crate) fn due_at(&self, sent: &SentPackets, rtt: &Rtt, ack_delay: Duration) -> Option<Instant> {
+    pub(crate) fn due_at(
+        &self,
+        sent: &SentPackets,
+        rtt: &Rtt,
+        ack_delay: Duration,
+    ) -> Option<Instant> {
         if self.loss_at.is_some() {
             return self.loss_at;
         }
@@ -171,7 +191,9 @@ impl LossDetector {
         if self.loss_at.is_some() || sent.in_flight_packets() == 0 {
             return false;
         }
-        let due = self.last_eliciting.map(|at| at + self.probe_interval(rtt, ack_delay));
+        let due = self
+            .last_eliciting
+            .map(|at| at + self.probe_interval(rtt, ack_delay));
         if due.is_some_and(|due| due <= now) {
             self.probe_count += 1;
             // The next interval counts from here, whether or not a probe can leave at once.

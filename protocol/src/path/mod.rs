@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     config::TransportConfig,
-    congestion::{self, Controller, pacer::Pacer, rtt::Rtt},
+    congestion::{self, Controller, Pacer, Rtt},
     stats::PathStats,
 };
 
@@ -104,7 +104,11 @@ impl Path {
             id,
             remote,
             local_ip: None,
-            validation: if validated { Validation::validated() } else { Validation::pending() },
+            validation: if validated {
+                Validation::validated()
+            } else {
+                Validation::pending()
+            },
             recv: Receiver::new(now),
             mtu: MtuSearch::new(config.max_udp_payload, config.mtu_discovery),
             rtt: Rtt::new(config.initial_rtt),
@@ -123,7 +127,11 @@ impl Path {
 
     /// Longest the peer may hold back an ACK.
     fn peer_ack_delay(&self) -> Duration {
-        self.policy.current().map_or(INITIAL_POLICY.delay, |policy| policy.delay.max(INITIAL_POLICY.delay))
+        self.policy
+            .current()
+            .map_or(INITIAL_POLICY.delay, |policy| {
+                policy.delay.max(INITIAL_POLICY.delay)
+            })
     }
 
     /// How long to wait for an answer before asking again.
@@ -134,7 +142,8 @@ impl Path {
     /// When this path wants `on_timeout` called, whatever the reason; the pacer's wish is apart.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         [
-            self.loss.due_at(&self.sent, &self.rtt, self.peer_ack_delay()),
+            self.loss
+                .due_at(&self.sent, &self.rtt, self.peer_ack_delay()),
             self.recv.ack.due_at(),
             self.recv.nak.due_at(),
             self.validation.due_at(),
@@ -158,7 +167,8 @@ impl Path {
         //# An endpoint MUST reset its congestion controller and RTT estimate when the peer's address changes to
         //# another network; a change of port, or inside the same /24 or /64, keeps them.
         if !same_network(self.remote.ip(), remote.ip()) {
-            self.controller = congestion::build(config.policy, self.mtu.current(), config.initial_rtt, now);
+            self.controller =
+                congestion::build(config.policy, self.mtu.current(), config.initial_rtt, now);
             self.controller.set_ceiling(config.ceiling);
             self.rtt = Rtt::new(config.initial_rtt);
         }

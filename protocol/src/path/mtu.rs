@@ -23,9 +23,17 @@ const RAISE_INTERVAL: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Probing `CANDIDATES[next]`; `lost` probes of it failed.
-    Searching { next: usize, lost: u32, in_flight: bool },
+    Searching {
+        next: usize,
+        lost: u32,
+        in_flight: bool,
+    },
     /// Probing the size in use after a suspicious run of losses.
-    Doubting { lost: u32, in_flight: bool, small_passed: bool },
+    Doubting {
+        lost: u32,
+        in_flight: bool,
+        small_passed: bool,
+    },
     /// Nothing to do before that time.
     Settled { until: Instant },
     /// Never probes.
@@ -48,16 +56,30 @@ impl MtuSearch {
     /// Start at [`MIN_PAYLOAD`]; probe up to `max` if `search`.
     pub(crate) fn new(max: u16, search: bool) -> Self {
         let state = if search {
-            State::Searching { next: Self::best_guess(max), lost: 0, in_flight: false }
+            State::Searching {
+                next: Self::best_guess(max),
+                lost: 0,
+                in_flight: false,
+            }
         } else {
             State::Off
         };
-        Self { current: MIN_PAYLOAD, max, state, refused: u16::MAX, run: 0, black_holes: 0 }
+        Self {
+            current: MIN_PAYLOAD,
+            max,
+            state,
+            refused: u16::MAX,
+            run: 0,
+            black_holes: 0,
+        }
     }
 
     /// Ethernet's size first: most paths have it, and one probe then settles the common case.
     fn best_guess(max: u16) -> usize {
-        CANDIDATES.iter().rposition(|&size| size <= max.min(1472)).unwrap_or(CANDIDATES.len())
+        CANDIDATES
+            .iter()
+            .rposition(|&size| size <= max.min(1472))
+            .unwrap_or(CANDIDATES.len())
     }
 
     /// Largest UDP payload to send.
@@ -73,7 +95,12 @@ impl MtuSearch {
     /// The peer takes no more than `max`.
     pub(crate) fn limit(&mut self, max: u16) {
         self.max = self.max.min(max.max(MIN_PAYLOAD));
-        if let State::Searching { next, lost: 0, in_flight: false } = &mut self.state {
+        if let State::Searching {
+            next,
+            lost: 0,
+            in_flight: false,
+        } = &mut self.state
+        {
             *next = Self::best_guess(self.max);
         }
     }
@@ -87,14 +114,22 @@ impl MtuSearch {
             self.search_on(now);
         }
         match self.state {
-            State::Searching { next, in_flight: false, .. } => match CANDIDATES.get(next) {
+            State::Searching {
+                next,
+                in_flight: false,
+                ..
+            } => match CANDIDATES.get(next) {
                 Some(&size) if size <= self.max && size > self.current => Some(size),
                 _ => {
-                    self.state = State::Settled { until: now + RAISE_INTERVAL };
+                    self.state = State::Settled {
+                        until: now + RAISE_INTERVAL,
+                    };
                     None
                 }
             },
-            State::Doubting { in_flight: false, .. } => Some(self.current),
+            State::Doubting {
+                in_flight: false, ..
+            } => Some(self.current),
             _ => None,
         }
     }
@@ -127,7 +162,11 @@ impl MtuSearch {
     pub(crate) fn on_probe_lost(&mut self, now: Instant, bytes: u16, loss: f64) -> bool {
         let needed = probes_needed(loss);
         match &mut self.state {
-            State::Searching { next, lost, in_flight } if CANDIDATES.get(*next) == Some(&bytes) => {
+            State::Searching {
+                next,
+                lost,
+                in_flight,
+            } if CANDIDATES.get(*next) == Some(&bytes) => {
                 *lost += 1;
                 *in_flight = false;
                 if *lost >= needed {
@@ -136,7 +175,11 @@ impl MtuSearch {
                 }
                 false
             }
-            State::Doubting { lost, in_flight, small_passed } if bytes == self.current => {
+            State::Doubting {
+                lost,
+                in_flight,
+                small_passed,
+            } if bytes == self.current => {
                 *lost += 1;
                 *in_flight = false;
                 //= spec/07-paths.md#packet-size
@@ -175,7 +218,11 @@ impl MtuSearch {
         }
         self.run += 1;
         if self.run >= SUSPICIOUS_RUN && !matches!(self.state, State::Doubting { .. }) {
-            self.state = State::Doubting { lost: 0, in_flight: false, small_passed: false };
+            self.state = State::Doubting {
+                lost: 0,
+                in_flight: false,
+                small_passed: false,
+            };
         }
     }
 
@@ -188,8 +235,14 @@ impl MtuSearch {
             CANDIDATES.iter().rposition(fits)
         };
         self.state = match next {
-            Some(next) => State::Searching { next, lost: 0, in_flight: false },
-            None => State::Settled { until: now + RAISE_INTERVAL },
+            Some(next) => State::Searching {
+                next,
+                lost: 0,
+                in_flight: false,
+            },
+            None => State::Settled {
+                until: now + RAISE_INTERVAL,
+            },
         };
     }
 }

@@ -49,20 +49,30 @@ pub(crate) struct NakSchedule {
 impl NakSchedule {
     /// `missing` was skipped by a newer arrival at `now`; name it once `reorder_window` has passed.
     pub(crate) fn on_gap(&mut self, now: Instant, missing: Range<u64>, reorder_window: Duration) {
-        debug_assert!(self.gaps.back().is_none_or(|gap| gap.numbers.end <= missing.start));
+        debug_assert!(
+            self.gaps
+                .back()
+                .is_none_or(|gap| gap.numbers.end <= missing.start)
+        );
         if self.gaps.len() == MAX_GAPS {
             self.gaps.pop_front();
             self.dropped += 1;
         }
         let due = now + reorder_window;
-        self.gaps.push_back(Gap { numbers: missing, due, named: 0 });
+        self.gaps.push_back(Gap {
+            numbers: missing,
+            due,
+            named: 0,
+        });
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
     }
 
     /// `number` arrived late. Returns whether it closed (part of) a gap.
     pub(crate) fn on_late_arrival(&mut self, number: u64) -> bool {
         let position = self.gaps.partition_point(|gap| gap.numbers.end <= number);
-        let Some(gap) = self.gaps.get_mut(position) else { return false };
+        let Some(gap) = self.gaps.get_mut(position) else {
+            return false;
+        };
         if !gap.numbers.contains(&number) {
             return false;
         }
@@ -71,7 +81,14 @@ impl NakSchedule {
         gap.numbers.end = number;
         let emptied = gap.numbers.is_empty();
         if !after.is_empty() {
-            self.gaps.insert(position + 1, Gap { numbers: after, due, named });
+            self.gaps.insert(
+                position + 1,
+                Gap {
+                    numbers: after,
+                    due,
+                    named,
+                },
+            );
         }
         if emptied {
             self.gaps.remove(position);
@@ -85,7 +102,10 @@ impl NakSchedule {
     /// When the next NAK wants to be sent.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         let due = self.next_due?;
-        Some(self.last_sent.map_or(due, |sent| due.max(sent + MIN_SPACING)))
+        Some(
+            self.last_sent
+                .map_or(due, |sent| due.max(sent + MIN_SPACING)),
+        )
     }
 
     /// Whether a NAK wants to be sent now.
@@ -129,7 +149,8 @@ impl NakSchedule {
     pub(crate) fn on_nak_acked(&mut self, largest: u64) {
         //= spec/03-reliability.md#nak-schedule
         //# A receiver MUST stop naming a gap when a NAK that named it was acknowledged.
-        self.gaps.retain(|gap| gap.named == 0 || gap.numbers.start > largest);
+        self.gaps
+            .retain(|gap| gap.named == 0 || gap.numbers.start > largest);
         if self.gaps.is_empty() {
             self.next_due = None;
         }

@@ -33,7 +33,10 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn new(first_skip: u64) -> Self {
-        Self { next: 0, next_skip: 1 + first_skip % MIN_SKIP_DISTANCE }
+        Self {
+            next: 0,
+            next_skip: 1 + first_skip % MIN_SKIP_DISTANCE,
+        }
     }
 
     fn take(&mut self, rng: &mut impl Rng, in_flight_packets: u64) -> u64 {
@@ -84,7 +87,11 @@ pub(super) struct PolicyState {
 
 impl PolicyState {
     pub(super) fn new() -> Self {
-        Self { current: None, changed_at: None, pending: false }
+        Self {
+            current: None,
+            changed_at: None,
+            pending: false,
+        }
     }
 
     pub(super) fn current(&self) -> Option<&AckPolicy> {
@@ -154,10 +161,21 @@ impl Path {
     /// Bytes of new data or repair that may leave at `now`.
     pub(crate) fn budget(&mut self, now: Instant) -> u64 {
         let packet = u64::from(self.packet_size());
-        self.pacer.set(self.controller.pacing_rate(), self.controller.send_quantum(), self.packet_size());
-        let window = self.controller.window().saturating_sub(self.sent.in_flight_bytes());
+        self.pacer.set(
+            self.controller.pacing_rate(),
+            self.controller.send_quantum(),
+            self.packet_size(),
+        );
+        let window = self
+            .controller
+            .window()
+            .saturating_sub(self.sent.in_flight_bytes());
         let allowance = window.min(self.validation.allowance());
-        if allowance < packet { 0 } else { allowance.min(self.pacer.budget(now)) }
+        if allowance < packet {
+            0
+        } else {
+            allowance.min(self.pacer.budget(now))
+        }
     }
 
     /// Whether window and address allow another packet, so that only the pacer may be in the way.
@@ -168,13 +186,18 @@ impl Path {
     }
 
     /// When the pacer lets the next packet go.
-    pub(crate) fn paced_at(&self, now: Instant) -> Instant {
-        self.pacer.next_at(now, u64::from(self.packet_size()))
+    pub(crate) fn paced_at(&mut self, now: Instant) -> Instant {
+        let bytes = u64::from(self.packet_size());
+        self.pacer.next_at(now, bytes)
     }
 
     /// Largest UDP payload a packet may have now.
     pub(crate) fn packet_size(&self) -> u16 {
-        if self.loss.probe_count() >= SMALL_AFTER_PROBES { MIN_PAYLOAD } else { self.mtu.current() }
+        if self.loss.probe_count() >= SMALL_AFTER_PROBES {
+            MIN_PAYLOAD
+        } else {
+            self.mtu.current()
+        }
     }
 
     /// How packets are to be marked.
@@ -208,15 +231,18 @@ impl Path {
             self.loss.on_sent(now);
             self.app_limit.next_index += 1;
             self.pacer.on_sent(now, u64::from(departure.bytes));
-            self.controller
-                .on_sent(&SentSample { packet: sample, in_flight_bytes: self.sent.in_flight_bytes() });
+            self.controller.on_sent(&SentSample {
+                packet: sample,
+                in_flight_bytes: self.sent.in_flight_bytes(),
+            });
         }
     }
 
     /// Room was left and nothing wanted to be sent.
     pub(crate) fn on_dry(&mut self, now: Instant) {
         self.app_limit.on_dry();
-        self.controller.on_app_limited(now, self.sent.in_flight_bytes());
+        self.controller
+            .on_app_limited(now, self.sent.in_flight_bytes());
     }
 
     /// Recompute the policy for the peer's ACKs, at most once per RTT. The pure receiver of data never
@@ -235,7 +261,11 @@ impl Path {
             self.loss.reorder_window(&self.rtt),
         );
         let sequence = self.policy.current.map_or(0, |policy| policy.sequence) + 1;
-        if self.policy.current.is_none_or(|current| current.differs_from(&fresh)) {
+        if self
+            .policy
+            .current
+            .is_none_or(|current| current.differs_from(&fresh))
+        {
             self.policy.current = Some(AckPolicy { sequence, ..fresh });
             self.policy.changed_at = Some(now);
             self.policy.pending = true;
@@ -254,7 +284,11 @@ impl Path {
 
     /// A packet with the policy `sequence` was lost.
     pub(crate) fn on_policy_lost(&mut self, sequence: u64) {
-        if self.policy.current.is_some_and(|policy| policy.sequence == sequence) {
+        if self
+            .policy
+            .current
+            .is_some_and(|policy| policy.sequence == sequence)
+        {
             self.policy.pending = true;
         }
     }

@@ -25,8 +25,6 @@ pub(crate) enum SentFrame {
     NewConnectionId { sequence: u64 },
     /// The peer's connection id with this sequence number.
     RetireConnectionId { sequence: u64 },
-    /// The report on the train with this number.
-    TrainReport { train: u64 },
     /// The packet searches for a larger size.
     MtuProbe { bytes: u16 },
 }
@@ -145,7 +143,11 @@ impl SentPackets {
     /// Declare `number` lost at `now`; its record stays for a late ACK.
     pub(crate) fn declare_lost(&mut self, number: u64, now: Instant) -> Option<&mut SentPacket> {
         let slot = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        let packet = self.ring.get_mut(slot)?.as_mut().filter(|packet| packet.lost_at.is_none())?;
+        let packet = self
+            .ring
+            .get_mut(slot)?
+            .as_mut()
+            .filter(|packet| packet.lost_at.is_none())?;
         packet.lost_at = Some(now);
         if packet.in_flight {
             self.in_flight_bytes -= u64::from(packet.sample.bytes);

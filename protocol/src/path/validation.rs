@@ -28,12 +28,22 @@ struct Challenge {
 impl Validation {
     /// An address known to be the peer's: we chose it, or a token proves it.
     pub(crate) fn validated() -> Self {
-        Self { validated: true, received_bytes: 0, sent_bytes: 0, challenge: None }
+        Self {
+            validated: true,
+            received_bytes: 0,
+            sent_bytes: 0,
+            challenge: None,
+        }
     }
 
     /// An address that is yet to be proven.
     pub(crate) fn pending() -> Self {
-        Self { validated: false, received_bytes: 0, sent_bytes: 0, challenge: None }
+        Self {
+            validated: false,
+            received_bytes: 0,
+            sent_bytes: 0,
+            challenge: None,
+        }
     }
 
     /// Whether the address is proven.
@@ -70,12 +80,19 @@ impl Validation {
 
     /// Ask the address to return `token`, first at `now`.
     pub(crate) fn challenge(&mut self, now: Instant, token: [u8; 8]) {
-        self.challenge = Some(Challenge { token, sent: 0, due: now });
+        self.challenge = Some(Challenge {
+            token,
+            sent: 0,
+            due: now,
+        });
     }
 
     /// The challenge to send now; it is repeated after `interval` until answered or given up.
     pub(crate) fn poll(&mut self, now: Instant, interval: Duration) -> Option<[u8; 8]> {
-        let challenge = self.challenge.as_mut().filter(|challenge| challenge.due <= now)?;
+        let challenge = self
+            .challenge
+            .as_mut()
+            .filter(|challenge| challenge.due <= now)?;
         if challenge.sent >= MAX_CHALLENGES {
             return None;
         }
@@ -86,7 +103,9 @@ impl Validation {
 
     /// Whether a challenge wants to be sent now.
     pub(crate) fn interest(&self, now: Instant) -> bool {
-        self.challenge.as_ref().is_some_and(|c| c.due <= now && c.sent < MAX_CHALLENGES)
+        self.challenge
+            .as_ref()
+            .is_some_and(|c| c.due <= now && c.sent < MAX_CHALLENGES)
     }
 
     /// When the challenge wants attention.
@@ -96,12 +115,17 @@ impl Validation {
 
     /// Whether the last challenge went unanswered too.
     pub(crate) fn has_failed(&self, now: Instant) -> bool {
-        self.challenge.as_ref().is_some_and(|c| c.sent >= MAX_CHALLENGES && c.due <= now)
+        self.challenge
+            .as_ref()
+            .is_some_and(|c| c.sent >= MAX_CHALLENGES && c.due <= now)
     }
 
     /// The peer returned `token`. Returns whether it proves the address.
     pub(crate) fn on_response(&mut self, token: [u8; 8]) -> bool {
-        let proven = self.challenge.as_ref().is_some_and(|challenge| challenge.token == token);
+        let proven = self
+            .challenge
+            .as_ref()
+            .is_some_and(|challenge| challenge.token == token);
         if proven {
             self.set_validated();
         }

@@ -188,13 +188,10 @@ impl Frame {
 
     /// Whether the packet it came in must be acknowledged within the agreed delay.
     //= spec/01-packet.md#frames
-    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK, NAK, CLOSE and
-    //# TRAIN_REPORT, and a receiver MUST acknowledge it within the delay its ACK policy gives.
+    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK and CLOSE, and a
+    //# receiver MUST acknowledge it within the delay its ACK policy gives.
     pub const fn is_ack_eliciting(&self) -> bool {
-        !matches!(
-            self,
-            Self::Padding(_) | Self::Ack(_) | Self::Nak(_) | Self::Close(_) | Self::TrainReport(_)
-        )
+        !matches!(self, Self::Padding(_) | Self::Ack(_) | Self::Close(_))
     }
 
     /// Whether it may stand in Initial and Handshake packets.

@@ -4,7 +4,10 @@ use super::*;
 use crate::{testing::epoch, units::CloseCode};
 
 fn closing() -> Closing {
-    let frame = Close::Application { code: CloseCode::default(), reason: Bytes::new() };
+    let frame = Close::Application {
+        code: CloseCode::default(),
+        reason: Bytes::new(),
+    };
     Closing::new(frame, epoch())
 }
 
@@ -46,8 +49,14 @@ fn smaller_timeout_wins_and_zero_means_none() {
     let start = epoch();
     let mut idle = Idle::new(start, Duration::from_secs(30), Duration::from_secs(15));
     idle.set_peer_timeout(Duration::ZERO);
-    assert_eq!(idle.expires_at(Duration::ZERO), start + Duration::from_secs(30));
+    assert_eq!(
+        idle.expires_at(Duration::ZERO),
+        start + Duration::from_secs(30)
+    );
     idle.set_peer_timeout(Duration::from_secs(10));
-    assert_eq!(idle.expires_at(Duration::ZERO), start + Duration::from_secs(10));
+    assert_eq!(
+        idle.expires_at(Duration::ZERO),
+        start + Duration::from_secs(10)
+    );
     assert_eq!(idle.keep_alive_at(), start + Duration::from_secs(5));
 }

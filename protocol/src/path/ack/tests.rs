@@ -19,7 +19,11 @@ fn ack_is_due_after_the_policys_packets_or_its_delay() {
     assert!(!schedule.interest(now));
     assert_eq!(schedule.due_at(), Some(now + Duration::from_millis(5)));
     schedule.on_packet(now + Duration::from_millis(1), false);
-    assert_eq!(schedule.due_at(), Some(now + Duration::from_millis(5)), "counts from the first");
+    assert_eq!(
+        schedule.due_at(),
+        Some(now + Duration::from_millis(5)),
+        "counts from the first"
+    );
     schedule.on_packet(now + Duration::from_millis(2), false);
     assert!(schedule.interest(now + Duration::from_millis(2)));
     schedule.on_sent();
@@ -29,8 +33,14 @@ fn ack_is_due_after_the_policys_packets_or_its_delay() {
 #[test]
 fn older_policy_never_replaces_a_newer_one() {
     let mut schedule = AckSchedule::new();
-    schedule.set_policy(AckPolicy { sequence: 5, ..policy(9, 5) });
-    schedule.set_policy(AckPolicy { sequence: 4, ..policy(3, 5) });
+    schedule.set_policy(AckPolicy {
+        sequence: 5,
+        ..policy(9, 5)
+    });
+    schedule.set_policy(AckPolicy {
+        sequence: 4,
+        ..policy(3, 5)
+    });
     assert_eq!(schedule.policy().packets, 9);
 }
 
@@ -44,10 +54,20 @@ fn absurd_policy_is_clamped() {
 fn policy_follows_rate_and_rtt() {
     let of = |mbit: u64, rtt_ms: u64, window| {
         let rate = Bandwidth::from_bits_per_second(mbit * 1_000_000);
-        let policy = AckPolicy::for_path(rate, Duration::from_millis(rtt_ms), window, 1472, Duration::ZERO);
+        let policy = AckPolicy::for_path(
+            rate,
+            Duration::from_millis(rtt_ms),
+            window,
+            1472,
+            Duration::ZERO,
+        );
         (policy.packets, policy.delay.as_micros())
     };
     assert_eq!(of(100, 100, 850), (84, 10_000));
     assert_eq!(of(10_000, 200, 170_000), (1698, 2_000));
-    assert_eq!(of(10, 20, 17).0, 2, "a tiny window needs every other packet acknowledged");
+    assert_eq!(
+        of(10, 20, 17).0,
+        2,
+        "a tiny window needs every other packet acknowledged"
+    );
 }

@@ -15,9 +15,14 @@ fn settle(search: &mut MtuSearch, now: Instant, carries: u16) {
 
 #[test]
 fn search_finds_the_largest_size_that_passes() {
-    for (carries, found) in
-        [(1200, 1200), (1280, 1232), (1452, 1452), (1472, 1472), (1500, 1472), (9000, 8952)]
-    {
+    for (carries, found) in [
+        (1200, 1200),
+        (1280, 1232),
+        (1452, 1452),
+        (1472, 1472),
+        (1500, 1472),
+        (9000, 8952),
+    ] {
         let mut search = MtuSearch::new(8952, true);
         settle(&mut search, epoch(), carries);
         assert_eq!(search.current(), found, "path of {carries} bytes");
@@ -55,7 +60,10 @@ fn black_hole_needs_failed_probes_and_a_small_arrival() {
     for _ in 0..5 {
         assert_eq!(search.poll(now), Some(1472));
         search.on_probe_sent();
-        assert!(!search.on_probe_lost(now, 1472, 0.0), "nothing small has arrived yet");
+        assert!(
+            !search.on_probe_lost(now, 1472, 0.0),
+            "nothing small has arrived yet"
+        );
     }
     search.on_acked(now, 600);
     assert_eq!(search.poll(now), Some(1472));
@@ -63,7 +71,11 @@ fn black_hole_needs_failed_probes_and_a_small_arrival() {
     assert!(search.on_probe_lost(now, 1472, 0.0));
     assert_eq!(search.current(), MIN_PAYLOAD);
     assert_eq!(search.black_holes(), 1);
-    assert_eq!(search.poll(now), Some(1452), "the search goes on below the size that failed");
+    assert_eq!(
+        search.poll(now),
+        Some(1452),
+        "the search goes on below the size that failed"
+    );
 }
 
 #[test]
