@@ -42,6 +42,10 @@ impl Delay {
         }
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
     pub(super) fn name(&self) -> &'static str {
         if self.drain.is_some() {
             "drain"

@@ -83,8 +83,4 @@ impl Windowed {
         let entry = self.entries.get(first).or_else(|| self.entries.back());
         entry.map(|&(_, key)| key * self.sign)
     }
-
-    pub(super) fn clear(&mut self) {
-        self.entries.clear();
-    }
 }

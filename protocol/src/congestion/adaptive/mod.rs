@@ -5,12 +5,15 @@
 //! 2. An ACK feeds `delay_model` (RTT) and `delivery` (receiver's clock), train reports feed `trains`.
 //! 3. When a round ends, `model` turns these into capacity, share and queue target; `baseline` judges
 //!    the losses, `brake` answers them.
-//! 4. The state (`start`, `delay`) sets rate and window; the next round begins.
+//! 4. The state (`start`, `delay`, `compete`) sets rate and window; `company` says which of the last
+//!    two it is; the next round begins.
 
 use std::time::{Duration, Instant};
 
 use self::{
     brake::Pressure,
+    company::Company,
+    compete::Compete,
     delay::Delay,
     model::{Model, Round},
     rounds::Tag,
@@ -24,10 +27,13 @@ use crate::units::Bandwidth;
 
 mod baseline;
 mod brake;
+mod company;
+mod compete;
 mod delay;
 mod delay_model;
 mod delivery;
 mod filters;
+mod low_rate_probe;
 mod model;
 mod rounds;
 mod start;
@@ -48,6 +54,7 @@ const LEAST_WINDOW: f64 = 4.0;
 enum State {
     Start(Start),
     Delay(Delay),
+    Compete(Compete),
 }
 
 /// The adaptive controller.
@@ -58,6 +65,8 @@ pub struct Adaptive {
     ceiling: Option<Bandwidth>,
     state: State,
     m: Model,
+    company: Company,
+    ce: u64,
     sent_at: Option<f64>,
     app_limited: bool,
     min_rtt: Option<Duration>,
@@ -74,6 +83,8 @@ impl Adaptive {
             ceiling: None,
             state: State::Start(Start::default()),
             m: Model::new(0.0, f64::from(mtu), rtt, window / rtt, window),
+            company: Company::new(),
+            ce: 0,
             sent_at: None,
             app_limited: false,
             min_rtt: None,
@@ -89,8 +100,11 @@ impl Adaptive {
     fn round_is_over(&self, now: f64) -> bool {
         let tally = self.m.rounds.tally();
         let age = now - self.m.rounds.started_at();
-        let known =
-            tally.acked + tally.lost >= ROUND_PACKETS || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let enough = match &self.state {
+            State::Start(start) => start.round_packets(),
+            _ => ROUND_PACKETS,
+        };
+        let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
         let base = self.m.delay.base_rtt;
         let timed = matches!(self.state, State::Delay(_))
             && age > (1.5 * base).max(base + 0.03)
@@ -103,7 +117,8 @@ impl Adaptive {
         let returning = self.m.rounds.returning().copied();
         let steady = matches!(self.state, State::Delay(_));
         let started_at = self.m.rounds.started_at();
-        self.m.delay.close_round(now, started_at, false, steady);
+        let company = matches!(self.state, State::Compete(_)) || self.company.on_probation();
+        self.m.delay.close_round(now, started_at, company, steady);
         let delivered = self.m.delivery.close_round(self.m.delay.window());
         let app_limited = returning.is_some_and(|tag| tag.app_limited || tag.probe);
         let mut round = Round {
@@ -117,6 +132,7 @@ impl Adaptive {
             kept_back: returning
                 .is_some_and(|tag| tag.sent_rate().is_some_and(|rate| rate < 0.7 * tag.rate)),
             excess: false,
+            ce: std::mem::take(&mut self.ce),
         };
         self.app_limited = false;
         self.judge_losses(&mut round);
@@ -128,24 +144,53 @@ impl Adaptive {
                 d.spanned
             };
             if steady {
-                self.m.delivery.update(sample, app_limited);
+                if matches!(self.state, State::Start(_)) {
+                    self.m.delivery.raise(sample);
+                } else {
+                    self.m.delivery.update(sample, app_limited);
+                }
             } else {
                 self.m.delivery.raise(sample);
             }
             self.m.trains.on_delivered(now, sample);
         }
         self.m.refresh(now);
+        self.steer(&round);
+        self.bound();
+        let m = &mut self.m;
+        let may_probe = matches!(&self.state, State::Delay(delay) if !delay.is_draining());
+        let packets = (m.rate * m.delay.base_rtt / m.mtu).max(1.0);
+        let probing =
+            m.probe
+                .on_round(now, m.baseline.loss(), m.delay.base_rtt, packets, may_probe);
+        let rate = m.send_rate();
+        m.rounds.turn(now, rate, probing);
+    }
+
+    fn steer(&mut self, round: &Round) {
+        let m = &mut self.m;
         match &mut self.state {
             State::Start(start) => {
-                if start.on_round(&mut self.m, &round) {
-                    self.state = State::Delay(Delay::new(now));
+                if start.on_round(m, round) {
+                    self.state = State::Delay(Delay::new(round.now));
                 }
             }
-            State::Delay(delay) => delay.on_round(&mut self.m, &round),
+            State::Delay(delay) => {
+                delay.on_round(m, round);
+                if let Some(compete) = self.company.on_round(m, round) {
+                    self.state = State::Compete(compete);
+                }
+            }
+            State::Compete(compete) => {
+                if let Some(held) = compete.on_round(m, round) {
+                    self.company.leave(m, round, compete.curve, held);
+                    let next = m.rounds.number() + 1;
+                    m.rate = held;
+                    m.brake.reset(next, held);
+                    self.state = State::Delay(Delay::new(round.now));
+                }
+            }
         }
-        self.bound();
-        let rate = self.m.rate;
-        self.m.rounds.turn(now, rate, false);
     }
 
     /// Judge every round whose fate is now known, and brake if need be.
@@ -155,6 +200,10 @@ impl Adaptive {
         self.m.brake.on_round(round.now);
         while let Some(tag) = self.m.rounds.take_resolved() {
             if !steady || !self.m.brake.is_fresh(&tag) || tag.resolved() == 0 {
+                continue;
+            }
+            if tag.probe {
+                self.m.baseline.on_probe(round.now, &tag);
                 continue;
             }
             round.excess |= self.judge(round, &tag, next);
@@ -247,6 +296,11 @@ impl Controller for Adaptive {
             bytes += u64::from(packet.bytes);
             self.m.rounds.on_acked(packet.index);
         }
+        self.ce += sample.ce_packets;
+        if let State::Compete(compete) = &mut self.state {
+            let used = !self.app_limited && !newest.app_limited;
+            compete.on_ack(&mut self.m, now, sample.acked.len() as u64, used);
+        }
         let received_at = sample.received_at.map(|at| at.as_secs_f64());
         let packets = sample.acked.len() as u64;
         self.m
@@ -310,7 +364,7 @@ impl Controller for Adaptive {
         let m = &mut self.m;
         let (every, packets) = match self.state {
             State::Start(start) => (start.train_interval(m.delay.srtt), start::TRAIN_PACKETS),
-            State::Delay(_) => {
+            State::Delay(_) | State::Compete(_) => {
                 let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
                 (m.delay.srtt.max(0.1), packets)
             }
@@ -319,7 +373,7 @@ impl Controller for Adaptive {
     }
 
     fn pacing_rate(&self) -> Bandwidth {
-        let rate = bandwidth(self.m.rate);
+        let rate = bandwidth(self.m.send_rate());
         self.ceiling.map_or(rate, |ceiling| rate.min(ceiling))
     }
 
@@ -339,7 +393,9 @@ impl Controller for Adaptive {
         ControllerReport {
             state: match &self.state {
                 State::Start(_) => "start",
+                State::Delay(_) if self.company.on_probation() => "probation",
                 State::Delay(delay) => delay.name(),
+                State::Compete(compete) => compete.name(),
             },
             delivery_rate: bandwidth(self.m.delivery.rate),
             min_rtt: self.min_rtt,

@@ -2,8 +2,8 @@
 //! The states read and steer it; none of them keeps a measurement of its own.
 
 use super::{
-    baseline::Baseline, brake::Brake, delay_model::DelayModel, delivery::Delivery, rounds::Rounds,
-    trains::Trains,
+    baseline::Baseline, brake::Brake, delay_model::DelayModel, delivery::Delivery,
+    low_rate_probe::LowRateProbe, rounds::Rounds, trains::Trains,
 };
 
 /// Share of the base RTT that a flow alone keeps as queue.
@@ -34,6 +34,7 @@ pub(super) struct Model {
     /// The answers.
     pub(super) rate: f64,
     pub(super) cwnd: f64,
+    pub(super) probe: LowRateProbe,
     jitter: u64,
 }
 
@@ -54,6 +55,8 @@ pub(super) struct Round {
     pub(super) kept_back: bool,
     /// More loss than the baseline explains.
     pub(super) excess: bool,
+    /// Packets marked by a congested queue.
+    pub(super) ce: u64,
 }
 
 impl Round {
@@ -78,6 +81,7 @@ impl Model {
             queue_cap: None,
             rate,
             cwnd: window,
+            probe: LowRateProbe::new(now),
             jitter: 0x9e37_79b9_7f4a_7c15,
         }
     }
@@ -131,6 +135,11 @@ impl Model {
     /// Queue below which loss cannot be called congestion.
     pub(super) fn has_no_queue(&self) -> bool {
         self.delay.dq < 0.6 * QUEUE_SHARE * self.delay.base_rtt
+    }
+
+    /// The rate packets leave at.
+    pub(super) fn send_rate(&self) -> f64 {
+        self.rate * self.probe.factor()
     }
 
     /// 0.9 to 1.1, so that flows do not act in step.

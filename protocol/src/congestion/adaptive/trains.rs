@@ -53,6 +53,11 @@ impl Trains {
         self.delivered.insert(now, rate);
     }
 
+    /// Largest delivered rate of the last 10 s.
+    pub(super) fn best_delivered(&self, now: f64) -> f64 {
+        self.delivered.over(now, 10.0).unwrap_or(0.0)
+    }
+
     pub(super) fn expire(&mut self, now: f64, srtt: f64) {
         let age = (10.0 * srtt).max(5.0);
         while self.samples.front().is_some_and(|&(at, _)| at < now - age) {
@@ -90,7 +95,7 @@ impl Trains {
     pub(super) fn capacity(&self, now: f64, delivered: f64) -> f64 {
         let known = match self.valid() {
             Some(median) => median,
-            None => self.delivered.over(now, 10.0).unwrap_or(delivered),
+            None => self.best_delivered(now),
         };
         known.max(delivered)
     }

@@ -69,6 +69,15 @@ impl Curve {
         }
     }
 
+    /// Time passes without the window being used: it follows the curve, growing at most by half in a
+    /// round trip.
+    pub(in crate::congestion) fn age(&mut self, elapsed: f64) {
+        self.age += elapsed;
+        let ahead = self.age - self.k;
+        let target = C * ahead * ahead * ahead + self.maximum;
+        self.window = target.clamp(self.window, 1.5 * self.window);
+    }
+
     /// Congestion: a new epoch at 0.7 of the window, not below `floor`.
     pub(in crate::congestion) fn cut(&mut self, floor: f64) {
         let before = self.window;
