@@ -1,0 +1,284 @@
+//! The options before a key in `authorized_keys`. Which key they are for is not known here.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use ipnet::IpNet;
+use rp_protocol::units::Bandwidth;
+
+use super::{Forwarding, PermitOpen};
+use crate::rate;
+
+#[cfg(test)]
+mod tests;
+
+/// What the options of one line say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) expiry: Option<SystemTime>,
+    /// Each must let the source pass.
+    pub(super) from: Vec<Sources>,
+    targets: Vec<PermitOpen>,
+    is_no_forwarding: bool,
+    pub(super) root: Option<PathBuf>,
+    pub(super) is_read_only: bool,
+    pub(super) rate: Option<Bandwidth>,
+}
+
+impl Options {
+    /// The options in `text`, separated by commas; the reason to refuse the key if one of them is
+    /// not understood.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let name_len = rest.find(['=', ',']).unwrap_or(rest.len());
+            let (name, after) = rest.split_at(name_len);
+            let (value, after) = match after.strip_prefix('=') {
+                Some(after) => {
+                    let (value, after) = quoted(after)
+                        .ok_or_else(|| format!("the value of {} is not quoted", shown(name)))?;
+                    (Some(value), after)
+                }
+                None => (None, after),
+            };
+            rest = match after.strip_prefix(',') {
+                Some("") => return Err("nothing follows the last comma".to_owned()),
+                Some(after) => after,
+                None if after.is_empty() => after,
+                None => return Err(format!("no comma after the option {}", shown(name))),
+            };
+            options.set(&name.to_ascii_lowercase(), value.as_deref())?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), String> {
+        match (name, value) {
+            ("expiry-time", Some(value)) => {
+                let expiry = time(value)
+                    .ok_or_else(|| format!("expiry-time {} is not a time", shown(value)))?;
+                // Where there are several, the earliest counts, as in sshd.
+                self.expiry = Some(self.expiry.map_or(expiry, |other| other.min(expiry)));
+            }
+            ("from", Some(value)) => self.from.push(Sources::parse(value)?),
+            ("permitopen", Some(value)) => self.targets.push(target(value)?),
+            ("no-port-forwarding", None) => self.is_no_forwarding = true,
+            ("read-only", None) => self.is_read_only = true,
+            ("root", Some(value)) => {
+                let root = PathBuf::from(value);
+                if !root.is_absolute() || self.root.is_some() {
+                    return Err("root must be one absolute path".to_owned());
+                }
+                self.root = Some(root);
+            }
+            ("rate", Some(value)) => {
+                let rate = rate::parse(value).map_err(|error| error.to_string())?;
+                self.rate = Some(self.rate.map_or(rate, |other| other.min(rate)));
+            }
+            ("expiry-time" | "from" | "permitopen" | "root" | "rate", None) => {
+                return Err(format!("the option {name} needs a value"));
+            }
+            ("no-port-forwarding" | "read-only", Some(_)) => {
+                return Err(format!("the option {name} takes no value"));
+            }
+            _ => return Err(format!("unknown option {}", shown(name))),
+        }
+        Ok(())
+    }
+
+    pub(super) fn forwarding(&self) -> Forwarding {
+        if self.is_no_forwarding {
+            Forwarding::None
+        } else if self.targets.is_empty() {
+            Forwarding::Any
+        } else {
+            Forwarding::Only(self.targets.clone())
+        }
+    }
+}
+
+/// The file's words, fit for a log.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(40).collect();
+    format!("`{}`", short.escape_debug())
+}
+
+/// The value in quotation marks that `text` begins with, and what follows it. `\"` stands for a
+/// quotation mark; any other backslash for itself.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let text = text.strip_prefix('"')?;
+    let mut value = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match (c, chars.peek()) {
+            ('"', _) => return Some((value, &text[at + 1..])),
+            ('\\', Some((_, '"'))) => {
+                value.push('"');
+                chars.next();
+            }
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
+/// `host:port`, `[address]:port`, with `*` for any port.
+fn target(text: &str) -> Result<PermitOpen, String> {
+    let wrong = || format!("permitopen {} is not host:port", shown(text));
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.strip_suffix(']').ok_or_else(wrong)?,
+        // More colons are an address without its brackets: its last group would be the port.
+        None if host.contains(':') => return Err(wrong()),
+        None => host,
+    };
+    let port = match port {
+        "*" => None,
+        port => match port.parse() {
+            Ok(port) if port > 0 => Some(port),
+            _ => return Err(wrong()),
+        },
+    };
+    if host.is_empty() || host.contains('*') {
+        return Err(wrong());
+    }
+    Ok(PermitOpen {
+        host: host.to_ascii_lowercase(),
+        port,
+    })
+}
+
+/// The addresses a key may be used from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sources(Vec<(bool, Pattern)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    Net(IpNet),
+    /// `*` and `?` over the address as it is written.
+    Text(String),
+}
+
+impl Sources {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.split(',')
+            .map(|item| {
+                let item = item.trim();
+                let (is_allowed, pattern) = match item.strip_prefix('!') {
+                    Some(pattern) => (false, pattern),
+                    None => (true, item),
+                };
+                Ok((is_allowed, Pattern::parse(pattern)?))
+            })
+            .collect::<Result<_, String>>()
+            .map(Self)
+    }
+
+    /// Whether one of the patterns fits `source` and none that begins with `!` does.
+    pub(super) fn contains(&self, source: IpAddr) -> bool {
+        let mut fitting = self.0.iter().filter(|(_, pattern)| pattern.fits(source));
+        fitting.clone().any(|(is_allowed, _)| *is_allowed)
+            && fitting.all(|(is_allowed, _)| *is_allowed)
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Net(address.to_canonical().into()));
+        }
+        if let Ok(net) = text.parse::<IpNet>() {
+            return if net == net.trunc() {
+                Ok(Self::Net(net))
+            } else {
+                Err(format!("from {} has bits beyond its mask", shown(text)))
+            };
+        }
+        let is_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '*' | '?');
+        if text.contains(['*', '?']) && text.chars().all(is_address) {
+            return Ok(Self::Text(text.to_ascii_lowercase()));
+        }
+        Err(format!(
+            "from {} is not an address; host names are not looked up",
+            shown(text)
+        ))
+    }
+
+    fn fits(&self, source: IpAddr) -> bool {
+        match self {
+            Self::Net(net) => net.contains(&source),
+            Self::Text(pattern) => wildcard(pattern.as_bytes(), source.to_string().as_bytes()),
+        }
+    }
+}
+
+/// Whether `text` fits `pattern`, where `?` is any byte and `*` any number of them.
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when what followed the last `*` does not fit.
+    let mut retry = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((star, from)) = retry else {
+                    return false;
+                };
+                retry = Some((star, from + 1));
+                (p, t) = (star + 1, from + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS` in UTC, with or without a `Z`.
+///
+/// sshd takes a time without `Z` for local time; a server has no business with time zones, so it
+/// is UTC here.
+fn time(text: &str) -> Option<SystemTime> {
+    let text = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    if ![8, 12, 14].contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let field = |from: usize, to: usize| text.get(from..to).map_or(Some(0), |f| f.parse().ok());
+    let (year, month, day) = (field(0, 4)?, field(4, 6)?, field(6, 8)?);
+    let (hour, minute, second) = (field(8, 10)?, field(10, 12)?, field(12, 14)?);
+    let is_date = year >= 1970 && (1..=12).contains(&month) && day >= 1;
+    if !is_date || day > month_len(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days_of_years = (1970..year).map(year_len).sum::<u64>();
+    let days_of_months = (1..month).map(|month| month_len(year, month)).sum::<u64>();
+    let days = days_of_years + days_of_months + day - 1;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+const fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+const fn year_len(year: u64) -> u64 {
+    if is_leap(year) { 366 } else { 365 }
+}
+
+const fn month_len(year: u64, month: u64) -> u64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
