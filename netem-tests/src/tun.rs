@@ -1,0 +1,303 @@
+//! A link between two network namespaces: kernel TCP and UDP and real programs on both sides (root).
+//! Each side has one TUN device; a thread reads whole IP packets from one, passes them through a link
+//! and writes them to the other. Without root, `udp_relay` carries UDP alone.
+//!
+//! The devices offer no segmentation offload, so the kernel cuts its large packets to the MTU before
+//! they arrive here, and loss is per packet as on a wire.
+
+mod packet;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use rustix::io::Errno;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use crate::{
+    carrier::{Stop, earlier, sharpen_timers, wait},
+    link::{Link, LinkConfig, LinkCounters},
+    netns::{self, Namespace, join},
+};
+
+/// The device's name on either side.
+const DEVICE: &str = "link0";
+
+/// Packets the kernel holds while the emulator is not scheduled: 50 ms at 1 Gbit/s.
+const DEVICE_QUEUE: &str = "4000";
+
+/// Largest packet the devices carry.
+const MTU: u16 = 1500;
+
+/// Packets taken from one device before the other gets a turn.
+const MAX_RUN: usize = 64;
+
+/// Address of the side that sends data.
+pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// Address of the side that receives data.
+pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+/// What an emulated pair of namespaces has carried so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TunReport {
+    /// From near to far.
+    pub forward: LinkCounters,
+    /// From far to near.
+    pub back: LinkCounters,
+    /// Mean lateness of deliveries against the link's own time.
+    pub late_mean: Duration,
+    /// 99th percentile of that lateness.
+    pub late_p99: Duration,
+    /// Largest lateness.
+    pub late_max: Duration,
+    /// Packets a device did not take.
+    pub unwritable: u64,
+}
+
+/// Two namespaces with a link between them, which last as long as this value.
+#[derive(Debug)]
+pub struct TunLab {
+    near: Namespace,
+    far: Namespace,
+    stop: Stop,
+    report: Arc<Mutex<TunReport>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl TunLab {
+    /// Makes the namespaces and devices and starts the link. Leftovers of killed runs are removed first.
+    pub fn start(forward: LinkConfig, back: LinkConfig, seed: u64) -> io::Result<Self> {
+        if let Some(reason) = netns::unavailable() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+        netns::clean()?;
+        // Several labs may live in one process.
+        let serial = next_serial();
+        let near = Namespace::create(&format!("{serial}-near"))?;
+        let far = Namespace::create(&format!("{serial}-far"))?;
+        let near_device = make_device(&near, NEAR, FAR)?;
+        let far_device = make_device(&far, FAR, NEAR)?;
+        let stop = Stop::default();
+        let report = Arc::new(Mutex::new(TunReport::default()));
+        let worker = Worker {
+            near: near_device,
+            far: far_device,
+            forward: Link::new(forward, seed),
+            // Another seed, or both directions would lose the same packets.
+            back: Link::new(back, seed ^ 0x5bd1_e995_9d1b_54a5),
+            buffer: vec![0; usize::from(u16::MAX)],
+            lateness: Lateness::new(),
+            unwritable: 0,
+            stop: stop.clone(),
+            published: Arc::clone(&report),
+        };
+        let thread = std::thread::Builder::new()
+            .name("tun-link".to_owned())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            near,
+            far,
+            stop,
+            report,
+            thread: Some(thread),
+        })
+    }
+
+    /// The side that sends data; its address is [`NEAR`].
+    pub fn near(&self) -> &Namespace {
+        &self.near
+    }
+
+    /// The side that receives data; its address is [`FAR`].
+    pub fn far(&self) -> &Namespace {
+        &self.far
+    }
+
+    /// Sets a kernel variable on both sides.
+    pub fn set(&self, variable: &str, value: &str) -> io::Result<()> {
+        self.near.set(variable, value)?;
+        self.far.set(variable, value)
+    }
+
+    /// What has happened until some milliseconds ago.
+    pub fn report(&self) -> TunReport {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the link, removes the namespaces and says what happened.
+    pub fn stop(mut self) -> io::Result<TunReport> {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            join(thread)?;
+        }
+        Ok(self.report())
+    }
+}
+
+impl Drop for TunLab {
+    fn drop(&mut self) {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            // Nobody is left to tell; `stop` is the way to learn of an error.
+            let _ = join(thread);
+        }
+    }
+}
+
+fn next_serial() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A device inside `namespace`, with its address and a route to the other side. It vanishes with its
+/// descriptor, however this process ends.
+fn make_device(namespace: &Namespace, own: Ipv4Addr, peer: Ipv4Addr) -> io::Result<SyncDevice> {
+    let device = namespace.run(|| {
+        let device = DeviceBuilder::new()
+            .name(DEVICE)
+            .mtu(MTU)
+            .enable(false)
+            .build_sync()?;
+        device.set_nonblocking(true)?;
+        Ok(device)
+    })?;
+    // No router solicitations: only what is measured goes over the link.
+    let quiet = ["link", "set", DEVICE, "addrgenmode", "none"];
+    namespace.ip(&quiet)?;
+    let (own, peer) = (
+        IpAddr::from(own).to_string(),
+        IpAddr::from(peer).to_string(),
+    );
+    namespace.ip(&["addr", "add", &own, "peer", &peer, "dev", DEVICE])?;
+    namespace.ip(&["link", "set", DEVICE, "txqueuelen", DEVICE_QUEUE, "up"])?;
+    Ok(device)
+}
+
+/// How late deliveries were.
+struct Lateness {
+    histogram: Histogram<u64>,
+}
+
+/// Longest lateness told apart, in microseconds: 10 s.
+const LATEST_US: u64 = 10_000_000;
+
+impl Lateness {
+    fn new() -> Self {
+        Self {
+            histogram: Histogram::new_with_max(LATEST_US, 2)
+                .expect("two significant digits up to a fixed maximum are valid bounds"),
+        }
+    }
+
+    fn record(&mut self, late: Duration) {
+        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.histogram.saturating_record(micros);
+    }
+}
+
+/// How often the report others see is renewed.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
+
+struct Worker {
+    near: SyncDevice,
+    far: SyncDevice,
+    forward: Link<Box<[u8]>>,
+    back: Link<Box<[u8]>>,
+    buffer: Vec<u8>,
+    lateness: Lateness,
+    unwritable: u64,
+    stop: Stop,
+    published: Arc<Mutex<TunReport>>,
+}
+
+impl Worker {
+    fn run(mut self) -> io::Result<()> {
+        sharpen_timers();
+        let mut ready = Vec::new();
+        let mut publish_at = Instant::now();
+        while !self.stop.is_requested() {
+            let next = earlier(self.forward.next_at(), self.back.next_at());
+            wait(&[self.near.as_fd(), self.far.as_fd()], next, &mut ready)?;
+            if ready[0] {
+                take(&self.near, &mut self.buffer, &mut self.forward)?;
+            }
+            if ready[1] {
+                take(&self.far, &mut self.buffer, &mut self.back)?;
+            }
+            let now = Instant::now();
+            self.unwritable += give(&self.far, &mut self.forward, &mut self.lateness, now);
+            self.unwritable += give(&self.near, &mut self.back, &mut self.lateness, now);
+            if now >= publish_at {
+                self.publish();
+                publish_at = now + PUBLISH_INTERVAL;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let late = &self.lateness.histogram;
+        let report = TunReport {
+            forward: self.forward.counters(),
+            back: self.back.counters(),
+            late_mean: Duration::from_secs_f64(late.mean() / 1e6),
+            late_p99: Duration::from_micros(late.value_at_quantile(0.99)),
+            late_max: Duration::from_micros(late.max()),
+            unwritable: self.unwritable,
+        };
+        *self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = report;
+    }
+}
+
+/// Offers to `link` what the kernel sent on `device`.
+fn take(device: &SyncDevice, buffer: &mut [u8], link: &mut Link<Box<[u8]>>) -> io::Result<()> {
+    for _ in 0..MAX_RUN {
+        match rustix::io::read(device, &mut *buffer) {
+            Ok(len) => {
+                let packet: Box<[u8]> = buffer[..len].into();
+                link.send(Instant::now(), len, packet::is_ecn_capable(&packet), packet);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Hands what has arrived by `now` to the kernel behind `device`; says how much it did not take.
+fn give(
+    device: &SyncDevice,
+    link: &mut Link<Box<[u8]>>,
+    lateness: &mut Lateness,
+    now: Instant,
+) -> u64 {
+    let mut refused = 0;
+    while let Some(delivery) = link.poll(now) {
+        lateness.record(now - delivery.at);
+        let mut packet = delivery.payload;
+        if delivery.ce {
+            packet::mark_ce(&mut packet);
+        }
+        if delivery.corrupt {
+            packet::damage(&mut packet);
+        }
+        // The far kernel's queue is full or the packet is no longer one: on a wire it would be gone too.
+        refused += u64::from(rustix::io::write(device, &packet).is_err());
+    }
+    refused
+}
+
+#[cfg(test)]
+mod tests;
