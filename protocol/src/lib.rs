@@ -8,6 +8,8 @@ pub mod crypto;
 pub mod driver;
 pub mod endpoint;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod path;
 pub mod stats;
 pub mod stream;

@@ -1,0 +1,5 @@
+//! Fuzzes TLS handshakes with a meddler in the middle; what is checked stands in `rp_protocol::fuzz::handshake`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rp_protocol::fuzz::handshake(data));

@@ -1,0 +1,39 @@
+//! Replays the seed corpora of the fuzz targets: no input may panic or break an invariant.
+//! Finding new inputs is the business of `protocol/fuzz`.
+
+use std::{fs, path::PathBuf};
+
+use rp_protocol::fuzz;
+
+/// Runs `target` on every file of its corpus, naming each so that a panic tells which it was.
+fn replay(name: &str, target: fn(&[u8])) {
+    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    folder.extend(["fuzz", "corpus", name]);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("a corpus")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no seeds in {}", folder.display());
+    for file in files {
+        println!("{}", file.display());
+        target(&fs::read(&file).expect("a seed"));
+    }
+    // What every corpus has, and what no file system keeps well.
+    target(&[]);
+}
+
+#[test]
+fn datagrams_do_not_panic() {
+    replay("packet", fuzz::packet);
+}
+
+#[test]
+fn payloads_do_not_panic() {
+    replay("frame", fuzz::frame);
+}
+
+#[test]
+fn disturbed_handshakes_fail_closed() {
+    replay("handshake", fuzz::handshake);
+}
