@@ -26,42 +26,51 @@ impl PeerVerifier for Anyone {
     }
 }
 
-/// One end, and the level it writes at.
+/// One end, the level it writes at, and what it has written but not sent.
 struct End {
     session: Session,
     writing: Level,
+    flight: Vec<(Level, Vec<u8>)>,
     failed: bool,
 }
 
 impl End {
-    const fn new(session: Session) -> Self {
-        Self {
+    fn new(session: Session) -> Self {
+        let mut end = Self {
             session,
             writing: Level::Initial,
+            flight: Vec::new(),
             failed: false,
-        }
+        };
+        end.write();
+        end
     }
 
-    fn flight(&mut self) -> Vec<(Level, Vec<u8>)> {
-        let mut flight = Vec::new();
-        while !self.failed {
+    fn write(&mut self) {
+        loop {
             let mut bytes = Vec::new();
             let change = self.session.write(&mut bytes);
             if !bytes.is_empty() {
-                flight.push((self.writing, bytes));
+                self.flight.push((self.writing, bytes));
             }
             match change {
-                None => break,
+                None => return,
                 Some(KeyChange::Handshake(_)) => self.writing = Level::Handshake,
                 Some(KeyChange::Data(_)) => self.writing = Level::Data,
             }
         }
-        flight
     }
 
     /// A connection whose handshake failed is closed: it reads nothing more.
     fn read(&mut self, level: Level, bytes: &[u8]) {
-        self.failed |= !self.failed && self.session.read(level, bytes).is_err();
+        if self.failed {
+            return;
+        }
+        match self.session.read(level, bytes) {
+            // The keys of the next level come from writing, so it must follow every reading.
+            Ok(()) => self.write(),
+            Err(_) => self.failed = true,
+        }
     }
 
     /// Must be true however the bytes between the two were changed.
@@ -112,7 +121,7 @@ pub fn handshake(data: &[u8]) {
 /// Carries one flight across; whether it was left as it was.
 fn deliver(from: &mut End, to: &mut End, input: &mut Input<'_>) -> bool {
     let mut untouched = true;
-    for (level, mut bytes) in from.flight() {
+    for (level, mut bytes) in std::mem::take(&mut from.flight) {
         // Zero, as at the end of the input, delivers unchanged.
         let choice = input.u8() % 8;
         untouched &= choice == 0;
