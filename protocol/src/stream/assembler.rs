@@ -57,7 +57,7 @@ pub struct Assembler {
     buffered: u64,
     /// Bytes of memory kept alive for them, as far as is known.
     pinned: u64,
-    /// What `pinned` was after the last compaction, which could not bring it lower.
+    /// The lowest `pinned` since the last compaction.
     floor: u64,
 }
 
@@ -113,7 +113,9 @@ impl Assembler {
         } else {
             self.insert_island(fragment)?;
         }
-        if self.pinned > (2 * self.buffered + COMPACT_SLACK_BYTES).max(2 * self.floor) {
+        // Compacting walks all fragments, so it must also be earned by growth since the last time.
+        let wanted = 2 * self.buffered + COMPACT_SLACK_BYTES;
+        if self.pinned > wanted.max(self.floor + self.floor / 4) {
             self.compact();
         }
         Ok(())
@@ -256,8 +258,8 @@ impl Assembler {
         let taken = pop(&mut self.ready, max)?;
         self.buffered -= taken.data.len() as u64;
         self.pinned -= taken.unpinned;
+        self.floor = self.floor.min(self.pinned);
         if self.ready.is_empty() {
-            self.floor = self.floor.min(self.pinned);
             fragment::shrink(&mut self.ready);
         }
         Some((taken.offset, taken.data))

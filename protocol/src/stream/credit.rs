@@ -71,7 +71,7 @@ impl Default for Budget {
 /// A window of credit given to the peer, for a stream or for the whole connection.
 ///
 /// The peer may send up to `announced`. The window is how far ahead of the reader that is kept; it
-/// grows to twice of what the reader takes per round trip.
+/// grows with what the reader takes per round trip.
 #[derive(Debug)]
 pub struct RecvCredit {
     /// Bytes the application has taken, or that nobody will.
@@ -139,24 +139,44 @@ impl RecvCredit {
 
     /// The window that is right for the rate at which the reader takes data, at most `ceiling`.
     ///
-    /// Half a window in less than a round trip means that the peer may be held up by us.
+    /// Half a window in less than two round trips means that the peer may be held up by us.
     //= spec/05-streams.md#window-growth
-    //# A receiver SHOULD grow a window to twice the bytes its reader takes per round trip.
+    //# A receiver SHOULD grow a window to four times the bytes its reader takes per round trip.
     fn target(&self, now: Instant, rtt: Duration, ceiling: u64) -> u64 {
         let Some(since) = self.since else {
             return self.window;
         };
         let elapsed = now.saturating_duration_since(since).as_nanos();
-        let rtt = rtt.as_nanos();
-        if elapsed >= rtt {
+        let time = 2 * rtt.as_nanos();
+        if elapsed >= time {
             return self.window;
         }
         // Never more than double at a time: one burst is no rate.
         let window = u128::from(self.window);
-        let exact = (window * rtt / elapsed.max(1)).min(window * 2);
+        let exact = (window * time / elapsed.max(1)).min(window * 2);
         u64::try_from(exact)
             .unwrap_or(u64::MAX)
             .min(ceiling.max(self.window))
+    }
+
+    /// Doubles the window because the peer has used it up to `highest` while the reader waits at a
+    /// hole; whether there is a new limit to tell.
+    //= spec/05-streams.md#window-growth
+    //# A receiver SHOULD double a stream's window, at most once per round trip, when a reader that waits
+    //# at a hole leaves the peer less than a quarter of it, and the reader has taken a whole window
+    //# before.
+    pub fn relieve(&mut self, highest: u64, now: Instant, rtt: Duration, ceiling: u64) -> bool {
+        let is_crowded = self.announced - highest < self.window / 4;
+        let is_proven = self.consumed >= self.window && self.window < ceiling;
+        let is_early = self
+            .since
+            .is_none_or(|since| now.saturating_duration_since(since) < rtt);
+        if !is_crowded || !is_proven || is_early {
+            return false;
+        }
+        self.window = (self.window * 2).min(ceiling);
+        self.advance(now);
+        true
     }
 
     //= spec/05-streams.md#credit

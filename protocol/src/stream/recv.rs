@@ -1,7 +1,7 @@
 //! The receiving half of a stream: what came, how far the peer may go, how it ends.
 //! The connection's share of the credit is told, not owned.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -277,6 +277,13 @@ impl RecvHalf {
     /// Whether credit is of any use to the peer.
     pub(super) const fn wants_credit(&self) -> bool {
         matches!(self.state, RecvState::Open) && self.final_size.is_none()
+    }
+
+    /// Grows the window if holes make it too small; whether there is a new limit to tell.
+    pub(super) fn relieve(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> bool {
+        self.wants_credit()
+            && !self.assembler.is_readable()
+            && self.credit.relieve(self.highest, now, rtt, ceiling)
     }
 
     /// Whether nothing more can happen and the application has nothing more to learn.
