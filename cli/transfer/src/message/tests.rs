@@ -1,0 +1,231 @@
+//! Messages survive the wire, and bad ones are named.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::*;
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let modified = (any::<i64>(), 0..1_000_000_000u32)
+        .prop_map(|(seconds, nanos)| Modified { seconds, nanos });
+    (
+        option::of(any::<u64>()),
+        option::of(any::<u32>()),
+        option::of(modified),
+    )
+        .prop_map(|(size, mode, modified)| Attributes {
+            size,
+            mode,
+            modified,
+        })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let bytes = || vec(any::<u8>(), 0..300);
+    prop_oneof![
+        (any::<u64>(), bytes(), bytes(), attributes(), any::<bool>()).prop_map(
+            |(stream, path, name, attributes, preserve)| Message::Put(Put {
+                stream,
+                path,
+                name,
+                attributes,
+                preserve,
+            })
+        ),
+        bytes().prop_map(|path| Message::Get(Get { path })),
+        (option::of(any::<u64>()), attributes())
+            .prop_map(|(stream, attributes)| Message::Ready(Ready { stream, attributes })),
+        (any::<u64>(), any::<[u8; 32]>())
+            .prop_map(|(size, digest)| Message::Digest(Digest { size, digest })),
+        (0..Status::ALL.len(), "[ -~]{0,200}").prop_map(|(status, text)| Message::Done(Done {
+            status: Status::ALL[status],
+            text,
+        })),
+    ]
+}
+
+/// A message of `kind` with the given fields, without its length prefix.
+fn body(kind: u16, fields: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = FieldWriter::new(&mut out, kind);
+    for (tag, value) in fields {
+        writer.bytes(*tag, value);
+    }
+    writer.finish();
+    out.split_off(LENGTH_PREFIX)
+}
+
+proptest! {
+    #[test]
+    fn messages_come_back_from_any_split(messages in vec(message(), 0..6), cut in 1usize..40) {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode(&mut bytes));
+        let mut decoder = Decoder::new();
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(cut) {
+            decoder.push(piece);
+            while let Some(message) = decoder.next_message().unwrap() {
+                seen.push(message);
+            }
+        }
+        prop_assert_eq!(seen, messages);
+        prop_assert_eq!(decoder.finish(), Ok(()));
+    }
+
+    #[test]
+    fn any_bytes_decode_or_fail_without_panic(bytes in vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(&bytes);
+        let mut decoder = Decoder::new();
+        decoder.push(&bytes);
+        while let Ok(Some(_)) = decoder.next_message() {}
+    }
+
+    #[test]
+    fn a_damaged_message_never_grows(message in message(), at: prop::sample::Index, byte: u8) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let mut body = bytes.split_off(LENGTH_PREFIX);
+        let index = at.index(body.len());
+        body[index] = byte;
+        if let Ok(decoded) = Message::decode(&body) {
+            let mut again = Vec::new();
+            decoded.encode(&mut again);
+            // Text that is not UTF-8 is replaced, three bytes for one.
+            prop_assert!(again.len() <= LENGTH_PREFIX + 3 * body.len());
+        }
+    }
+}
+
+#[test]
+fn a_length_out_of_bounds_is_refused_from_its_prefix_alone() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A length below 2 or above 65536 MUST be refused before any memory is set aside for it.
+    for length in [0, 1, 65537, u32::MAX] {
+        let mut decoder = Decoder::new();
+        decoder.push(&length.to_be_bytes());
+        assert_eq!(decoder.next_message(), Err(DecodeError::Length(length)));
+    }
+}
+
+#[test]
+fn a_tag_that_occurs_twice_is_refused() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A message that holds the same tag twice MUST be refused.
+    let twice = body(kind::GET, &[(tag::PATH, b"a"), (tag::PATH, b"b")]);
+    assert_eq!(
+        Message::decode(&twice),
+        Err(DecodeError::Repeated(tag::PATH))
+    );
+}
+
+#[test]
+fn a_missing_required_field_is_refused() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A message that lacks a field marked required MUST be refused.
+    for (kind, missing) in [
+        (kind::PUT, tag::PUT_STREAM),
+        (kind::GET, tag::PATH),
+        (kind::DIGEST, tag::DIGEST_SIZE),
+        (kind::DONE, tag::DONE_STATUS),
+    ] {
+        assert_eq!(
+            Message::decode(&body(kind, &[])),
+            Err(DecodeError::Missing(missing))
+        );
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_length_is_refused() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A value whose length does not fit its field MUST be refused.
+    let short = body(kind::PUT, &[(tag::PUT_STREAM, b"1234567")]);
+    assert_eq!(
+        Message::decode(&short),
+        Err(DecodeError::Value(tag::PUT_STREAM))
+    );
+    let long = body(kind::READY, &[(tag::MODIFIED, &[0; 13])]);
+    assert_eq!(
+        Message::decode(&long),
+        Err(DecodeError::Value(tag::MODIFIED))
+    );
+    let nanos = body(kind::READY, &[(tag::MODIFIED, &[0xff; 12])]);
+    assert_eq!(
+        Message::decode(&nanos),
+        Err(DecodeError::Value(tag::MODIFIED))
+    );
+}
+
+#[test]
+fn unknown_fields_are_ignored_when_even_and_refused_when_odd() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# An unknown field with an even tag MUST be ignored.
+    let even = body(kind::GET, &[(tag::PATH, b"a"), (1000, b"later")]);
+    let path = b"a".to_vec();
+    assert_eq!(Message::decode(&even), Ok(Message::Get(Get { path })));
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# An unknown field with an odd tag MUST be refused with status unsupported, because the
+    //# peer relies on it being understood.
+    let odd = body(kind::GET, &[(tag::PATH, b"a"), (1001, b"later")]);
+    let error = Message::decode(&odd).unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::UnknownField {
+            kind: kind::GET,
+            tag: 1001
+        }
+    );
+    assert_eq!(error.status(), Status::Unsupported);
+}
+
+#[test]
+fn an_unknown_kind_is_unsupported() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A message of unknown kind MUST be refused with status unsupported.
+    let error = Message::decode(&body(77, &[])).unwrap_err();
+    assert_eq!(error, DecodeError::UnknownKind(77));
+    assert_eq!(error.status(), Status::Unsupported);
+}
+
+#[test]
+fn an_unknown_status_means_failed() {
+    //= spec/20-copy.md#status
+    //= type=test
+    //# An unknown status MUST be treated as failed.
+    assert_eq!(Status::from_wire(13), Status::Failed);
+    assert_eq!(Status::from_wire(u64::MAX), Status::Failed);
+    for status in Status::ALL {
+        assert_eq!(Status::from_wire(status.to_wire()), status);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_inside_a_message_is_incomplete() {
+    let mut bytes = Vec::new();
+    Message::Get(Get { path: vec![b'a'] }).encode(&mut bytes);
+    let mut decoder = Decoder::new();
+    decoder.push(&bytes[..bytes.len() - 1]);
+    assert_eq!(decoder.next_message(), Ok(None));
+    assert_eq!(decoder.finish(), Err(DecodeError::Incomplete));
+}
+
+#[test]
+fn a_long_text_is_cut_at_a_character() {
+    let text = "ä".repeat(MAX_TEXT);
+    let mut bytes = Vec::new();
+    Message::Done(Done {
+        status: Status::Failed,
+        text,
+    })
+    .encode(&mut bytes);
+    let Ok(Message::Done(done)) = Message::decode(&bytes[LENGTH_PREFIX..]) else {
+        panic!("a Done message");
+    };
+    assert_eq!(done.text, "ä".repeat(MAX_TEXT / 2));
+}

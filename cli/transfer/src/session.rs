@@ -1,0 +1,96 @@
+//! What the two halves of a copy share: what goes into them and what comes out.
+//! The halves themselves are `sender` and `receiver`; whoever owns the streams drives them.
+//!
+//! A half is driven like this: give it what arrived (`handle`), then `poll` until it says
+//! [`Output::Wait`], doing each thing it asks for. `poll` reads and writes files and so may block;
+//! it belongs on a thread of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::{error::Error, message::Message};
+
+/// What arrives from the other side.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A message on the control stream.
+    Message(Message),
+    /// Pieces of the data stream with their offsets, in any order, none twice.
+    Blocks(Vec<(u64, Bytes)>),
+    /// The data stream has ended and everything on it was handed in.
+    DataEnd,
+    /// The control stream has ended.
+    ControlEnd,
+    /// Stop: the user or the program wants it.
+    Interrupt,
+}
+
+/// What a half wants done next.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this on the control stream.
+    Message(Message),
+    /// Send this next on the data stream.
+    Data(Bytes),
+    /// End the data stream.
+    DataEnd,
+    /// Begin to hand in what comes on a data stream.
+    Attach {
+        /// Its id.
+        stream: u64,
+        /// Whether blocks must come from front to back.
+        ordered: bool,
+    },
+    /// Nothing before new input.
+    Wait,
+    /// The copy is over; there is nothing after this.
+    Over(Result<Summary, Error>),
+}
+
+/// A copy that went well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// BLAKE3 over them.
+    pub digest: [u8; 32],
+}
+
+/// One half of a copy.
+pub trait Half {
+    /// Takes what arrived.
+    fn handle(&mut self, input: Input);
+
+    /// What to do next. Reads or writes the file when it is time to.
+    fn poll(&mut self) -> Output;
+}
+
+/// How far a copy is, readable from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// One more than the size, zero while it is unknown.
+    size: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// The size of the file, once known.
+    pub fn size(&self) -> Option<u64> {
+        self.size.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Bytes read or written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_size(&self, size: Option<u64>) {
+        let stored = size.map_or(0, |size| size.saturating_add(1));
+        self.size.store(stored, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,501 @@
+//! Whole copies in memory: a sender and a receiver with nothing but their messages between them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, Cursor, Write},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use rp_transfer::{
+    error::Error,
+    message::{Attributes, Digest, Done, Get, Message, Put, Ready, Status},
+    path::Destination,
+    receiver::{OpenSink, Receiver},
+    sender::{Sender, Source},
+    session::{Half, Input, Output, Progress, Summary},
+    writer::{Sink, StreamSink, Writer},
+};
+use tempfile::TempDir;
+
+const STREAM: u64 = 2;
+
+/// What lies between two halves: turns each batch of blocks into what arrives.
+type Link<'a> = &'a mut dyn FnMut(Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)>;
+
+/// One half and what came of it.
+struct Side<'a> {
+    half: &'a mut dyn Half,
+    sent: u64,
+    attached: Option<bool>,
+    over: Option<Result<Summary, Error>>,
+}
+
+impl<'a> Side<'a> {
+    fn new(half: &'a mut dyn Half) -> Self {
+        Self {
+            half,
+            sent: 0,
+            attached: None,
+            over: None,
+        }
+    }
+
+    /// Does what the half asks for; what it sends is returned.
+    fn run(&mut self) -> VecDeque<Input> {
+        let mut out = VecDeque::new();
+        loop {
+            match self.half.poll() {
+                Output::Message(message) => out.push_back(Input::Message(message)),
+                Output::Data(bytes) => {
+                    let offset = self.sent;
+                    self.sent += bytes.len() as u64;
+                    out.push_back(Input::Blocks(vec![(offset, bytes)]));
+                }
+                Output::DataEnd => out.push_back(Input::DataEnd),
+                Output::Attach { stream, ordered } => {
+                    assert_eq!(stream, STREAM);
+                    self.attached = Some(ordered);
+                }
+                Output::Wait => return out,
+                Output::Over(result) => {
+                    self.over = Some(result);
+                    return out;
+                }
+            }
+        }
+    }
+}
+
+/// Carries everything between sender and receiver until neither has more to say.
+fn carry(
+    sender: &mut dyn Half,
+    receiver: &mut dyn Half,
+    link: Link<'_>,
+) -> (Result<Summary, Error>, Result<Summary, Error>) {
+    let (mut sender, mut receiver) = (Side::new(sender), Side::new(receiver));
+    while sender.over.is_none() || receiver.over.is_none() {
+        let there = sender.run();
+        let mut blocks = Vec::new();
+        let mut ended = false;
+        let mut messages = Vec::new();
+        for input in there {
+            match input {
+                Input::Blocks(some) => blocks.extend(some),
+                Input::DataEnd => ended = true,
+                message => messages.push(message),
+            }
+        }
+        // Control messages overtake the data, as on a connection with loss.
+        for message in messages {
+            receiver.half.handle(message);
+        }
+        let mut back = receiver.run();
+        if receiver.attached.is_some() && receiver.over.is_none() {
+            for piece in link(blocks).chunks(7) {
+                receiver.half.handle(Input::Blocks(piece.to_vec()));
+                back.extend(receiver.run());
+            }
+            if ended {
+                receiver.half.handle(Input::DataEnd);
+            }
+            back.extend(receiver.run());
+        }
+        let silent = back.is_empty();
+        for input in back {
+            sender.half.handle(input);
+        }
+        if silent && sender.over.is_some() != receiver.over.is_some() {
+            sender.half.handle(Input::ControlEnd);
+            receiver.half.handle(Input::ControlEnd);
+        }
+    }
+    (sender.over.unwrap(), receiver.over.unwrap())
+}
+
+/// Cuts blocks into packets and puts them into an order decided by `seed`.
+fn shuffle(seed: u64, packet: usize) -> impl FnMut(Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+    move |blocks| {
+        let mut packets = Vec::new();
+        for (offset, mut bytes) in blocks {
+            let mut offset = offset;
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(packet.min(bytes.len()));
+                packets.push((offset, piece.clone()));
+                offset += piece.len() as u64;
+            }
+        }
+        // Most packets keep their place; one in eight comes up to 256 packets later.
+        let mut keyed: Vec<_> = packets
+            .into_iter()
+            .enumerate()
+            .map(|(index, packet)| {
+                let key = blake3::hash(&[seed, packet.0].map(u64::to_le_bytes).concat());
+                let late = match key.as_bytes() {
+                    [a, b, ..] if *a < 32 => usize::from(*b),
+                    _ => 0,
+                };
+                (index + late, packet)
+            })
+            .collect();
+        keyed.sort_by_key(|(place, _)| *place);
+        keyed.into_iter().map(|(_, packet)| packet).collect()
+    }
+}
+
+fn content(size: usize) -> Vec<u8> {
+    let mut reader = blake3::Hasher::new().update(b"copy").finalize_xof();
+    let mut bytes = vec![0; size];
+    reader.fill(&mut bytes);
+    bytes
+}
+
+fn put() -> Put {
+    Put {
+        stream: STREAM,
+        path: b"target".to_vec(),
+        preserve: true,
+        ..Put::default()
+    }
+}
+
+fn source(path: &Path) -> Source {
+    Source::file(File::open(path).unwrap(), "source").unwrap()
+}
+
+fn into_file(path: &Path) -> OpenSink {
+    let path = path.to_owned();
+    Box::new(move |attributes| {
+        let destination = Destination::local(&path)?;
+        Ok(Box::new(Writer::create(destination, attributes.size)?))
+    })
+}
+
+/// Pushes the file `source` of `folder` to its file `target`.
+fn push(folder: &TempDir, link: Link<'_>) -> (Result<Summary, Error>, Result<Summary, Error>) {
+    let mut sender = Sender::push(put(), source(&folder.path().join("source")), Arc::default());
+    let Output::Message(Message::Put(put)) = sender.poll() else {
+        panic!("a sender begins with Put");
+    };
+    let open = into_file(&folder.path().join("target"));
+    let mut receiver = Receiver::accept(&put, open, Arc::default());
+    carry(&mut sender, &mut receiver, link)
+}
+
+fn status(result: &Result<Summary, Error>) -> Status {
+    result.as_ref().map_or_else(Error::status, |_| Status::Ok)
+}
+
+#[test]
+fn shuffled_blocks_arrive_as_the_same_file() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A receiver SHOULD write each block where it belongs in the order of arrival.
+    for (seed, size) in [0, 1, 1200, 262_144, 1 << 20, (5 << 20) + 77]
+        .into_iter()
+        .enumerate()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = content(size);
+        fs::write(folder.path().join("source"), &bytes).unwrap();
+        let (sent, received) = push(&folder, &mut shuffle(seed as u64, 1200));
+        let sent = sent.unwrap();
+        assert_eq!(sent, received.unwrap());
+        assert_eq!(sent.bytes, size as u64);
+        assert_eq!(sent.digest, *blake3::hash(&bytes).as_bytes());
+        assert_eq!(fs::read(folder.path().join("target")).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn mode_and_time_travel_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("source"), folder.path().join("target"));
+    fs::write(&from, "x").unwrap();
+    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::new(1_000_000, 7);
+    File::options()
+        .write(true)
+        .open(&from)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    push(&folder, &mut |blocks| blocks).1.unwrap();
+    let (before, after) = (fs::metadata(&from).unwrap(), fs::metadata(&to).unwrap());
+    assert_eq!(after.modified().unwrap(), time);
+    assert_eq!(after.permissions(), before.permissions());
+}
+
+#[test]
+fn a_pipe_of_unknown_length_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = content(700_001);
+    let progress = Arc::new(Progress::default());
+    let pipe = Source::pipe(Cursor::new(bytes.clone()), "standard input");
+    let mut sender = Sender::push(put(), pipe, Arc::clone(&progress));
+    let Output::Message(Message::Put(put)) = sender.poll() else {
+        panic!("a sender begins with Put");
+    };
+    assert_eq!(put.attributes, Attributes::default());
+    let target = folder.path().join("target");
+    let mut receiver = Receiver::accept(&put, into_file(&target), Arc::default());
+    let (sent, received) = carry(&mut sender, &mut receiver, &mut shuffle(3, 1400));
+    assert_eq!(sent.unwrap(), received.unwrap());
+    assert_eq!(fs::read(target).unwrap(), bytes);
+    assert_eq!((progress.size(), progress.bytes()), (None, 700_001));
+}
+
+/// Standard output that a test can look into.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_get_to_standard_output_asks_for_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = content(3 << 20);
+    fs::write(folder.path().join("source"), &bytes).unwrap();
+    let out = Shared::default();
+    let sink = StreamSink::new(out.clone(), "standard output");
+    let open: OpenSink = Box::new(move |_| Ok(Box::new(sink)));
+    let get = Get {
+        path: b"source".to_vec(),
+    };
+    let mut receiver = Receiver::pull(get.clone(), false, open, Arc::default());
+    assert!(matches!(
+        receiver.poll(),
+        Output::Message(Message::Get(asked)) if asked == get
+    ));
+    let mut sender = Sender::serve(
+        STREAM,
+        source(&folder.path().join("source")),
+        Arc::default(),
+    );
+    let (sent, received) = carry(&mut sender, &mut receiver, &mut |blocks| blocks);
+    assert_eq!(sent.unwrap(), received.unwrap());
+    assert_eq!(*out.0.lock().unwrap(), bytes);
+}
+
+#[test]
+fn a_damaged_block_fails_and_leaves_nothing() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# A file whose digest differs MUST NOT take its name.
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A partial file whose content is known to be wrong SHOULD be removed.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("source"), content(2 << 20)).unwrap();
+    let (sent, received) = push(&folder, &mut |mut blocks| {
+        if let Some((0, bytes)) = blocks.first_mut() {
+            let mut damaged = bytes.to_vec();
+            damaged[99] ^= 1;
+            *bytes = damaged.into();
+        }
+        blocks
+    });
+    assert_eq!(status(&sent), Status::Integrity);
+    assert_eq!(status(&received), Status::Integrity);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_missing_block_fails_even_when_the_end_came() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# The receiver MUST compare size and digest before the file takes its name.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("source"), content(1 << 20)).unwrap();
+    let (_, received) = push(&folder, &mut |mut blocks| {
+        blocks.pop();
+        blocks
+    });
+    assert_eq!(status(&received), Status::Integrity);
+    assert!(!folder.path().join("target").exists());
+}
+
+#[test]
+fn data_beyond_the_announced_size_is_refused() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A receiver MUST refuse data beyond an announced size.
+    let folder = tempfile::tempdir().unwrap();
+    let mut put = put();
+    put.attributes.size = Some(10);
+    for offset in [5, 10, u64::MAX] {
+        let open = into_file(&folder.path().join("target"));
+        let mut receiver = Receiver::accept(&put, open, Arc::default());
+        let block = (offset, Bytes::from_static(b"sixsix"));
+        receiver.handle(Input::Blocks(vec![block]));
+        let over = Side::new(&mut receiver).run_to_the_end();
+        assert_eq!(status(&over), Status::Protocol, "{offset}");
+    }
+    assert!(!folder.path().join("target").exists());
+}
+
+impl Side<'_> {
+    fn run_to_the_end(mut self) -> Result<Summary, Error> {
+        self.run();
+        self.over.expect("the half is over")
+    }
+}
+
+#[test]
+fn a_source_that_grows_or_is_touched_is_told_as_changed() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# The sender MUST send Done with source-changed in place of Digest when size or modification
+    //# time of the file differ from what they were when reading began.
+    type Change = fn(&Path);
+    let changes: [Change; 3] = [
+        |path| fs::write(path, content(900_000)).unwrap(),
+        |path| fs::write(path, content(100_000)).unwrap(),
+        |path| {
+            let time = std::time::SystemTime::UNIX_EPOCH;
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(time).unwrap();
+        },
+    ];
+    for change in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("source");
+        fs::write(&path, content(800_000)).unwrap();
+        let mut sender = Sender::serve(STREAM, source(&path), Arc::default());
+        assert!(matches!(sender.poll(), Output::Message(Message::Ready(_))));
+        assert!(matches!(sender.poll(), Output::Data(_)));
+        change(&path);
+        let over = Side::new(&mut sender).run_to_the_end();
+        assert_eq!(status(&over), Status::SourceChanged);
+    }
+}
+
+/// A disk that is full after some bytes.
+struct SmallDisk(u64);
+
+impl Sink for SmallDisk {
+    fn write_at(&mut self, _: u64, bytes: &[u8]) -> Result<(), Error> {
+        match self.0.checked_sub(bytes.len() as u64) {
+            Some(rest) => self.0 = rest,
+            None => return Err(Error::io("small disk", io::ErrorKind::StorageFull)),
+        }
+        Ok(())
+    }
+
+    fn read_at(&mut self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn commit(self: Box<Self>, _: &Attributes, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn discard(self: Box<Self>) {}
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_both_sides_with_no_space() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("source"), content(3 << 20)).unwrap();
+    let mut sender = Sender::push(put(), source(&folder.path().join("source")), Arc::default());
+    sender.poll();
+    let open: OpenSink = Box::new(|_| Ok(Box::new(SmallDisk(2 << 20))));
+    let mut receiver = Receiver::accept(&put(), open, Arc::default());
+    let (sent, received) = carry(&mut sender, &mut receiver, &mut |blocks| blocks);
+    assert_eq!(status(&received), Status::NoSpace);
+    assert!(matches!(
+        sent,
+        Err(Error::Peer(Done {
+            status: Status::NoSpace,
+            ..
+        }))
+    ));
+}
+
+#[test]
+fn messages_out_of_turn_end_the_copy() {
+    let done = |status| {
+        Message::Done(Done {
+            status,
+            text: String::new(),
+        })
+    };
+    let digest = Message::Digest(Digest {
+        size: 0,
+        digest: [0; 32],
+    });
+    let ready = Message::Ready(Ready::default());
+    for (message, expected) in [
+        (ready.clone(), Status::Ok),
+        (digest.clone(), Status::Protocol),
+        (done(Status::Ok), Status::Protocol),
+        (done(Status::Busy), Status::Busy),
+        (Message::Put(put()), Status::Protocol),
+    ] {
+        let pipe = Source::pipe(io::empty(), "empty");
+        let mut sender = Sender::push(put(), pipe, Arc::default());
+        sender.handle(Input::Message(message.clone()));
+        let mut side = Side::new(&mut sender);
+        side.run();
+        let seen = side.over.as_ref().map_or(Status::Ok, status);
+        assert_eq!(seen, expected, "{message:?}");
+    }
+    for (message, expected) in [
+        (ready, Status::Protocol),
+        (digest, Status::Ok),
+        (done(Status::Ok), Status::Protocol),
+        (done(Status::Interrupted), Status::Interrupted),
+    ] {
+        let open: OpenSink = Box::new(|_| Ok(Box::new(SmallDisk(0))));
+        let mut receiver = Receiver::accept(&put(), open, Arc::default());
+        receiver.handle(Input::Message(message.clone()));
+        let mut side = Side::new(&mut receiver);
+        side.run();
+        let seen = side.over.as_ref().map_or(Status::Ok, status);
+        assert_eq!(seen, expected, "{message:?}");
+    }
+}
+
+#[test]
+fn a_control_stream_that_just_ends_is_a_failure() {
+    //= spec/20-copy.md#requests
+    //= type=test
+    //# A side that loses the connection before Done MUST treat the copy as failed.
+    let mut sender = Sender::push(put(), Source::pipe(io::empty(), "empty"), Arc::default());
+    sender.handle(Input::ControlEnd);
+    let over = Side::new(&mut sender).run_to_the_end();
+    assert_eq!(status(&over), Status::Protocol);
+}
+
+#[test]
+fn an_interrupted_receiver_keeps_its_partial_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = into_file(&folder.path().join("target"));
+    let mut receiver = Receiver::accept(&put(), open, Arc::default());
+    let block = (0, Bytes::from(content(300_000)));
+    receiver.handle(Input::Blocks(vec![block]));
+    receiver.handle(Input::Interrupt);
+    let over = Side::new(&mut receiver).run_to_the_end();
+    assert_eq!(status(&over), Status::Interrupted);
+    drop(receiver);
+    assert!(!folder.path().join("target").exists());
+    assert!(folder.path().join(".target.rp-partial").exists());
+}
