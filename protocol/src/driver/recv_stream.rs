@@ -67,6 +67,44 @@ impl RecvStream {
         poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.read_block(id))).await
     }
 
+    /// As [`read_block`](Self::read_block), but appends everything that is there, up to about
+    /// `max_bytes`, and so takes the connection's lock once for many blocks. Returns false at the end,
+    /// when nothing was appended.
+    ///
+    /// # Errors
+    /// As [`read_bytes`](Self::read_bytes); blocks appended by the same call are then of no use.
+    pub async fn read_blocks(
+        &mut self,
+        blocks: &mut Vec<(u64, Bytes)>,
+        max_bytes: usize,
+    ) -> Result<bool, ReadError> {
+        poll_fn(|cx| {
+            let mut at_end = false;
+            let read = self.poll_with(cx, |state, id| {
+                let mut bytes = 0;
+                while bytes < max_bytes {
+                    match state.engine.read_block(id) {
+                        Ok(Some(block)) => {
+                            bytes += block.1.len();
+                            blocks.push(block);
+                        }
+                        Ok(None) => {
+                            at_end = true;
+                            break;
+                        }
+                        Err(ReadError::Blocked) if bytes > 0 => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok((bytes > 0).then_some(()))
+            });
+            // The engine says only once that a stream is at its end.
+            self.ended |= at_end;
+            read.map_ok(|some| some.is_some())
+        })
+        .await
+    }
+
     /// Tell the peer that nothing more of this stream is wanted. What has arrived is discarded.
     pub fn stop(&mut self, code: CloseCode) {
         if !self.ended {
