@@ -10,6 +10,7 @@ const BUCKETS: usize = 12;
 /// Of ten of them, so many count, the best ones.
 const LOWER_PER_TEN: usize = 7;
 const BUCKET_PACKETS: u64 = 200;
+const BUCKET_ERROR: f64 = 0.01;
 const BUCKET_SECONDS: f64 = 0.5;
 const BUCKET_RTTS: f64 = 4.0;
 /// No path is believed worse than this.
@@ -113,7 +114,10 @@ impl Baseline {
             self.dispersion = (self.dispersion + 0.1 * (ratio - self.dispersion)).clamp(1.3, 40.0);
         }
         self.filling.add(tag.resolved(), tag.lost);
-        let full = self.filling.resolved >= BUCKET_PACKETS
+        // So many that a bucket is right to one per cent: the mean of the lower ones is biased by what
+        // it is wrong.
+        let needed = (self.pb * (1.0 - self.pb) / (BUCKET_ERROR * BUCKET_ERROR)).max(200.0);
+        let full = self.filling.resolved as f64 >= needed
             && now - self.filling_since >= (BUCKET_RTTS * srtt).max(BUCKET_SECONDS);
         if full {
             if self.buckets.len() == BUCKETS {

@@ -34,7 +34,8 @@ pub(super) struct Ceiling {
 pub(super) struct Pressure {
     pub(super) now: f64,
     pub(super) srtt: f64,
-    pub(super) dq: f64,
+    /// Highest queue of the last rounds.
+    pub(super) peak: f64,
     /// Queue below which loss cannot be called congestion: 4 % of the base RTT, scaled.
     pub(super) no_queue: bool,
     /// Rate in force.
@@ -229,10 +230,10 @@ impl Brake {
         self.excess_rounds = 0;
         self.r_ok = 0.97 * c;
         baseline.restart_sum();
-        let shallow = p.dq > 0.000_5 && p.dq < 1.5 * p.queue_target;
+        let shallow = p.peak > 0.000_5 && p.peak < 1.5 * p.queue_target;
         Some(Decision {
             rate: 0.97 * c,
-            queue_cap: shallow.then_some(0.6 * p.dq),
+            queue_cap: shallow.then_some(0.6 * p.peak),
             delivered: None,
         })
     }

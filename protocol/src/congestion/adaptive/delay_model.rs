@@ -19,6 +19,10 @@ pub(super) struct DelayModel {
     /// Minima of short slots, newest last.
     slots: VecDeque<(f64, f64)>,
     spread: Ewma,
+    /// Spreads of the last rounds.
+    spreads: [f64; 4],
+    /// Highest queue of the last rounds.
+    peaks: [f64; 4],
     ack_gap: Ewma,
     acked_at: Option<f64>,
     pub(super) srtt: f64,
@@ -34,6 +38,8 @@ impl DelayModel {
             base: Windowed::minimum(COMPANY_WINDOW),
             slots: VecDeque::new(),
             spread: Ewma::new(0.1),
+            spreads: [0.0; 4],
+            peaks: [0.0; 4],
             ack_gap: Ewma::new(0.125),
             acked_at: None,
             srtt: initial_rtt,
@@ -73,8 +79,18 @@ impl DelayModel {
         let low = in_round().fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
         let high = in_round().fold(0.0_f64, |max, &(_, rtt)| max.max(rtt));
         if steady && high > low {
-            self.spread.update(high - low);
+            // Jitter is there in every round; a queue that comes or goes is not.
+            self.spreads = [
+                self.spreads[1],
+                self.spreads[2],
+                self.spreads[3],
+                high - low,
+            ];
+            self.spread
+                .update(self.spreads.iter().copied().fold(f64::INFINITY, f64::min));
         }
+        let peak = (high - self.base_rtt).max(0.0);
+        self.peaks = [self.peaks[1], self.peaks[2], self.peaks[3], peak];
         let half = if in_round().count() < 3 {
             started_at
         } else {
@@ -96,6 +112,11 @@ impl DelayModel {
     pub(super) fn window(&self) -> Option<f64> {
         let spread = self.spread.get().unwrap_or(0.0);
         (spread > 0.002).then(|| (10.0 * spread).min(LONGEST_WINDOW))
+    }
+
+    /// Highest queue of the last four rounds.
+    pub(super) fn peak(&self) -> f64 {
+        self.peaks.iter().copied().fold(0.0, f64::max)
     }
 
     /// Jitter that a queue target must stand above.

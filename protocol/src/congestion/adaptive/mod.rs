@@ -215,7 +215,7 @@ impl Adaptive {
         let pressure = Pressure {
             now: round.now,
             srtt: m.delay.srtt,
-            dq: m.delay.dq,
+            peak: m.delay.peak(),
             no_queue: m.has_no_queue(),
             rate: m.rate,
             arrivals: m.delivery.arrivals,

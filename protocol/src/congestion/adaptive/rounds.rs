@@ -54,6 +54,8 @@ impl Tag {
 pub(super) struct Tally {
     pub(super) acked: u64,
     pub(super) lost: u64,
+    /// Acknowledged packets of the newest tag among them.
+    newest: u64,
     /// A packet of the present tag came back.
     pub(super) came_round: bool,
 }
@@ -64,8 +66,9 @@ pub(super) struct Rounds {
     tags: VecDeque<Tag>,
     tally: Tally,
     started_at: f64,
-    /// The tag of the newest acknowledged packet.
+    /// The tag of the newest acknowledged packet, and the one before it.
     newest: Option<Tag>,
+    before: Option<Tag>,
 }
 
 impl Rounds {
@@ -75,6 +78,7 @@ impl Rounds {
             tally: Tally::default(),
             started_at: now,
             newest: None,
+            before: None,
         };
         rounds.open(now, 0, rate, false);
         rounds
@@ -110,9 +114,13 @@ impl Rounds {
         self.tally
     }
 
-    /// The round whose packets are coming back at present.
+    /// The round that most packets of the present one came back from.
     pub(super) fn returning(&self) -> Option<&Tag> {
-        self.newest.as_ref()
+        if 2 * self.tally.newest > self.tally.acked {
+            self.newest.as_ref()
+        } else {
+            self.before.as_ref().or(self.newest.as_ref())
+        }
     }
 
     pub(super) fn on_sent(&mut self, now: f64, index: u64, bytes: u64, app_limited: bool) {
@@ -137,8 +145,13 @@ impl Rounds {
             tag.acked += 1;
             let tag = *tag;
             self.tally.came_round |= tag.number == current;
+            if self.newest.is_none_or(|newest| tag.number > newest.number) {
+                self.before = self.newest;
+                self.tally.newest = 0;
+            }
             if self.newest.is_none_or(|newest| tag.number >= newest.number) {
                 self.newest = Some(tag);
+                self.tally.newest += 1;
             }
         }
     }

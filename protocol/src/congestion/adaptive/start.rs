@@ -48,9 +48,9 @@ impl Start {
     /// One round; true when START is over.
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;
+        let done = self.is_done(m, round);
         self.resolved += round.acked + round.lost;
         self.lost += round.lost;
-        let done = self.is_done(m, round);
         if done {
             self.finish(m, round);
         } else {
@@ -94,11 +94,7 @@ impl Start {
         {
             return true;
         }
-        let saturated = self.rounds >= 3
-            && round.arrival > 0.0
-            && round.arrival < 0.7 * round.sent_rate * (1.0 - loss)
-            && round.loss() > loss.min(WORST_BASELINE) + 0.05;
-        if saturated {
+        if self.is_saturated(round) {
             m.rate = (0.95 * round.arrival / (1.0 - loss)).min(m.rate);
             m.delivery.set(m.rate);
             let srtt = m.delay.srtt;
@@ -106,6 +102,17 @@ impl Start {
             return true;
         }
         self.is_flat(m, round)
+    }
+
+    /// Less arrives than was sent, and more is lost than at the lower rates before.
+    fn is_saturated(&self, round: &Round) -> bool {
+        let before = self.lost as f64 / (self.resolved as f64).max(1.0);
+        let n = (round.acked + round.lost) as f64;
+        let sigma = (before.max(0.01) * (1.0 - before) / n.max(1.0)).sqrt();
+        self.rounds >= 3
+            && round.arrival > 0.0
+            && round.arrival < 0.7 * round.sent_rate * (1.0 - before.min(WORST_BASELINE))
+            && round.loss() > before + 0.05 + 2.0 * sigma
     }
 
     /// Without trains: no growth for three rounds that were full.
