@@ -114,6 +114,8 @@ impl ClientCrypto {
             provider.signature_verification_algorithms,
         );
         let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(&config.identity));
+        //= spec/02-handshake.md#tls
+        //# An endpoint MUST NOT negotiate any version of TLS but 1.3.
         let mut tls = rustls::ClientConfig::builder_with_details(provider, Arc::new(NoClock))
             .with_protocol_versions(&[&TLS13])
             .expect("the provider's suites are those of TLS 1.3")
@@ -151,11 +153,16 @@ impl ServerCrypto {
             .expect("the provider's suites are those of TLS 1.3")
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(resolver));
+        //= spec/02-handshake.md#service
+        //# A server MUST end the handshake with the alert no_application_protocol when it offers none
+        //# of the client's services.
         tls.alpn_protocols = (config.services.iter())
             .filter(|service| is_service_name(service))
             .map(|service| service.clone().into_bytes())
             .collect();
         tls.session_storage = Arc::new(NoServerSessionStorage {});
+        //= spec/02-handshake.md#tls
+        //# A server MUST NOT send session tickets.
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;
         Self { tls: Arc::new(tls) }
@@ -178,6 +185,8 @@ impl Session {
     /// # Errors
     /// The service name asked for is empty or longer than 255 bytes.
     pub(crate) fn client(crypto: &ClientCrypto, params: Vec<u8>) -> Result<Self, SessionError> {
+        //= spec/02-handshake.md#service
+        //# A client MUST offer at least one service name.
         let named = crypto.tls.alpn_protocols.iter().all(|name| {
             let len = name.len();
             len > 0 && len <= MAX_SERVICE_LEN
@@ -223,8 +232,8 @@ impl Session {
             return Ok(());
         }
         //= spec/02-handshake.md#levels
-        //# An endpoint MUST close with PROTOCOL_VIOLATION when handshake bytes it has not seen
-        //# before arrive at another level than the handshake is at.
+        //# An endpoint MUST NOT feed TLS handshake bytes of another level than the handshake is at,
+        //# nor any after it is complete.
         if level != self.reading || !self.tls.is_handshaking() {
             return Err(TransportError::new(
                 TransportCode::PROTOCOL_VIOLATION,
@@ -326,6 +335,8 @@ const fn is_service_name(name: &str) -> bool {
 //# An endpoint SHOULD prefer AES-128-GCM where the processor has instructions for it and
 //# ChaCha20-Poly1305 where it has not.
 pub(super) fn provider() -> CryptoProvider {
+    //= spec/02-handshake.md#tls
+    //# An endpoint MUST support TLS_AES_128_GCM_SHA256 and TLS_CHACHA20_POLY1305_SHA256.
     let mut cipher_suites = vec![
         aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
         aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,

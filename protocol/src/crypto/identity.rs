@@ -127,6 +127,8 @@ impl Identity {
 
     /// The key of stateless reset tokens: it outlives the process as the identity does, so a
     /// restarted server can tell old peers that their connections are gone.
+    //= spec/02-handshake.md#stateless-reset
+    //# A server SHOULD derive the secret from its identity, so that its tokens hold across a restart.
     pub(crate) fn reset_key(&self) -> ResetKey {
         self.reset.clone()
     }

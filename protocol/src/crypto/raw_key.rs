@@ -46,6 +46,9 @@ impl RawKeyVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let key = Self::key(end_entity)?;
+        //= spec/02-handshake.md#peer-keys
+        //# An endpoint MUST verify the signature of the peer's CertificateVerify message before it
+        //# asks whether the key is trusted.
         let proof = verify_tls13_signature_with_raw_key(
             message,
             &SubjectPublicKeyInfoDer::from(end_entity.as_ref()),

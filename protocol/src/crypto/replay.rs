@@ -8,6 +8,9 @@ mod tests;
 
 /// Ranges kept before the oldest gap is given up: 64 KiB (16 bytes each). At 10 Gbit/s and 5 % loss
 /// that remembers the last 80,000 packets, 100 ms of reordering.
+//= spec/02-handshake.md#replay
+//# A receiver SHOULD be able to tell for at least the last 8,192 packet numbers, whatever part of
+//# them was lost.
 const MAX_RANGES: usize = 4096;
 
 /// The packet numbers received on one path.
@@ -21,14 +24,6 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Nothing received yet.
-    pub(crate) const fn new() -> Self {
-        Self {
-            floor: 0,
-            received: RangeSet::new(),
-        }
-    }
-
     /// Whether a packet with this number may be taken: it was not received, as far as we know.
     //= spec/02-handshake.md#replay
     //# A receiver MUST drop a packet whose number it has received on the same path before, or can
@@ -51,10 +46,5 @@ impl Replay {
         {
             self.floor = lowest.end;
         }
-    }
-
-    /// The number below which all count as received.
-    pub(crate) const fn floor(&self) -> u64 {
-        self.floor
     }
 }

@@ -252,8 +252,8 @@ fn service_name_that_cannot_be_sent_is_refused_before_sending() {
 
 //= spec/02-handshake.md#levels
 //= type=test
-//# An endpoint MUST close with PROTOCOL_VIOLATION when handshake bytes it has not seen before
-//# arrive at another level than the handshake is at.
+//# An endpoint MUST NOT feed TLS handshake bytes of another level than the handshake is at, nor any
+//# after it is complete.
 #[test]
 fn handshake_bytes_at_the_wrong_level_are_refused() {
     let (mut client, mut server) = peers(&client_config(), &server_config());
@@ -278,8 +278,8 @@ fn handshake_bytes_at_the_wrong_level_are_refused() {
 
 //= spec/02-handshake.md#levels
 //= type=test
-//# An endpoint MUST close with PROTOCOL_VIOLATION when handshake bytes arrive after its handshake
-//# is complete.
+//# An endpoint MUST NOT feed TLS handshake bytes of another level than the handshake is at, nor any
+//# after it is complete.
 #[test]
 fn handshake_bytes_after_the_end_are_refused() {
     let (mut client, mut server) = peers(&client_config(), &server_config());
@@ -346,4 +346,58 @@ fn server_hello_altered_on_the_way_is_noticed() {
         client.flight();
     }
     assert!(failed && client.session.peer().is_none());
+}
+
+//= spec/02-handshake.md#tls
+//= type=test
+//# An endpoint MUST support TLS_AES_128_GCM_SHA256 and TLS_CHACHA20_POLY1305_SHA256.
+#[test]
+fn peer_without_aes_is_met_with_chacha20() {
+    let mut crypto = ClientCrypto::new(&client_config());
+    let tls = Arc::get_mut(&mut crypto.tls).unwrap();
+    let only = CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
+        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        ..provider()
+    };
+    *tls = rustls::ClientConfig::builder_with_details(Arc::new(only), Arc::new(NoClock))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(RawKeyVerifier::new(
+            Trust::any(),
+            provider().signature_verification_algorithms,
+        )))
+        .with_client_cert_resolver(Arc::clone(&tls.client_auth_cert_resolver));
+    tls.alpn_protocols = vec![SERVICE.as_bytes().to_vec()];
+    let client = Session::client(&crypto, Vec::new()).unwrap();
+    let server = Session::server(&ServerCrypto::new(&server_config()), Vec::new()).unwrap();
+    let (mut client, mut server) = (Peer::new(client), Peer::new(server));
+
+    drive(&mut client, &mut server).unwrap();
+    let suite = server.session.tls.negotiated_cipher_suite().unwrap();
+    assert_eq!(
+        suite.suite(),
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+    );
+    let group = server.session.tls.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), rustls::NamedGroup::X25519);
+}
+
+//= spec/02-handshake.md#parameters
+//= type=test
+//# An endpoint MUST end the handshake with the alert missing_extension when the peer sends none.
+#[test]
+fn tls_without_quic_parameters_is_refused() {
+    // A ClientHello of plain TLS: the same but for the extension.
+    let crypto = ClientCrypto::new(&client_config());
+    let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])));
+    let mut plain = rustls::ClientConnection::new(Arc::clone(&crypto.tls), name).unwrap();
+    let mut record = Vec::new();
+    plain.write_tls(&mut record).unwrap();
+
+    let mut server = Session::server(&ServerCrypto::new(&server_config()), Vec::new()).unwrap();
+    // Five bytes of record header precede the message.
+    let error = server.read(Level::Initial, &record[5..]).unwrap_err();
+    assert_eq!(code(&error), 0x100 | 109);
 }

@@ -186,6 +186,9 @@ impl DataKeys {
         if self.sealed == 0 {
             return Err(OpenError::EarlyUpdate);
         }
+        //= spec/02-handshake.md#key-update
+        //# An endpoint MUST seal with the next keys as soon as a packet of the peer has opened with
+        //# the next keys.
         self.rotate();
         note_lowest(&mut self.first_opened, path, pn);
         Ok(Opened {
@@ -195,6 +198,10 @@ impl DataKeys {
     }
 
     /// Whether a packet of the other phase is from before the present keys, and not from after.
+    //= spec/02-handshake.md#key-update
+    //# A receiver MUST take a packet of the other phase for one of the previous phase when its
+    //# number is below the first that opened in the present phase on the same path, and otherwise
+    //# for one of the next phase.
     fn is_older(&self, path: PathId, pn: u64) -> bool {
         match lowest(&self.first_opened, path) {
             Some(first) => pn < first,
@@ -265,6 +272,9 @@ impl DataKeys {
     }
 
     /// Drops the previous keys if their time has come.
+    //= spec/02-handshake.md#key-update
+    //# An endpoint MUST keep the previous keys for opening until three probe timeouts after the
+    //# first packet opened with the present ones, and MUST drop them then.
     pub(crate) fn on_timeout(&mut self, now: Instant) {
         if self.previous_until.is_some_and(|at| at <= now) {
             self.previous = None;
@@ -275,11 +285,6 @@ impl DataKeys {
     /// How often keys were updated, by either side.
     pub(crate) const fn updates(&self) -> u64 {
         self.updates
-    }
-
-    /// How many packets failed to open.
-    pub(crate) const fn failed(&self) -> u64 {
-        self.failed
     }
 
     fn rotate(&mut self) {
