@@ -4,7 +4,10 @@
 
 mod handshake;
 mod input;
+mod script;
 mod wire;
+mod world;
 
 pub use handshake::handshake;
+pub use script::script;
 pub use wire::{frame, packet};

@@ -299,6 +299,31 @@ impl Connection {
         }
     }
 
+    /// Frames as an authenticated peer may send them, without a packet around them: for `fuzz`,
+    /// which cannot seal in a peer's name.
+    pub(crate) fn handle_payload(
+        &mut self,
+        now: Instant,
+        payload: Bytes,
+        ecn: Option<EcnCodepoint>,
+    ) {
+        if !matches!(self.state, State::Established) {
+            return;
+        }
+        let path = &self.paths[0];
+        let origin = Origin {
+            remote: path.remote,
+            local_ip: None,
+            ecn,
+            bytes: payload.len(),
+        };
+        self.streams.begin_datagram(payload.len());
+        if let Err(error) = self.handle_frames(now, origin, payload) {
+            self.fail(now, error);
+        }
+        self.settle();
+    }
+
     fn has_reserved_bits(&mut self, now: Instant, first: FirstByte) -> bool {
         let set = first.has_reserved_bits();
         if set {

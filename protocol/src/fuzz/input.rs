@@ -14,6 +14,10 @@ impl<'a> Input<'a> {
         }
     }
 
+    pub(super) const fn is_empty(&self) -> bool {
+        self.reader.is_empty()
+    }
+
     pub(super) fn u8(&mut self) -> u8 {
         self.reader.u8().unwrap_or(0)
     }
