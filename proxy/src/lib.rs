@@ -1,1 +1,23 @@
-//! placeholder
+//! The proxy: front ends that foreign clients speak to, streams of an RPP connection, and the exit
+//! that dials targets. Knows no arguments and no terminal.
+//!
+//! - [`Client`]: near side, front ends -> streams over a [`Link`].
+//! - [`Exit`]: far side, streams -> targets under a [`exit::policy::Policy`].
+
+pub mod auth;
+pub mod client;
+pub mod error;
+pub mod exit;
+mod front;
+mod keep_alive;
+pub mod link;
+pub mod open;
+pub mod relay;
+pub mod target;
+
+pub use client::{Client, ClientConfig};
+pub use exit::{Exit, ExitConfig, Permit};
+pub use link::Link;
+
+/// The service a client asks for in the handshake.
+pub const SERVICE: &str = "rpp-proxy/1";

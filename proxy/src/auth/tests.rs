@@ -1,0 +1,38 @@
+//! Right, wrong and malformed credentials.
+
+use super::*;
+
+fn credentials() -> Credentials {
+    let mut credentials = Credentials::default();
+    credentials.add("alice", "open:sesame");
+    credentials.add("bob", "");
+    credentials
+}
+
+#[test]
+fn only_the_right_pair_is_let_in() {
+    let known = credentials();
+    assert!(known.accepts(b"alice", b"open:sesame"));
+    assert!(known.accepts(b"bob", b""));
+    assert!(!known.accepts(b"alice", b""));
+    assert!(!known.accepts(b"bob", b"open:sesame"));
+    assert!(!known.accepts(b"", b""));
+    assert!(!Credentials::default().accepts(b"", b""));
+}
+
+#[test]
+fn basic_splits_at_the_first_colon() {
+    let header = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
+    let known = credentials();
+    assert!(known.accepts_basic(header("alice:open:sesame").as_bytes()));
+    assert!(known.accepts_basic(header("bob:").replace("Basic", "bAsIc").as_bytes()));
+    assert!(!known.accepts_basic(header("alice").as_bytes()));
+    for wrong in ["", "Basic", "Basic !", "Bearer YWxpY2U6", "Basicx YTpi"] {
+        assert!(!known.accepts_basic(wrong.as_bytes()), "{wrong}");
+    }
+}
+
+#[test]
+fn passwords_never_reach_a_log() {
+    assert_eq!(format!("{:?}", credentials()), "Credentials(2 users)");
+}

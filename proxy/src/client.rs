@@ -1,0 +1,285 @@
+//! The near side: opens one stream per target over the link, and serves front ends on a listener.
+//! What the front ends speak lives in `front`.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use rp_protocol::{RecvStream, SendStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpListener,
+    sync::Semaphore,
+    time::sleep,
+};
+use tracing::{debug, warn};
+
+use crate::{
+    auth::Credentials,
+    error::OpenError,
+    front::{self, Door},
+    link::{InUse, Link},
+    open::{self, Request},
+    relay::{Far, Traffic, code},
+    target::Target,
+};
+
+/// Silence after which a relayed connection is given up: the least RFC 5382 section 5 grants an
+/// established TCP connection through a NAT.
+pub const DEFAULT_IDLE: Duration = Duration::from_secs(124 * 60);
+
+/// Clients served at once by default; each costs two descriptors at most and some 10 KB.
+pub const DEFAULT_MAX_CLIENTS: usize = 16384;
+
+/// Pause after `accept` failed, in which descriptors may become free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a front end's user may choose.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    pub(crate) credentials: Credentials,
+    pub(crate) idle: Duration,
+    pub(crate) max_clients: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::default(),
+            idle: DEFAULT_IDLE,
+            max_clients: DEFAULT_MAX_CLIENTS,
+        }
+    }
+}
+
+impl ClientConfig {
+    /// Whom to let in. Default: everybody.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Silence after which a relayed connection is reset. Default [`DEFAULT_IDLE`].
+    #[must_use]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Clients served at once; more wait in the listener's backlog. Default
+    /// [`DEFAULT_MAX_CLIENTS`].
+    #[must_use]
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.max_clients = clients;
+        self
+    }
+}
+
+/// The near side of the proxy. Clones share the link and the counters.
+#[derive(Clone, Debug)]
+pub struct Client {
+    link: Link,
+    config: Arc<ClientConfig>,
+    traffic: Arc<Traffic>,
+}
+
+impl Client {
+    /// A client whose streams run over `link`.
+    pub fn new(link: Link, config: ClientConfig) -> Self {
+        Self {
+            link,
+            config: Arc::new(config),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Bytes relayed so far.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// Opens a stream to `target` and sends `early` behind the request; costs no round trip. The
+    /// dial's outcome arrives on the stream.
+    //= spec/10-proxy.md#request
+    //# A client MAY send the target's first bytes directly behind the request.
+    pub async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
+        let user = self.link.use_it();
+        let connection = self.link.connection().await?;
+        let (mut send, recv) = connection.open_bi().await?;
+        let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
+        Request {
+            target: target.clone(),
+        }
+        .encode(&mut head);
+        send.write_bytes(head.into()).await?;
+        if !early.is_empty() {
+            send.write_bytes(early).await?;
+        }
+        Ok(TargetStream {
+            send,
+            recv,
+            reply: Progress::Waiting(BytesMut::new()),
+            _user: user,
+        })
+    }
+
+    /// Serves every client that connects to `listener`. Ends only if dropped.
+    pub async fn serve(&self, listener: TcpListener) {
+        let permits = Arc::new(Semaphore::new(self.config.max_clients));
+        let door = Door::new(self.clone(), self.config.clone(), self.traffic.clone());
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((tcp, from)) => {
+                    let door = door.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = front::serve(tcp, &door, permit).await {
+                            debug!(%from, %error, "client refused");
+                        }
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a client");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// How far the reply at the head of the stream has been read.
+#[derive(Debug)]
+enum Progress {
+    Waiting(BytesMut),
+    Connected(std::net::SocketAddr, Bytes),
+    Failed(OpenError),
+}
+
+/// A stream to a target. Bytes written go out at once; reading first takes the exit's reply off the
+/// head, and fails with it if the dial failed.
+#[derive(Debug)]
+pub struct TargetStream {
+    send: SendStream,
+    recv: RecvStream,
+    reply: Progress,
+    _user: InUse,
+}
+
+impl TargetStream {
+    /// Waits for the dial's outcome: the address the exit dialled from.
+    pub async fn connected(&mut self) -> Result<std::net::SocketAddr, OpenError> {
+        std::future::poll_fn(|cx| self.poll_connected(cx)).await
+    }
+
+    fn poll_connected(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<std::net::SocketAddr, OpenError>> {
+        loop {
+            let head = match &mut self.reply {
+                Progress::Connected(bound, _) => return Poll::Ready(Ok(*bound)),
+                Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
+                Progress::Waiting(head) => head,
+            };
+            let mut piece = [0; open::MAX_REPLY_BYTES];
+            let mut piece = ReadBuf::new(&mut piece);
+            let read = ready!(Pin::new(&mut self.recv).poll_read(cx, &mut piece));
+            self.reply = match read {
+                Err(error) => Progress::Failed(open_error(&error)),
+                Ok(()) if piece.filled().is_empty() => Progress::Failed(OpenError::BadReply),
+                Ok(()) => {
+                    head.extend_from_slice(piece.filled());
+                    match open::decode_reply(head) {
+                        Ok(None) => continue,
+                        Err(open::BadReply) => Progress::Failed(OpenError::BadReply),
+                        Ok(Some((Err(failure), _))) => Progress::Failed(failure.into()),
+                        Ok(Some((Ok(bound), len))) => {
+                            Progress::Connected(bound, Bytes::copy_from_slice(&head[len..]))
+                        }
+                    }
+                }
+            };
+            if matches!(self.reply, Progress::Failed(_)) {
+                crate::relay::abandon(&mut self.send, &mut self.recv, code::CANCELLED);
+            }
+        }
+    }
+
+    /// Puts bytes that were read back in front of those still to come.
+    #[must_use]
+    pub(crate) fn put_back(mut self, read: Bytes) -> Self {
+        if let Progress::Connected(_, early) = &mut self.reply
+            && !read.is_empty()
+        {
+            *early = [read, early.clone()].concat().into();
+        }
+        self
+    }
+
+    /// The parts, for a relay.
+    pub fn into_far(self) -> (Far, InUse) {
+        let early = match self.reply {
+            Progress::Connected(_, early) => early,
+            Progress::Waiting(_) | Progress::Failed(_) => Bytes::new(),
+        };
+        let far = Far {
+            send: self.send,
+            recv: self.recv,
+            early,
+        };
+        (far, self._user)
+    }
+}
+
+/// The reason a read failed, as the stream's own error where it is one.
+fn open_error(error: &io::Error) -> OpenError {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rp_protocol::error::ReadError>())
+        .map_or(OpenError::BadReply, |error| error.clone().into())
+}
+
+impl AsyncRead for TargetStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_connected(cx)).map_err(io::Error::other)?;
+        if let Progress::Connected(_, early) = &mut self.reply
+            && !early.is_empty()
+        {
+            let len = early.len().min(buf.remaining());
+            buf.put_slice(&early.split_to(len));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.recv).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TargetStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.send).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.send).poll_shutdown(cx)
+    }
+}

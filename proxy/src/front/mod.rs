@@ -1,0 +1,227 @@
+//! The doors: what unmodified software speaks to us. Opening streams is `client`'s business.
+//!
+//! A new front end is: one file with a pure parser and a small adapter, one line here, one variant
+//! of [`detect::Protocol`], one test.
+
+mod connect;
+mod detect;
+mod http;
+mod socks4;
+mod socks5;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
+use tracing::{debug, trace};
+
+use crate::{
+    auth::Credentials,
+    client::{Client, ClientConfig, TargetStream},
+    error::OpenError,
+    keep_alive::keep_alive,
+    relay::{Near, Traffic, relay},
+    target::Target,
+};
+
+/// Time a client has to say what it wants: typing it by hand works, holding us up does not.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest greeting or request of a front end that is not HTTP; SOCKS5 needs 513.
+const MAX_GREETING_BYTES: usize = 1024;
+
+/// Time a refused client has to take its refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a parser over a prefix says: a value and how many bytes it took, `None` while more are
+/// needed, or that the bytes can never become one.
+type Parsed<T, E> = Result<Option<(T, usize)>, E>;
+
+/// Why a client was not served.
+#[derive(Debug, Error)]
+pub(crate) enum FrontError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the client left without a request")]
+    Left,
+    #[error("the client took too long to say what it wants")]
+    TimedOut,
+    #[error("neither SOCKS nor HTTP")]
+    UnknownProtocol,
+    #[error("TLS to the proxy itself is not spoken here")]
+    Tls,
+    #[error("no acceptable credentials")]
+    Unauthenticated,
+    #[error("a malformed greeting or request")]
+    TooLong,
+    #[error("a SOCKS4 request that is not served")]
+    Socks4(socks4::Rejected),
+    #[error("a SOCKS5 request that is not served")]
+    Socks5(socks5::Invalid),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
+impl From<socks4::Rejected> for FrontError {
+    fn from(rejected: socks4::Rejected) -> Self {
+        Self::Socks4(rejected)
+    }
+}
+
+impl From<socks5::Invalid> for FrontError {
+    fn from(invalid: socks5::Invalid) -> Self {
+        Self::Socks5(invalid)
+    }
+}
+
+/// What every front end needs: the way out, the users, the limits. Clones are cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    client: Client,
+    config: Arc<ClientConfig>,
+    traffic: Arc<Traffic>,
+}
+
+impl Door {
+    pub(crate) fn new(client: Client, config: Arc<ClientConfig>, traffic: Arc<Traffic>) -> Self {
+        Self {
+            client,
+            config,
+            traffic,
+        }
+    }
+
+    fn credentials(&self) -> &Credentials {
+        &self.config.credentials
+    }
+
+    /// Opens a stream to `target`, `early` behind the request, without waiting for the dial.
+    async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
+        self.client.open(target, early).await
+    }
+
+    /// Opens a stream to `target` and waits for the dial's outcome.
+    async fn connect(
+        &self,
+        target: &Target,
+        early: Bytes,
+    ) -> Result<(SocketAddr, TargetStream), OpenError> {
+        let mut stream = self.open(target, early).await?;
+        let bound = stream.connected().await?;
+        Ok((bound, stream))
+    }
+
+    /// Relays between a client and its target in a task of its own, so that what the greeting
+    /// needed is freed.
+    fn relay(&self, near: Near, stream: TargetStream, permit: Permit) {
+        let (idle, traffic) = (self.config.idle, self.traffic.clone());
+        let (far, user) = stream.into_far();
+        tokio::spawn(async move {
+            let end = relay(near, far, idle, &traffic).await;
+            trace!(?end, "relay ended");
+            drop((user, permit));
+        });
+    }
+}
+
+/// One client's place among the clients served at once.
+type Permit = Arc<OwnedSemaphorePermit>;
+
+/// A client that has not yet said what it wants: its connection and the bytes read ahead.
+#[derive(Debug)]
+struct Greeter {
+    tcp: TcpStream,
+    ahead: BytesMut,
+    permit: Permit,
+}
+
+impl Greeter {
+    /// Reads until `parse` finds its value, and takes that off the front.
+    async fn parse<T, E>(&mut self, parse: impl Fn(&[u8]) -> Parsed<T, E>) -> Result<T, FrontError>
+    where
+        FrontError: From<E>,
+    {
+        loop {
+            if let Some((value, len)) = parse(&self.ahead)? {
+                let _ = self.ahead.split_to(len);
+                return Ok(value);
+            }
+            if self.ahead.len() >= MAX_GREETING_BYTES {
+                return Err(FrontError::TooLong);
+            }
+            self.ahead.reserve(MAX_GREETING_BYTES);
+            if self.tcp.read_buf(&mut self.ahead).await? == 0 {
+                return Err(FrontError::Left);
+            }
+        }
+    }
+
+    /// Takes what was read behind the request: the target's first bytes.
+    fn early(&mut self) -> Bytes {
+        Bytes::copy_from_slice(&std::mem::take(&mut self.ahead))
+    }
+
+    /// The connection, everything read ahead taken.
+    fn into_near(self) -> Near {
+        Near {
+            tcp: self.tcp,
+            early: self.ahead.freeze(),
+        }
+    }
+
+    /// Sends `reply` and closes so that it arrives: closing with unread bytes in the receive
+    /// buffer would send a reset, which may destroy the reply at the client.
+    async fn refuse(&mut self, reply: &[u8]) {
+        let _ = timeout(REFUSAL_TIMEOUT, async {
+            self.tcp.write_all(reply).await?;
+            self.tcp.shutdown().await?;
+            let mut rest = [0; 512];
+            while self.tcp.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        })
+        .await;
+    }
+}
+
+/// Serves one client: finds out what it speaks, then speaks it.
+pub(crate) async fn serve(
+    tcp: TcpStream,
+    door: &Door,
+    permit: OwnedSemaphorePermit,
+) -> Result<(), FrontError> {
+    tcp.set_nodelay(true)?;
+    keep_alive(&tcp);
+    let permit = Arc::new(permit);
+    let mut first = [0];
+    let peeked = timeout(GREETING_TIMEOUT, tcp.peek(&mut first)).await;
+    if peeked.map_err(|_| FrontError::TimedOut)?? == 0 {
+        return Err(FrontError::Left);
+    }
+    let protocol = detect::detect(first[0]);
+    debug!(?protocol, "client");
+    let greeter = Greeter {
+        tcp,
+        ahead: BytesMut::new(),
+        permit,
+    };
+    let socks = async |greeter| match protocol {
+        detect::Protocol::Socks4 => socks4::serve(greeter, door).await,
+        _ => socks5::serve(greeter, door).await,
+    };
+    match protocol {
+        detect::Protocol::Socks4 | detect::Protocol::Socks5 => {
+            timeout(GREETING_TIMEOUT, socks(greeter))
+                .await
+                .unwrap_or(Err(FrontError::TimedOut))
+        }
+        detect::Protocol::Http => http::serve(greeter.tcp, greeter.permit, door).await,
+        detect::Protocol::Tls => Err(FrontError::Tls),
+        detect::Protocol::Unknown => Err(FrontError::UnknownProtocol),
+    }
+}

@@ -1,0 +1,100 @@
+//! SOCKS4 and SOCKS4a: a parser over byte prefixes, and the adapter that speaks it.
+//! BIND is answered with "rejected".
+
+use std::net::Ipv4Addr;
+
+use tokio::io::AsyncWriteExt as _;
+use tracing::debug;
+
+use super::{Door, FrontError, Greeter, Parsed};
+use crate::target::{Host, MAX_NAME_BYTES, Target};
+
+const VERSION: u8 = 4;
+const COMMAND_CONNECT: u8 = 1;
+const GRANTED: u8 = 0x5a;
+const REJECTED: u8 = 0x5b;
+const BAD_USER: u8 = 0x5d;
+
+/// Longest user id taken; the protocol names no limit.
+const MAX_USER_BYTES: usize = 255;
+
+/// A request that is answered with "rejected".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected;
+
+/// Reads the request: version, command, port, address, user id, and for SOCKS4a a name. The user
+/// id is not kept: without a password it proves nothing.
+pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Target, Rejected> {
+    let Some((&[version, command, p0, p1, a, b, c, d], rest)) = bytes.split_first_chunk::<8>()
+    else {
+        return Ok(None);
+    };
+    let Some((_user, rest)) = terminated(rest, MAX_USER_BYTES)? else {
+        return Ok(None);
+    };
+    let (host, rest) = match [a, b, c, d] {
+        // SOCKS4a: 0.0.0.x with x not zero means that a name follows.
+        [0, 0, 0, last] if last != 0 => match terminated(rest, MAX_NAME_BYTES)? {
+            Some((name, rest)) => {
+                let name = std::str::from_utf8(name).map_err(|_| Rejected)?;
+                (Host::parse(name).map_err(|_| Rejected)?, rest)
+            }
+            None => return Ok(None),
+        },
+        ip => (Host::Ip(Ipv4Addr::from(ip).into()), rest),
+    };
+    if version != VERSION || command != COMMAND_CONNECT {
+        return Err(Rejected);
+    }
+    let target = Target::new(host, u16::from_be_bytes([p0, p1])).map_err(|_| Rejected)?;
+    Ok(Some((target, bytes.len() - rest.len())))
+}
+
+/// What a terminated field and the bytes behind it look like.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// Splits a NUL-terminated field of at most `max` bytes off the front.
+fn terminated(bytes: &[u8], max: usize) -> Result<Option<Field<'_>>, Rejected> {
+    match bytes.iter().take(max + 1).position(|&b| b == 0) {
+        Some(end) => Ok(Some((&bytes[..end], &bytes[end + 1..]))),
+        None if bytes.len() > max => Err(Rejected),
+        None => Ok(None),
+    }
+}
+
+/// A reply with `code`; its address fields mean nothing for CONNECT.
+fn reply(code: u8) -> [u8; 8] {
+    [0, code, 0, 0, 0, 0, 0, 0]
+}
+
+/// Speaks SOCKS4 with one client until its stream to the target is relayed.
+pub(super) async fn serve(mut greeter: Greeter, door: &Door) -> Result<(), FrontError> {
+    let target = match greeter.parse(parse_request).await {
+        Ok(target) => target,
+        Err(FrontError::Socks4(Rejected)) => {
+            greeter.refuse(&reply(REJECTED)).await;
+            return Err(FrontError::Socks4(Rejected));
+        }
+        Err(error) => return Err(error),
+    };
+    if door.credentials().is_required() {
+        greeter.refuse(&reply(BAD_USER)).await;
+        return Err(FrontError::Unauthenticated);
+    }
+    let early = greeter.early();
+    let permit = greeter.permit.clone();
+    match door.connect(&target, early).await {
+        Ok((_bound, far)) => {
+            greeter.tcp.write_all(&reply(GRANTED)).await?;
+            door.relay(greeter.into_near(), far, permit);
+        }
+        Err(error) => {
+            debug!(%target, %error, "socks4 connect failed");
+            greeter.refuse(&reply(REJECTED)).await;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! SOCKS5 (RFC 1928, RFC 1929): parsers over byte prefixes, and the adapter that speaks it.
+//! BIND and UDP ASSOCIATE are answered with "command not supported".
+
+use std::net::SocketAddr;
+
+use tokio::io::AsyncWriteExt as _;
+use tracing::debug;
+
+use super::{Door, FrontError, Greeter, Parsed};
+use crate::{
+    error::FailureKind,
+    target::{Host, Target},
+};
+
+const VERSION: u8 = 5;
+const PASSWORD_VERSION: u8 = 1;
+const NO_AUTHENTICATION: u8 = 0;
+const PASSWORD: u8 = 2;
+const NO_ACCEPTABLE_METHOD: u8 = 0xff;
+const SUCCEEDED: u8 = 0;
+const COMMAND_CONNECT: u8 = 1;
+
+/// Bytes that are not SOCKS5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// There is no reply in the protocol for this: the connection is closed.
+    Close,
+    /// The request is answered with this reply code.
+    Reply(u8),
+}
+
+/// The methods a client offers, as far as we know them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    none: bool,
+    password: bool,
+}
+
+/// Reads the greeting: version, count, methods.
+pub(super) fn parse_greeting(bytes: &[u8]) -> Parsed<Greeting, Invalid> {
+    match *bytes {
+        [version, ..] if version != VERSION => Err(Invalid::Close),
+        [_, count, ref rest @ ..] => {
+            let Some(methods) = rest.get(..count.into()) else {
+                return Ok(None);
+            };
+            let greeting = Greeting {
+                none: methods.contains(&NO_AUTHENTICATION),
+                password: methods.contains(&PASSWORD),
+            };
+            Ok(Some((greeting, 2 + methods.len())))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A user name and password, as sent.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    user: Vec<u8>,
+    password: Vec<u8>,
+}
+
+/// Reads the login of RFC 1929: version, counted user, counted password.
+pub(super) fn parse_login(bytes: &[u8]) -> Parsed<Login, Invalid> {
+    match *bytes {
+        [version, ..] if version != PASSWORD_VERSION => Err(Invalid::Close),
+        [_, ref rest @ ..] => {
+            let Some((user, rest)) = counted(rest) else {
+                return Ok(None);
+            };
+            let Some((password, _)) = counted(rest) else {
+                return Ok(None);
+            };
+            let login = Login {
+                user: user.to_vec(),
+                password: password.to_vec(),
+            };
+            Ok(Some((login, 3 + user.len() + password.len())))
+        }
+        [] => Ok(None),
+    }
+}
+
+fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&len, rest) = bytes.split_first()?;
+    rest.split_at_checked(len.into())
+}
+
+/// Reads the request: version, command, reserved, address, port. An unknown command is refused
+/// only with the request complete, so that the reply does not overtake the client's own bytes.
+pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Target, Invalid> {
+    let &[version, ref rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    if version != VERSION {
+        return Err(Invalid::Close);
+    }
+    let &[command, _reserved, kind, ref rest @ ..] = rest else {
+        return Ok(None);
+    };
+    let (host, rest) = match kind {
+        1 => match rest.split_first_chunk::<4>() {
+            Some((ip, rest)) => (Some(Host::Ip((*ip).into())), rest),
+            None => return Ok(None),
+        },
+        4 => match rest.split_first_chunk::<16>() {
+            Some((ip, rest)) => (Some(Host::Ip((*ip).into())), rest),
+            None => return Ok(None),
+        },
+        3 => match counted(rest) {
+            Some((name, rest)) => (parse_name(name), rest),
+            None => return Ok(None),
+        },
+        _ => return Err(reply_for(FailureKind::AddressUnsupported)),
+    };
+    let Some((port, rest)) = rest.split_first_chunk::<2>() else {
+        return Ok(None);
+    };
+    if command != COMMAND_CONNECT {
+        return Err(reply_for(FailureKind::CommandUnsupported));
+    }
+    let target = host.and_then(|host| Target::new(host, u16::from_be_bytes(*port)).ok());
+    match target {
+        Some(target) => Ok(Some((target, bytes.len() - rest.len()))),
+        None => Err(reply_for(FailureKind::Malformed)),
+    }
+}
+
+fn parse_name(name: &[u8]) -> Option<Host> {
+    Host::parse(std::str::from_utf8(name).ok()?).ok()
+}
+
+fn reply_for(kind: FailureKind) -> Invalid {
+    Invalid::Reply(reply_code(kind))
+}
+
+/// The reply code of RFC 1928 section 6 that says `kind`.
+fn reply_code(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::Denied => 2,
+        FailureKind::NetworkUnreachable => 3,
+        FailureKind::HostUnreachable | FailureKind::NameNotFound => 4,
+        FailureKind::Refused => 5,
+        FailureKind::TimedOut => 6,
+        FailureKind::CommandUnsupported => 7,
+        FailureKind::AddressUnsupported => 8,
+        FailureKind::General | FailureKind::Malformed | FailureKind::Exhausted => 1,
+    }
+}
+
+/// A reply with `code` and the exit's address; failures name 0.0.0.0:0.
+fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
+    let mut out = vec![VERSION, code, 0];
+    let bound = bound.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    match bound {
+        SocketAddr::V4(addr) => {
+            out.push(1);
+            out.extend_from_slice(&addr.ip().octets());
+        }
+        SocketAddr::V6(addr) => {
+            out.push(4);
+            out.extend_from_slice(&addr.ip().octets());
+        }
+    }
+    out.extend_from_slice(&bound.port().to_be_bytes());
+    out
+}
+
+/// Speaks SOCKS5 with one client until its stream to the target is relayed.
+pub(super) async fn serve(mut greeter: Greeter, door: &Door) -> Result<(), FrontError> {
+    let greeting = greeter.parse(parse_greeting).await?;
+    let required = door.credentials().is_required();
+    let method = match greeting {
+        Greeting { password: true, .. } if required => PASSWORD,
+        Greeting { none: true, .. } if !required => NO_AUTHENTICATION,
+        _ => {
+            greeter.refuse(&[VERSION, NO_ACCEPTABLE_METHOD]).await;
+            return Err(FrontError::Unauthenticated);
+        }
+    };
+    greeter.tcp.write_all(&[VERSION, method]).await?;
+    if method == PASSWORD {
+        let login = greeter.parse(parse_login).await?;
+        if !door.credentials().accepts(&login.user, &login.password) {
+            greeter.refuse(&[PASSWORD_VERSION, 1]).await;
+            return Err(FrontError::Unauthenticated);
+        }
+        greeter.tcp.write_all(&[PASSWORD_VERSION, 0]).await?;
+    }
+    let target = match greeter.parse(parse_request).await {
+        Ok(target) => target,
+        Err(FrontError::Socks5(Invalid::Reply(code))) => {
+            greeter.refuse(&reply(code, None)).await;
+            return Err(FrontError::Socks5(Invalid::Reply(code)));
+        }
+        Err(error) => return Err(error),
+    };
+    let early = greeter.early();
+    let permit = greeter.permit.clone();
+    match door.connect(&target, early).await {
+        Ok((bound, far)) => {
+            greeter
+                .tcp
+                .write_all(&reply(SUCCEEDED, Some(bound)))
+                .await?;
+            door.relay(greeter.into_near(), far, permit);
+            Ok(())
+        }
+        Err(error) => {
+            debug!(%target, %error, "socks5 connect failed");
+            greeter.refuse(&reply(reply_code(error.kind()), None)).await;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

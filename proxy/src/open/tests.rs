@@ -1,0 +1,123 @@
+//! Requests and replies fed byte by byte.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(text: &str) -> Request {
+    Request {
+        target: Target::parse(text, None).unwrap(),
+    }
+}
+
+fn encoded(request: &Request) -> Vec<u8> {
+    let mut out = Vec::new();
+    request.encode(&mut out);
+    out
+}
+
+#[test]
+fn request_is_complete_with_its_last_byte_and_not_before() {
+    for text in ["example.com:443", "192.0.2.1:1", "[2001:db8::1]:65535"] {
+        let request = request(text);
+        let mut bytes = encoded(&request);
+        assert!(bytes.len() <= MAX_REQUEST_BYTES);
+        for cut in 0..bytes.len() {
+            assert_eq!(
+                Request::decode(&bytes[..cut]),
+                Ok(None),
+                "{text} cut at {cut}"
+            );
+        }
+        let len = bytes.len();
+        bytes.extend_from_slice(b"first data");
+        assert_eq!(Request::decode(&bytes), Ok(Some((request, len))));
+    }
+}
+
+#[test]
+fn longest_name_fits() {
+    let name = "a".repeat(255);
+    let request = request(&format!("{name}:80"));
+    let bytes = encoded(&request);
+    assert_eq!(Request::decode(&bytes).unwrap().unwrap().0, request);
+}
+
+#[test]
+fn unknown_options_are_ignored() {
+    //= spec/10-proxy.md#request
+    //= type=test
+    //# An exit MUST ignore options it does not know.
+    let request = request("a.example:80");
+    let mut bytes = encoded(&request);
+    bytes.pop();
+    bytes.extend_from_slice(&[3, 9, 9, 9]);
+    let len = bytes.len();
+    assert_eq!(Request::decode(&bytes), Ok(Some((request, len))));
+}
+
+#[test]
+fn unknown_commands_and_addresses_have_their_own_status() {
+    //= spec/10-proxy.md#request
+    //= type=test
+    //# An exit MUST answer a command it does not know with status 7.
+    let kind = |bytes: &[u8]| Request::decode(bytes).unwrap_err().kind;
+    assert_eq!(kind(&[2]), FailureKind::CommandUnsupported);
+    assert_eq!(kind(&[1, 2]), FailureKind::AddressUnsupported);
+    assert_eq!(kind(&[1, 3, 1, b' ']), FailureKind::Malformed);
+    assert_eq!(kind(&[1, 3, 0]), FailureKind::Malformed);
+    assert_eq!(kind(&[1, 1, 1, 2, 3, 4, 0, 0]), FailureKind::Malformed);
+}
+
+#[test]
+fn reply_is_complete_with_its_last_byte_and_not_before() {
+    let replies = [
+        Ok("192.0.2.7:4242".parse().unwrap()),
+        Ok("[2001:db8::7]:1".parse().unwrap()),
+        Err(DialFailure::new(FailureKind::Refused)),
+        Err(DialFailure::because(FailureKind::Denied, "loopback")),
+    ];
+    for reply in replies {
+        let mut bytes = Vec::new();
+        encode_reply(&reply, &mut bytes);
+        assert!(bytes.len() <= MAX_REPLY_BYTES);
+        for cut in 0..bytes.len() {
+            assert_eq!(decode_reply(&bytes[..cut]), Ok(None));
+        }
+        let len = bytes.len();
+        bytes.push(b'x');
+        assert_eq!(decode_reply(&bytes), Ok(Some((reply, len))));
+    }
+}
+
+#[test]
+fn a_reasons_control_bytes_never_reach_a_terminal() {
+    //= spec/10-proxy.md#reply
+    //= type=test
+    //# A client MUST NOT show a reason's bytes outside printable ASCII.
+    let bytes = [5, 4, 0x1b, b'[', 0xff, b'm'];
+    let (reply, _) = decode_reply(&bytes).unwrap().unwrap();
+    assert_eq!(reply.unwrap_err().reason, "?[?m");
+}
+
+#[test]
+fn every_failure_kind_survives_the_wire() {
+    for code in 1..=11 {
+        assert_eq!(FailureKind::from_wire(code).into_wire(), code);
+    }
+    assert_eq!(FailureKind::from_wire(200), FailureKind::General);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        if let Ok(Some((request, len))) = Request::decode(&bytes) {
+            prop_assert!(len <= MAX_REQUEST_BYTES);
+            let again = encoded(&request);
+            prop_assert_eq!(Request::decode(&again).unwrap().unwrap().0, request);
+        }
+        if let Ok(Some((_, len))) = decode_reply(&bytes) {
+            prop_assert!(len <= MAX_REPLY_BYTES);
+        }
+    }
+}
