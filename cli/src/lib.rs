@@ -1,7 +1,9 @@
 //! What the programs `rpserver`, `rpclient` and `rpcp` share: whom they are and whom they trust.
 
 pub mod authorized_keys;
+pub mod connect;
 pub mod dirs;
+pub mod exit_code;
 mod guarded_file;
 pub mod host_key;
 pub mod identity;

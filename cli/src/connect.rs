@@ -1,0 +1,304 @@
+//! Connecting to an `rpserver`: name to addresses, whichever answers first, and whom to trust.
+//! What is said over the connection is the caller's.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use rp_protocol::{
+    Connection, Endpoint,
+    config::{ClientConfig, EndpointConfig, TransportConfig},
+    crypto::identity::Identity,
+    error::{ConnectError, ConnectionError, TransportCode},
+};
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::{
+    exit_code::ExitCode,
+    host_key::{HostKeyError, HostKeyPolicy},
+    identity::{self, IdentityError},
+    known_hosts::{HostName, KnownHosts},
+    openssh::Fingerprint,
+    prompt::Prompt,
+};
+
+/// The UDP port of an `rpserver` that names none.
+pub const DEFAULT_PORT: u16 = 7377;
+
+/// How long an address may stay without answer before the next is tried beside it (RFC 8305
+/// section 5, "Connection Attempt Delay").
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// TLS alert no_application_protocol (RFC 7301 section 3.2).
+const NO_APPLICATION_PROTOCOL: TransportCode = TransportCode::crypto(120);
+
+/// A server as the user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// A name or an address, an IPv6 one without brackets.
+    pub host: String,
+    /// Its UDP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Which addresses are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Both kinds.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+impl Family {
+    fn takes(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+        }
+    }
+}
+
+/// Who we are and whom we trust.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Our key, instead of the user's default one.
+    pub identity: Option<PathBuf>,
+    /// The one key the server must have.
+    pub host_key: Option<Fingerprint>,
+    /// The list of known hosts, instead of the user's own.
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectFailure {
+    /// We have no usable key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// There is no home folder to keep the list of known hosts in.
+    #[error("no home folder for the list of known hosts; name the server's key with --host-key")]
+    NoKnownHosts,
+    /// The name gives no address.
+    #[error("{server}: {source}")]
+    Resolve {
+        /// The server.
+        server: Server,
+        /// The resolver's answer.
+        source: io::Error,
+    },
+    /// The name gives no address of the kind asked for.
+    #[error("{0}: no address of the kind asked for")]
+    NoAddress(Server),
+    /// No socket.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(#[source] io::Error),
+    /// The server's key is not known and stays so.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The server does not offer what we came for.
+    #[error("{server} does not offer the service {service}: other version, or switched off there")]
+    NoService {
+        /// The server.
+        server: Server,
+        /// What was asked for.
+        service: String,
+    },
+    /// The handshake failed.
+    #[error("{server}: {source}")]
+    Connect {
+        /// The server.
+        server: Server,
+        /// What happened.
+        source: ConnectError,
+    },
+}
+
+impl ConnectFailure {
+    /// How a program ends that needed the connection.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Connect {
+                source: ConnectError::Connection(ConnectionError::VersionMismatch),
+                ..
+            } => ExitCode::Version,
+            _ => ExitCode::Connect,
+        }
+    }
+}
+
+/// A connection and the endpoint it runs over.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub connection: Connection,
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+}
+
+/// Connects to `server` for `service`.
+///
+/// An unknown host key is put to `prompt` once the server has shown it, and if it is accepted a
+/// second connection is made.
+///
+/// # Errors
+/// See [`ConnectFailure`]; its text says what to do.
+pub async fn connect(
+    server: &Server,
+    family: Family,
+    trust: &Trust,
+    service: &str,
+    transport: TransportConfig,
+    prompt: &dyn Prompt,
+) -> Result<Connected, ConnectFailure> {
+    let identity = Arc::new(identity::load(trust.identity.as_deref(), prompt)?);
+    let policy = Arc::new(host_key_policy(server, trust)?);
+    let addresses = resolve(server, family).await?;
+    let attempt = Attempt {
+        identity,
+        policy: Arc::clone(&policy),
+        service: service.to_owned(),
+        transport,
+    };
+    let first = race(&addresses, &attempt).await;
+    let result = match first {
+        Err(Failure::Connect(_)) if policy.unknown().is_some() => {
+            policy.settle(prompt)?;
+            race(&addresses, &attempt).await
+        }
+        other => other,
+    };
+    result.map_err(|failure| failure.explain(server, service))
+}
+
+fn host_key_policy(server: &Server, trust: &Trust) -> Result<HostKeyPolicy, ConnectFailure> {
+    let host = HostName::new(&server.host, server.port);
+    if let Some(fingerprint) = &trust.host_key {
+        return Ok(HostKeyPolicy::fingerprint(host, fingerprint.clone()));
+    }
+    let list = trust.known_hosts.clone().or_else(KnownHosts::default_path);
+    let list = list.ok_or(ConnectFailure::NoKnownHosts)?;
+    Ok(HostKeyPolicy::known(host, KnownHosts::new(list)))
+}
+
+async fn resolve(server: &Server, family: Family) -> Result<Vec<SocketAddr>, ConnectFailure> {
+    let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
+    let found = found.map_err(|source| ConnectFailure::Resolve {
+        server: server.clone(),
+        source,
+    })?;
+    let addresses: Vec<_> = found.filter(|address| family.takes(address.ip())).collect();
+    if addresses.is_empty() {
+        return Err(ConnectFailure::NoAddress(server.clone()));
+    }
+    Ok(addresses)
+}
+
+/// What every attempt to connect is made with.
+#[derive(Clone)]
+struct Attempt {
+    identity: Arc<Identity>,
+    policy: Arc<HostKeyPolicy>,
+    service: String,
+    transport: TransportConfig,
+}
+
+/// Why one attempt failed.
+enum Failure {
+    Socket(io::Error),
+    Connect(ConnectError),
+}
+
+impl Failure {
+    fn explain(self, server: &Server, service: &str) -> ConnectFailure {
+        let server = server.clone();
+        match self {
+            Self::Socket(error) => ConnectFailure::Socket(error),
+            Self::Connect(ConnectError::Connection(ConnectionError::PeerTransport {
+                code: NO_APPLICATION_PROTOCOL,
+                ..
+            })) => ConnectFailure::NoService {
+                server,
+                service: service.to_owned(),
+            },
+            Self::Connect(source) => ConnectFailure::Connect { server, source },
+        }
+    }
+
+    /// Whether the attempt reached the server: then another address of it will not do better.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Connect(ConnectError::Connection(error)) => {
+                *error != ConnectionError::HandshakeTimedOut
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Attempt {
+    async fn run(self, address: SocketAddr) -> Result<Connected, Failure> {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = SocketAddr::new(any, 0);
+        let endpoint = Endpoint::bind(local, EndpointConfig::default(), None);
+        let endpoint = endpoint.map_err(Failure::Socket)?;
+        let config = ClientConfig::new(self.identity, self.policy, &self.service);
+        let connection = endpoint.connect(address, config.transport(self.transport));
+        let connection = connection.await.map_err(Failure::Connect)?;
+        Ok(Connected {
+            connection,
+            endpoint,
+        })
+    }
+}
+
+/// Tries the addresses one after the other, each a moment after the one before, and gives the
+/// first that answers.
+async fn race(addresses: &[SocketAddr], attempt: &Attempt) -> Result<Connected, Failure> {
+    let mut running = JoinSet::new();
+    let mut waiting = addresses.iter().copied();
+    let mut last = None;
+    loop {
+        let next = waiting.next();
+        if let Some(address) = next {
+            running.spawn(attempt.clone().run(address));
+        }
+        let patience = match next {
+            Some(_) => NEXT_ADDRESS,
+            None => Duration::MAX,
+        };
+        match tokio::time::timeout(patience, running.join_next()).await {
+            Err(_) => {}
+            Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
+            Ok(Some(Ok(Err(failure)))) if failure.is_answer() => return Err(failure),
+            Ok(Some(Ok(Err(failure)))) => last = Some(failure),
+            Ok(Some(Err(panic))) => last = Some(Failure::Socket(io::Error::other(panic))),
+            Ok(None) => break,
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::Socket(io::ErrorKind::AddrNotAvailable.into())))
+}
