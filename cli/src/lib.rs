@@ -1,7 +1,9 @@
 //! What the programs `rpserver`, `rpclient` and `rpcp` share: whom they are and whom they trust.
 
+pub mod args;
 pub mod authorized_keys;
 pub mod connect;
+pub mod copy;
 pub mod dirs;
 pub mod exit_code;
 mod guarded_file;
@@ -9,6 +11,7 @@ pub mod host_key;
 pub mod identity;
 pub mod known_hosts;
 pub mod openssh;
+pub mod progress;
 pub mod prompt;
 pub mod rate;
 

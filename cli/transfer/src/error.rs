@@ -3,7 +3,6 @@
 
 use std::{fmt, io};
 
-use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::{
@@ -109,16 +108,14 @@ impl Error {
 }
 
 fn io_status(error: &io::Error) -> Status {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOENT | Errno::NOTDIR) => Status::NotFound,
-        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Status::Permission,
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Status::NoSpace,
-        Some(Errno::ISDIR) => Status::NotAFile,
-        Some(Errno::NAMETOOLONG | Errno::LOOP) => Status::BadPath,
-        _ => match error.kind() {
-            io::ErrorKind::StorageFull => Status::NoSpace,
-            _ => Status::Failed,
-        },
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound | Kind::NotADirectory => Status::NotFound,
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Status::Permission,
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Status::NoSpace,
+        Kind::IsADirectory => Status::NotAFile,
+        Kind::InvalidFilename => Status::BadPath,
+        _ => Status::Failed,
     }
 }
 

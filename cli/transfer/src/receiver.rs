@@ -172,6 +172,7 @@ impl Half for Receiver {
         match input {
             Input::Message(message) => self.on_message(message),
             Input::Blocks(_) | Input::DataEnd => self.on_data(input),
+            Input::Malformed(error) => self.fail(Error::Decode(error)),
             Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
             Input::Interrupt => self.fail(Error::Interrupted),
         }

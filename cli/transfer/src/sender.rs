@@ -268,6 +268,7 @@ impl Half for Sender {
         match input {
             Input::Message(message) => self.on_message(message),
             Input::Blocks(_) | Input::DataEnd => self.fail(Error::Protocol("data to a sender")),
+            Input::Malformed(error) => self.fail(Error::Decode(error)),
             Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
             Input::Interrupt => self.fail(Error::Interrupted),
         }

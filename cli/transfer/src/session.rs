@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::{error::Error, message::Message};
+use crate::{
+    error::Error,
+    message::{DecodeError, Message},
+};
 
 /// What arrives from the other side.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub enum Input {
     Blocks(Vec<(u64, Bytes)>),
     /// The data stream has ended and everything on it was handed in.
     DataEnd,
+    /// Something on the control stream that is no message; nothing after it can be read.
+    Malformed(DecodeError),
     /// The control stream has ended.
     ControlEnd,
     /// Stop: the user or the program wants it.

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use rp_transfer::{
     error::Error,
-    message::{Attributes, Digest, Done, Get, Message, Put, Ready, Status},
+    message::{Attributes, DecodeError, Digest, Done, Get, Message, Put, Ready, Status},
     path::Destination,
     receiver::{OpenSink, Receiver},
     sender::{Sender, Source},
@@ -483,6 +483,20 @@ fn a_control_stream_that_just_ends_is_a_failure() {
     sender.handle(Input::ControlEnd);
     let over = Side::new(&mut sender).run_to_the_end();
     assert_eq!(status(&over), Status::Protocol);
+}
+
+#[test]
+fn what_is_no_message_is_answered_with_its_status() {
+    for error in [DecodeError::UnknownKind(99), DecodeError::Truncated] {
+        let mut sender = Sender::push(put(), Source::pipe(io::empty(), "empty"), Arc::default());
+        sender.poll();
+        sender.handle(Input::Malformed(error));
+        let Output::Message(Message::Done(done)) = sender.poll() else {
+            panic!("the other side is told");
+        };
+        assert_eq!(done.status, error.status());
+        assert!(matches!(sender.poll(), Output::Over(Err(_))));
+    }
 }
 
 #[test]

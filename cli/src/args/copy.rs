@@ -1,0 +1,105 @@
+//! The command line of `rpcp`, with scp's grammar.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ArgAction, Parser, ValueEnum};
+use rp_protocol::units::Bandwidth;
+
+use crate::{connect::Family, openssh::Fingerprint, rate};
+
+/// Copy a file fast over long and lossy networks.
+///
+/// A location is a local path, `-` for standard input or output, or rp://HOST[:PORT]/PATH: a path
+/// beneath the root of an rpserver. A folder, or a path that ends in `/`, keeps the source's name.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rpcp", version, max_term_width = 100)]
+pub struct CopyArgs {
+    /// Keep modification time and permission bits of the source
+    #[arg(short = 'p')]
+    pub preserve: bool,
+
+    /// Copy folders with all that is in them (not there yet)
+    #[arg(short = 'r', hide = true)]
+    pub recursive: bool,
+
+    /// No progress, only errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say more; twice for still more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Your key, instead of ~/.ssh/id_ed25519
+    #[arg(short, value_name = "KEY")]
+    pub identity: Option<PathBuf>,
+
+    /// The key the server must have, as it prints it (SHA256:...)
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub host_key: Option<Fingerprint>,
+
+    /// The list of known hosts, instead of your own
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+
+    /// Send no faster than this: 200M, 25MB/s; a bare number is bit/s
+    #[arg(long, value_name = "RATE", value_parser = rate::parse)]
+    pub rate: Option<Bandwidth>,
+
+    /// Send no faster than this many kbit/s, as in scp
+    #[arg(short, value_name = "KBITS", conflicts_with = "rate", value_parser = kbits)]
+    pub limit: Option<Bandwidth>,
+
+    /// How the rate is decided: share the path, or send at --rate whatever happens
+    #[arg(long, value_name = "POLICY", default_value = "fair")]
+    pub policy: PolicyArg,
+
+    /// Print the BLAKE3 digest of the file, as b3sum does
+    #[arg(long)]
+    pub checksum: bool,
+
+    /// Print what the copy took: time, rate, batches, losses
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Use IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Use IPv6 only
+    #[arg(short = '6')]
+    pub ipv6: bool,
+
+    /// One source and one target
+    #[arg(value_name = "SOURCE... TARGET", required = true, num_args = 2..)]
+    pub locations: Vec<OsString>,
+}
+
+/// How the rate is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// Fill the path, share it with others
+    Fair,
+    /// Send at --rate, for links one owns
+    Fixed,
+}
+
+impl CopyArgs {
+    /// Which addresses are to be used.
+    pub fn family(&self) -> Family {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            _ => Family::Any,
+        }
+    }
+
+    /// The ceiling typed, one way or the other.
+    pub fn ceiling(&self) -> Option<Bandwidth> {
+        self.rate.or(self.limit)
+    }
+}
+
+fn kbits(typed: &str) -> Result<Bandwidth, rate::RateError> {
+    rate::parse(&format!("{typed}kbit"))
+}

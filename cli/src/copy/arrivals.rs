@@ -1,0 +1,102 @@
+//! Data streams that arrive on a connection, kept until a message names them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rp_protocol::{Connection, RecvStream, error::ConnectionError};
+use tokio::{sync::Notify, task::AbortHandle};
+
+/// Data streams kept for one connection before a message names them. Two for each request that
+/// may run at once; the bytes they hold are bounded by the credit the transport gives.
+const MAX_UNNAMED: usize = 128;
+
+/// Accepts the data streams of one connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    streams: BTreeMap<u64, RecvStream>,
+    lost: Option<ConnectionError>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn accept(&self, connection: &Connection) {
+        loop {
+            let accepted = connection.accept_uni().await;
+            let mut state = self.lock();
+            match accepted {
+                //= spec/20-copy.md#data
+                //# A receiver MUST bound how many unnamed data streams it keeps for one connection.
+                Ok(stream) if state.streams.len() < MAX_UNNAMED => {
+                    state.streams.insert(stream.id().into_inner(), stream);
+                }
+                // Dropping it tells the other side to stop.
+                Ok(_) => {}
+                Err(error) => {
+                    state.lost = Some(error);
+                    drop(state);
+                    self.changed.notify_waiters();
+                    return;
+                }
+            }
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Arrivals {
+    pub(super) fn new(connection: &Connection) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn({
+            let (shared, connection) = (Arc::clone(&shared), connection.clone());
+            async move { shared.accept(&connection).await }
+        });
+        Self {
+            shared,
+            task: task.abort_handle(),
+        }
+    }
+
+    //= spec/20-copy.md#data
+    //# A receiver MUST accept data that arrives before the message that names its stream.
+    /// The data stream `id`, once it is there. May be dropped at any await.
+    pub(super) async fn take(&self, id: u64) -> Result<RecvStream, ConnectionError> {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.shared.lock();
+                if let Some(stream) = state.streams.remove(&id) {
+                    return Ok(stream);
+                }
+                if let Some(error) = &state.lost {
+                    return Err(error.clone());
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

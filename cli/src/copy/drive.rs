@@ -1,0 +1,259 @@
+//! Drives one half of a copy over the streams of a connection: the half on a thread of its own,
+//! because it reads and writes files, the streams here. Which half it is makes no difference.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rp_protocol::{
+    SendStream,
+    error::{ConnectionError, ReadError, WriteError},
+};
+use rp_transfer::{
+    error::Error,
+    message::{Done, Message, Status},
+    session::{Half, Input, Output, Summary},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    CopyError,
+    arrivals::Arrivals,
+    control::{ControlError, ControlReader, ControlWriter},
+};
+
+/// Pieces a sender may be ahead of the connection.
+const OUTPUTS: usize = 4;
+
+/// Batches of blocks the connection may be ahead of a receiver's disk, each of [`BATCH`] bytes.
+const INPUTS: usize = 8;
+
+/// Bytes of blocks handed over at a time: what is written to disk at a time.
+const BATCH: usize = 256 << 10;
+
+/// How long a half may take to see that the copy is over once the other side has ended it. It is
+/// used up only by one that waits for standard input.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the last message may take to be acknowledged; the file is safe by then.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Makes the half, on its thread, where opening files may block.
+pub(super) type MakeHalf = Box<dyn FnOnce() -> Box<dyn Half> + Send>;
+
+/// The streams of one request.
+#[derive(Debug)]
+pub(super) struct Streams<'a> {
+    pub(super) reader: ControlReader,
+    pub(super) writer: ControlWriter,
+    /// The data stream of a sender.
+    pub(super) data: Option<SendStream>,
+    /// Where a receiver finds its data stream.
+    pub(super) arrivals: &'a Arrivals,
+}
+
+/// Runs a copy to its end. When `stop` is done before, the other side is told and the copy fails
+/// as interrupted.
+pub(super) async fn drive(
+    make: MakeHalf,
+    streams: Streams<'_>,
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, CopyError> {
+    let (inputs, half_inputs) = mpsc::channel(INPUTS);
+    let (half_outputs, outputs) = mpsc::channel(OUTPUTS);
+    let (attach, attached) = oneshot::channel();
+    thread::Builder::new()
+        .name("copy".to_owned())
+        .spawn(move || run_half(make, half_inputs, &half_outputs))
+        .map_err(|error| Error::io("starting a thread", error))?;
+    let lost = Mutex::new(None);
+    let Streams {
+        mut reader,
+        writer,
+        data,
+        arrivals,
+    } = streams;
+    let result = tokio::select! {
+        result = send_outputs(outputs, writer, data, attach) => result,
+        error = read_control(&mut reader, &inputs, &lost) => Err(error),
+        error = read_data(attached, arrivals, &inputs) => Err(error),
+        error = interrupt(stop, &inputs) => Err(error),
+    };
+    // The half learns of a lost connection as an end without Done; the loss says more.
+    let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (result, lost) {
+        (Err(CopyError::Transfer(Error::Protocol(_))), Some(lost)) => Err(CopyError::Lost(lost)),
+        (result, _) => result,
+    }
+}
+
+/// The half's thread: does as the half says until it is over or nobody listens.
+fn run_half(make: MakeHalf, mut inputs: mpsc::Receiver<Input>, outputs: &mpsc::Sender<Output>) {
+    let mut half = make();
+    loop {
+        while let Ok(input) = inputs.try_recv() {
+            half.handle(input);
+        }
+        match half.poll() {
+            Output::Wait => match inputs.blocking_recv() {
+                Some(input) => half.handle(input),
+                None => return,
+            },
+            output => {
+                let over = matches!(output, Output::Over(_));
+                if outputs.blocking_send(output).is_err() || over {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Sends what the half says, until it is over.
+async fn send_outputs(
+    mut outputs: mpsc::Receiver<Output>,
+    mut writer: ControlWriter,
+    mut data: Option<SendStream>,
+    attach: oneshot::Sender<(u64, bool)>,
+) -> Result<Summary, CopyError> {
+    let mut attach = Some(attach);
+    loop {
+        match outputs.recv().await {
+            None => return Err(Error::Protocol("the copy ended unexpectedly").into()),
+            Some(Output::Message(message)) => keep_alive(writer.send(&message).await)?,
+            Some(Output::Data(bytes)) => send_data(&mut data, bytes).await?,
+            Some(Output::DataEnd) => {
+                if let Some(stream) = &mut data {
+                    keep_alive(stream.finish())?;
+                }
+            }
+            Some(Output::Attach { stream, ordered }) => {
+                if let Some(attach) = attach.take() {
+                    // Only gone together with this future.
+                    let _ = attach.send((stream, ordered));
+                }
+            }
+            Some(Output::Wait) => {}
+            Some(Output::Over(result)) => {
+                // Not acknowledged in time, or the connection is over: the file is what it is.
+                let _ = tokio::time::timeout(FAREWELL, writer.finish()).await;
+                return result.map_err(CopyError::from);
+            }
+        }
+    }
+}
+
+/// Sends file bytes, until the other side wants no more of them: why, its Done will say.
+async fn send_data(data: &mut Option<SendStream>, bytes: Bytes) -> Result<(), CopyError> {
+    if let Some(stream) = data {
+        match stream.write_bytes(bytes).await {
+            Err(WriteError::Stopped(_)) => *data = None,
+            written => keep_alive(written)?,
+        }
+    }
+    Ok(())
+}
+
+/// A stream that is stopped or closed is no end of the copy: what matters comes on the other one.
+fn keep_alive(written: Result<(), WriteError>) -> Result<(), CopyError> {
+    match written {
+        Err(WriteError::ConnectionLost(error)) => Err(CopyError::Lost(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Hands messages to the half; returns when the copy is over and the half has not noticed.
+async fn read_control(
+    reader: &mut ControlReader,
+    inputs: &mpsc::Sender<Input>,
+    lost: &Mutex<Option<ConnectionError>>,
+) -> CopyError {
+    let end = loop {
+        match reader.next().await {
+            Ok(Some(message)) => {
+                let refusal = refusal(&message);
+                // A half that is over takes no more; its last words are on their way.
+                let _ = inputs.send(Input::Message(message)).await;
+                if let Some(done) = refusal {
+                    tokio::time::sleep(GRACE).await;
+                    return Error::Peer(done).into();
+                }
+            }
+            Err(ControlError::Decode(error)) => break Input::Malformed(error),
+            Err(ControlError::Read(ReadError::ConnectionLost(error))) => {
+                lost.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(error);
+                break Input::ControlEnd;
+            }
+            Ok(None) | Err(ControlError::Read(_)) => break Input::ControlEnd,
+        }
+    };
+    let _ = inputs.send(end).await;
+    tokio::time::sleep(GRACE).await;
+    Error::Protocol("the stream ended without Done").into()
+}
+
+/// The Done by which the other side gives up.
+fn refusal(message: &Message) -> Option<Done> {
+    match message {
+        Message::Done(done) if done.status != Status::Ok => Some(done.clone()),
+        _ => None,
+    }
+}
+
+/// Hands blocks to the half, once it has said from which stream.
+async fn read_data(
+    attached: oneshot::Receiver<(u64, bool)>,
+    arrivals: &Arrivals,
+    inputs: &mpsc::Sender<Input>,
+) -> CopyError {
+    if let Ok((id, ordered)) = attached.await {
+        // Why the data ends early, the control stream will say.
+        if let Ok(true) = carry_data(id, ordered, arrivals, inputs).await {
+            let _ = inputs.send(Input::DataEnd).await;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Hands over a data stream; true when it was whole.
+async fn carry_data(
+    id: u64,
+    ordered: bool,
+    arrivals: &Arrivals,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<bool, ReadError> {
+    let mut stream = arrivals.take(id).await?;
+    let mut offset = 0;
+    loop {
+        let mut blocks = Vec::new();
+        if ordered {
+            let Some(bytes) = stream.read_bytes(BATCH).await? else {
+                return Ok(true);
+            };
+            let length = bytes.len() as u64;
+            blocks.push((offset, bytes));
+            offset += length;
+        } else if !stream.read_blocks(&mut blocks, BATCH).await? {
+            return Ok(true);
+        }
+        if inputs.send(Input::Blocks(blocks)).await.is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Waits for the user to stop the copy, and gives the half a moment to say so.
+async fn interrupt(stop: impl Future<Output = ()>, inputs: &mpsc::Sender<Input>) -> CopyError {
+    stop.await;
+    let told = async {
+        let _ = inputs.send(Input::Interrupt).await;
+        std::future::pending::<()>().await;
+    };
+    let _ = tokio::time::timeout(GRACE, told).await;
+    Error::Interrupted.into()
+}

@@ -1,0 +1,186 @@
+//! One side of an `rpcp` command line: what was typed, and what it means. Nothing is opened here.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use rp_transfer::error::printable;
+use thiserror::Error;
+
+use crate::connect::{DEFAULT_PORT, Server};
+
+/// Where a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Standard input or output.
+    Standard,
+    /// A path of this machine.
+    Local(PathBuf),
+    /// A path beneath the root of an `rpserver`.
+    Remote(Remote),
+}
+
+/// A path at an `rpserver`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The server.
+    pub server: Server,
+    /// The path beneath its root, without a leading `/`.
+    pub path: Vec<u8>,
+}
+
+impl Remote {
+    /// The last component, if the path is not spelled as a folder.
+    pub fn file_name(&self) -> Option<&OsStr> {
+        let name = self.path.rsplit(|&byte| byte == b'/').next()?;
+        (!name.is_empty()).then(|| OsStr::from_bytes(name))
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rp://{}/{}", self.server, printable(&self.path))
+    }
+}
+
+/// Why what was typed is no location.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LocationError {
+    /// `user@host:path`.
+    #[error(
+        "{0}: copying over ssh is not there yet; start rpserver on the host and use rp://HOST/PATH \
+         (or ./NAME for a local file with a colon)"
+    )]
+    Ssh(String),
+    /// Another scheme than `rp://`.
+    #[error("{0}: only rp:// is understood")]
+    Scheme(String),
+    /// `rp://` with a user.
+    #[error("{0}: rp:// takes no user; the server knows you by your key")]
+    User(String),
+    /// No host, or one that cannot be read.
+    #[error("{0}: expected rp://HOST[:PORT]/PATH, an IPv6 address in brackets")]
+    Host(String),
+    /// A `%` that is not followed by two hexadecimal digits.
+    #[error(
+        "{0}: a % in an rp:// path begins two hexadecimal digits; write %25 for the sign itself"
+    )]
+    Escape(String),
+    /// Nothing at all.
+    #[error("an empty location")]
+    Empty,
+}
+
+impl Location {
+    /// Reads what was typed.
+    ///
+    /// # Errors
+    /// See [`LocationError`].
+    pub fn parse(typed: &OsStr) -> Result<Self, LocationError> {
+        let bytes = typed.as_bytes();
+        let shown = || printable(bytes);
+        if let Some(rest) = bytes.strip_prefix(b"rp://") {
+            return parse_remote(rest, &shown).map(Self::Remote);
+        }
+        match bytes {
+            b"" => return Err(LocationError::Empty),
+            b"-" => return Ok(Self::Standard),
+            _ => {}
+        }
+        // As in scp: a colon before the first slash means a host.
+        let head = bytes.split(|&byte| byte == b'/').next().unwrap_or(bytes);
+        if !head.contains(&b':') {
+            return Ok(Self::Local(PathBuf::from(typed)));
+        }
+        if bytes.get(head.len()..head.len() + 2) == Some(b"//") && head.ends_with(b":") {
+            return Err(LocationError::Scheme(shown()));
+        }
+        Err(LocationError::Ssh(shown()))
+    }
+
+    /// The name a folder keeps of this source; empty for standard input.
+    pub fn source_name(&self) -> Vec<u8> {
+        let name = match self {
+            Self::Standard => None,
+            Self::Local(path) => path.file_name(),
+            Self::Remote(remote) => remote.file_name(),
+        };
+        name.unwrap_or_default().as_bytes().to_vec()
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard => f.write_str("-"),
+            Self::Local(path) => f.write_str(&printable_path(path)),
+            Self::Remote(remote) => remote.fmt(f),
+        }
+    }
+}
+
+/// A path of this machine for messages.
+pub(super) fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
+
+/// Reads `HOST[:PORT][/PATH]`.
+fn parse_remote(rest: &[u8], shown: &dyn Fn() -> String) -> Result<Remote, LocationError> {
+    let slash = rest.iter().position(|&byte| byte == b'/');
+    let (authority, path) = match slash {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, &[][..]),
+    };
+    if authority.contains(&b'@') {
+        return Err(LocationError::User(shown()));
+    }
+    let server = str::from_utf8(authority).ok().and_then(parse_server);
+    Ok(Remote {
+        server: server.ok_or_else(|| LocationError::Host(shown()))?,
+        path: unescape(path).ok_or_else(|| LocationError::Escape(shown()))?,
+    })
+}
+
+/// Reads `HOST[:PORT]`.
+fn parse_server(authority: &str) -> Option<Server> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(port) => port.parse().ok().filter(|&port| port != 0)?,
+        None if port.is_empty() => DEFAULT_PORT,
+        None => return None,
+    };
+    let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
+    (!host.is_empty() && host.chars().all(is_plain)).then(|| Server {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// Replaces every `%XX`; `None` where a `%` stands for nothing.
+fn unescape(path: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = path.iter();
+    let mut out = Vec::with_capacity(path.len());
+    while let Some(&byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+        let value = digit(bytes.next())? * 16 + digit(bytes.next())?;
+        out.push(u8::try_from(value).ok()?);
+    }
+    Some(out)
+}

@@ -1,0 +1,110 @@
+//! What is typed means what scp's and URIs' users expect.
+
+use super::*;
+
+fn parse(typed: &str) -> Result<Location, LocationError> {
+    Location::parse(OsStr::new(typed))
+}
+
+fn remote(typed: &str) -> (String, u16, String) {
+    match parse(typed) {
+        Ok(Location::Remote(Remote { server, path })) => {
+            (server.host, server.port, String::from_utf8(path).unwrap())
+        }
+        other => panic!("{typed}: {other:?}"),
+    }
+}
+
+#[test]
+fn remote_locations_give_host_port_and_path() {
+    for (typed, host, port, path) in [
+        ("rp://host/file", "host", 7377, "file"),
+        ("rp://host:8000/a/b", "host", 8000, "a/b"),
+        ("rp://host", "host", 7377, ""),
+        ("rp://host/", "host", 7377, ""),
+        ("rp://host/a/", "host", 7377, "a/"),
+        ("rp://10.0.0.1:1/x", "10.0.0.1", 1, "x"),
+        ("rp://[::1]/x", "::1", 7377, "x"),
+        ("rp://[2001:db8::7]:99/x", "2001:db8::7", 99, "x"),
+        ("rp://host/a%20b%2fc", "host", 7377, "a b/c"),
+        ("rp://host/a b?c#d", "host", 7377, "a b?c#d"),
+        ("rp://host//etc", "host", 7377, "/etc"),
+    ] {
+        let expected = (host.to_owned(), port, path.to_owned());
+        assert_eq!(remote(typed), expected, "{typed}");
+    }
+}
+
+#[test]
+fn local_paths_and_standard_streams_are_told_apart() {
+    assert_eq!(parse("-"), Ok(Location::Standard));
+    for path in ["file", "./-", "/a/b:c", "./a:b", "a/b:c", "~", "rp:"] {
+        match path {
+            "rp:" => assert!(matches!(parse(path), Err(LocationError::Ssh(_)))),
+            _ => assert_eq!(parse(path), Ok(Location::Local(path.into()))),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_named() {
+    for typed in ["host:file", "user@host:file", "host:"] {
+        assert!(
+            matches!(parse(typed), Err(LocationError::Ssh(_))),
+            "{typed}"
+        );
+    }
+    for typed in ["http://host/file", "scp://host/file"] {
+        assert!(
+            matches!(parse(typed), Err(LocationError::Scheme(_))),
+            "{typed}"
+        );
+    }
+    for typed in [
+        "rp://",
+        "rp:///file",
+        "rp://:80/file",
+        "rp://host:/file",
+        "rp://host:0/file",
+        "rp://host:65536/file",
+        "rp://::1/file",
+        "rp://[::1/file",
+        "rp://[::1]x/file",
+        "rp://[host]/file",
+        "rp://ho st/file",
+    ] {
+        assert!(
+            matches!(parse(typed), Err(LocationError::Host(_))),
+            "{typed}"
+        );
+    }
+    assert!(matches!(
+        parse("rp://me@host/f"),
+        Err(LocationError::User(_))
+    ));
+    for typed in [
+        "rp://host/%",
+        "rp://host/%4",
+        "rp://host/%zz",
+        "rp://host/%+1",
+    ] {
+        assert!(
+            matches!(parse(typed), Err(LocationError::Escape(_))),
+            "{typed}"
+        );
+    }
+    assert_eq!(parse(""), Err(LocationError::Empty));
+}
+
+#[test]
+fn a_source_has_the_name_it_keeps_in_a_folder() {
+    for (typed, name) in [
+        ("-", ""),
+        ("a/b", "b"),
+        ("rp://host/a/b", "b"),
+        ("rp://host/a/", ""),
+        ("rp://host", ""),
+    ] {
+        assert_eq!(parse(typed).unwrap().source_name(), name.as_bytes());
+    }
+}

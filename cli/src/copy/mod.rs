@@ -1,0 +1,368 @@
+//! Copying files: what `rpcp` does with its command line, and the service `rpserver` offers it.
+//! How a file is read, written and checked lies in the crate `rp-transfer`, how bytes travel in
+//! `rp-protocol`; here the two meet.
+//!
+//! A copy in another place than these is: a variant of [`location::Location`] and a file beside
+//! `push` and `pull`.
+
+mod arrivals;
+mod control;
+mod drive;
+pub mod location;
+mod pull;
+mod push;
+pub mod service;
+
+use std::{
+    ffi::OsString,
+    future::Future,
+    io::{self, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rp_protocol::{
+    Endpoint,
+    config::{Policy, TransportConfig},
+    error::ConnectionError,
+    units::{Bandwidth, CloseCode},
+};
+use rp_transfer::{
+    error::Error,
+    message::Status,
+    sender::Source,
+    session::{Progress, Summary},
+};
+use thiserror::Error as ThisError;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    location::{Location, LocationError, Remote},
+    pull::Target,
+};
+use crate::{
+    args::copy::{CopyArgs, PolicyArg},
+    connect::{ConnectFailure, Connected, Trust, connect},
+    exit_code::ExitCode,
+    progress::Bar,
+    prompt::Terminal,
+};
+
+/// Bytes in flight or waiting for it, and credit given: enough for 1 Gbit/s over 250 ms, and
+/// little enough that a copy stays far under 64 MB of memory.
+const WINDOW: u64 = 32 << 20;
+
+/// How long the end of a connection may take to be sent.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+/// Why nothing was copied.
+#[derive(Debug, ThisError)]
+pub enum CopyError {
+    /// What was typed makes no sense.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// What was typed cannot be done.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectFailure),
+    /// The connection was lost on the way.
+    #[error("connection lost: {0}")]
+    Lost(#[from] ConnectionError),
+    /// The copy itself failed.
+    #[error(transparent)]
+    Transfer(#[from] Error),
+    /// The source is not there.
+    #[error("{0}")]
+    NoSource(Error),
+}
+
+impl CopyError {
+    /// How the program ends.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Location(_) | Self::Usage(_) => ExitCode::Usage,
+            Self::Connect(failure) => failure.exit_code(),
+            Self::Lost(ConnectionError::TimedOut) => ExitCode::Timeout,
+            Self::Lost(_) => ExitCode::Connect,
+            Self::NoSource(_) => ExitCode::NotFound,
+            // The other side may be interrupted too, but only our own user knows of it.
+            Self::Transfer(Error::Interrupted) => ExitCode::Interrupted,
+            Self::Transfer(error) => match error.status() {
+                Status::Ok => ExitCode::Ok,
+                Status::Permission => ExitCode::Permission,
+                Status::NoSpace => ExitCode::NoSpace,
+                Status::Integrity => ExitCode::Integrity,
+                Status::SourceChanged => ExitCode::SourceChanged,
+                Status::Unsupported => ExitCode::Version,
+                _ => ExitCode::Failed,
+            },
+        }
+    }
+}
+
+/// Runs `rpcp`: copies, and prints what went wrong.
+pub fn main(args: &CopyArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Error::io("starting", error).into()),
+    };
+    let result = runtime.block_on(run(args));
+    // A thread may still wait for standard input; the process ends without it.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::Ok,
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &CopyError) -> ExitCode {
+    let note = match error.exit_code() {
+        ExitCode::Interrupted => "; the partial file stays",
+        _ => "",
+    };
+    // Without a standard error there is nobody to tell but the caller, who gets the exit code.
+    let _ = writeln!(io::stderr(), "rpcp: {error}{note}");
+    error.exit_code()
+}
+
+/// What is to be copied, opened on this side.
+enum Job {
+    Push {
+        source: Box<Source>,
+        name: Vec<u8>,
+        to: Remote,
+    },
+    Pull {
+        from: Remote,
+        target: Target,
+    },
+}
+
+impl Job {
+    fn open(args: &CopyArgs) -> Result<Self, CopyError> {
+        if args.recursive {
+            return Err(CopyError::Usage("-r: copying folders is not there yet"));
+        }
+        let [from, to] = args.locations.as_slice() else {
+            return Err(CopyError::Usage(
+                "copying several files at once is not there yet",
+            ));
+        };
+        match (parse(from)?, parse(to)?) {
+            (Location::Remote(_), Location::Remote(_)) => Err(CopyError::Usage(
+                "both sides are remote: one of them must be this machine",
+            )),
+            (Location::Remote(_), _) if args.ceiling().is_some() => Err(CopyError::Usage(
+                "a rate limits what this side sends; it cannot slow a server down yet",
+            )),
+            (Location::Remote(from), to) => Ok(Self::Pull {
+                target: pull::open_target(&to, &from)?,
+                from,
+            }),
+            (from, Location::Remote(to)) => Ok(Self::Push {
+                source: Box::new(push::open_source(&from).map_err(missing_source)?),
+                name: from.source_name(),
+                to,
+            }),
+            _ => Err(CopyError::Usage(
+                "both sides are on this machine: one of them must be rp://HOST/PATH",
+            )),
+        }
+    }
+
+    fn remote(&self) -> &Remote {
+        match self {
+            Self::Push { to, .. } => to,
+            Self::Pull { from, .. } => from,
+        }
+    }
+
+    /// For the progress bar and the digest.
+    fn name(&self) -> String {
+        let name = match self {
+            Self::Push { name, .. } => name.clone(),
+            Self::Pull { from, .. } => Location::Remote(from.clone()).source_name(),
+        };
+        match name.as_slice() {
+            b"" => "-".to_owned(),
+            name => rp_transfer::error::printable(name),
+        }
+    }
+
+    fn prints_to_standard_output(&self) -> bool {
+        matches!(
+            self,
+            Self::Pull {
+                target: Target::Standard,
+                ..
+            }
+        )
+    }
+}
+
+fn parse(typed: &OsString) -> Result<Location, CopyError> {
+    Ok(Location::parse(typed)?)
+}
+
+/// A source that is not there has an exit code of its own; a missing target folder has not.
+fn missing_source(error: Error) -> CopyError {
+    match error.status() {
+        Status::NotFound => CopyError::NoSource(error),
+        _ => CopyError::Transfer(error),
+    }
+}
+
+async fn run(args: &CopyArgs) -> Result<(), CopyError> {
+    let job = Job::open(args)?;
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    let trust = Trust {
+        identity: args.identity.clone(),
+        host_key: args.host_key.clone(),
+        known_hosts: args.known_hosts.clone(),
+    };
+    let server = job.remote().server.clone();
+    let transport = transport(args)?;
+    let family = args.family();
+    let Connected {
+        connection,
+        endpoint,
+    } = tokio::select! {
+        connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
+            connected?
+        }
+        () = &mut stop => return Err(Error::Interrupted.into()),
+    };
+    let progress = Arc::new(Progress::default());
+    let mut bar = Bar::new(&job.name(), args.quiet);
+    let (name, to_stderr) = (job.name(), job.prints_to_standard_output());
+    let begun = Instant::now();
+    let copying = copy(&connection, job, args.preserve, Arc::clone(&progress), stop);
+    let result = tokio::select! {
+        result = copying => result,
+        () = bar.follow(&progress, &connection) => return Ok(()),
+    };
+    bar.finish(&progress);
+    let elapsed = begun.elapsed();
+    if args.stats {
+        print_stats(&progress, elapsed, &endpoint, &connection);
+    }
+    let (code, reason): (u32, &[u8]) = match &result {
+        Ok(_) => (0, b"done"),
+        Err(error) => (error.exit_code().number().into(), b"failed"),
+    };
+    connection.close(CloseCode::from_u32(code), reason);
+    // When it takes longer the other side finds out by itself.
+    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    let summary = result?;
+    if args.checksum {
+        print_digest(&summary, &name, to_stderr);
+    }
+    Ok(())
+}
+
+async fn copy(
+    connection: &rp_protocol::Connection,
+    job: Job,
+    preserve: bool,
+    progress: Arc<Progress>,
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, CopyError> {
+    match job {
+        Job::Push { source, name, to } => {
+            let put = push::Offer {
+                to: &to,
+                name,
+                preserve,
+            };
+            push::push(connection, *source, put, progress, stop).await
+        }
+        Job::Pull { from, target } => {
+            let result = pull::pull(connection, &from, target, preserve, progress, stop).await;
+            result.map_err(|error| match error {
+                CopyError::Transfer(error @ Error::Peer(_)) => missing_source(error),
+                error => error,
+            })
+        }
+    }
+}
+
+fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
+    let policy = match (args.policy, args.ceiling()) {
+        (PolicyArg::Fair, _) => Policy::Fair,
+        (PolicyArg::Fixed, Some(rate)) => Policy::Fixed(rate),
+        (PolicyArg::Fixed, None) => {
+            return Err(CopyError::Usage("--policy fixed needs --rate"));
+        }
+    };
+    Ok(TransportConfig::default()
+        .policy(policy)
+        .ceiling(args.ceiling())
+        .send_buffer(WINDOW)
+        .max_stream_credit(WINDOW)
+        .max_connection_credit(WINDOW))
+}
+
+/// Done at the first Ctrl-C or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, CopyError> {
+    let failed = |error| Error::io("waiting for signals", error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// The digest in the format of `b3sum`, away from the file itself.
+fn print_digest(summary: &Summary, name: &str, to_stderr: bool) {
+    let digest = blake3_hex(&summary.digest);
+    let line = format!("{digest}  {name}\n");
+    // A closed pipe is the reader's choice.
+    let _ = match to_stderr {
+        true => io::stderr().write_all(line.as_bytes()),
+        false => io::stdout().write_all(line.as_bytes()),
+    };
+}
+
+fn blake3_hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn print_stats(
+    progress: &Progress,
+    elapsed: Duration,
+    endpoint: &Endpoint,
+    connection: &rp_protocol::Connection,
+) {
+    let bytes = progress.bytes();
+    let seconds = elapsed.as_secs_f64();
+    let rate = Bandwidth::from_delivery(bytes, elapsed).unwrap_or_default();
+    let socket = endpoint.stats();
+    let per = |count: u64, of: u64| count as f64 / of.max(1) as f64;
+    let mut text = format!(
+        "{bytes} bytes in {seconds:.3} s, {rate}\n\
+         sent {} datagrams, {:.1} a call; received {}, {:.1} a buffer, {:.1} buffers a call\n",
+        socket.sent_datagrams,
+        per(socket.sent_datagrams, socket.send_calls),
+        socket.received_datagrams,
+        per(socket.received_datagrams, socket.receive_batches),
+        per(socket.receive_batches, socket.receive_calls),
+    );
+    for path in &connection.stats().paths {
+        text += &format!(
+            "{}: rtt {:.1} ms, smallest {:.1} ms; {} packets sent, {} lost, {} of them by mistake\n",
+            path.remote,
+            path.rtt.as_secs_f64() * 1e3,
+            path.min_rtt.as_secs_f64() * 1e3,
+            path.sent_packets,
+            path.lost_packets,
+            path.spurious_losses,
+        );
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,218 @@
+//! The server's side of the copy service: takes the requests of one connection and answers them
+//! beneath the folder this client was given.
+
+use std::{future, path::Path, sync::Arc};
+
+use rp_protocol::{Connection, RecvStream, SendStream};
+use rp_transfer::{
+    error::{Error, printable},
+    message::{Done, Get, Message, Put},
+    path::{RemotePath, Root},
+    receiver::{OpenSink, Receiver},
+    sender::{Sender, Source},
+    session::Summary,
+    writer::Writer,
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    CopyError,
+    arrivals::Arrivals,
+    control::{ControlError, ControlReader, ControlWriter},
+    drive::{MakeHalf, Streams, drive},
+};
+
+/// The service's name in the handshake.
+pub const SERVICE: &str = "rpp-copy/1";
+
+/// Requests of one connection that run at once; each has a thread and up to 4 MiB of buffers.
+/// Further ones wait.
+const MAX_REQUESTS: usize = 16;
+
+/// What a client may do here.
+#[derive(Clone, Debug)]
+pub struct Access {
+    root: Option<Arc<Root>>,
+    read_only: bool,
+}
+
+impl Access {
+    /// No files at all.
+    pub fn none() -> Self {
+        Self {
+            root: None,
+            read_only: true,
+        }
+    }
+
+    /// The files beneath the folder `root`.
+    ///
+    /// # Errors
+    /// There is no such folder, or it may not be opened.
+    pub fn beneath(root: &Path, read_only: bool) -> Result<Self, Error> {
+        let opened = Root::open(root).map_err(|error| Error::io(root.display(), error))?;
+        Ok(Self {
+            root: Some(Arc::new(opened)),
+            read_only,
+        })
+    }
+}
+
+/// Answers the requests of `connection` until it is over.
+pub async fn serve(connection: Connection, access: Access) {
+    let arrivals = Arc::new(Arrivals::new(&connection));
+    let running = Arc::new(Semaphore::new(MAX_REQUESTS));
+    while let Ok(permit) = Arc::clone(&running).acquire_owned().await {
+        let Ok((writer, reader)) = connection.accept_bi().await else {
+            return;
+        };
+        let request = Request {
+            connection: connection.clone(),
+            arrivals: Arc::clone(&arrivals),
+            access: access.clone(),
+        };
+        tokio::spawn(async move {
+            request.answer(writer, reader).await;
+            drop(permit);
+        });
+    }
+}
+
+/// One request and what it needs.
+struct Request {
+    connection: Connection,
+    arrivals: Arc<Arrivals>,
+    access: Access,
+}
+
+impl Request {
+    async fn answer(self, writer: SendStream, reader: RecvStream) {
+        let mut reader = ControlReader::new(reader);
+        let mut writer = ControlWriter::new(writer);
+        //= spec/20-copy.md#requests
+        //# The client's first message on it MUST be Put or Get.
+        let (verb, path, result) = match reader.next().await {
+            Ok(Some(Message::Put(put))) => {
+                let path = printable(&put.path);
+                ("put", path, self.put(put, reader, writer).await)
+            }
+            Ok(Some(Message::Get(get))) => {
+                let path = printable(&get.path);
+                ("get", path, self.get(get, reader, writer).await)
+            }
+            Ok(Some(_)) => {
+                let error = Error::Protocol("the first message is no request");
+                refuse(&mut writer, &error).await;
+                ("request", String::new(), Err(error.into()))
+            }
+            Err(ControlError::Decode(error)) => {
+                let error = Error::Decode(error);
+                refuse(&mut writer, &error).await;
+                ("request", String::new(), Err(error.into()))
+            }
+            Ok(None) | Err(ControlError::Read(_)) => return,
+        };
+        self.log(verb, &path, &result);
+    }
+
+    /// Takes a file.
+    async fn put(
+        &self,
+        put: Put,
+        reader: ControlReader,
+        writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let root = self.access.root.clone();
+        let (read_only, path, name) = (self.access.read_only, put.path.clone(), put.name.clone());
+        let open: OpenSink = Box::new(move |attributes| {
+            let shared = writable(root.as_deref(), read_only, &path)?;
+            let path = RemotePath::parse_named(&path)?;
+            let destination = shared.destination(&path, &name)?;
+            Ok(Box::new(Writer::create(destination, attributes.size)?))
+        });
+        let make = Box::new(move || Box::new(Receiver::accept(&put, open, Arc::default())) as _);
+        self.drive(make, reader, writer, None).await
+    }
+
+    /// Gives a file.
+    async fn get(
+        &self,
+        get: Get,
+        reader: ControlReader,
+        mut writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let root = self.access.root.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            let path = RemotePath::parse_named(&get.path)?;
+            let shared = root.as_deref().ok_or_else(|| no_files(&get.path))?;
+            Source::file(shared.source(&path)?, &path.display())
+        });
+        let opened = opening.await.unwrap_or_else(|panic| {
+            let error = std::io::Error::other(panic);
+            Err(Error::io("opening the file", error))
+        });
+        let source = match opened {
+            Ok(source) => source,
+            Err(error) => {
+                refuse(&mut writer, &error).await;
+                return Err(error.into());
+            }
+        };
+        let data = self.connection.open_uni().await?;
+        let stream = data.id().into_inner();
+        let make = Box::new(move || Box::new(Sender::serve(stream, source, Arc::default())) as _);
+        self.drive(make, reader, writer, Some(data)).await
+    }
+
+    async fn drive(
+        &self,
+        make: MakeHalf,
+        reader: ControlReader,
+        writer: ControlWriter,
+        data: Option<SendStream>,
+    ) -> Result<Summary, CopyError> {
+        let streams = Streams {
+            reader,
+            writer,
+            data,
+            arrivals: &self.arrivals,
+        };
+        drive(make, streams, future::pending()).await
+    }
+
+    fn log(&self, verb: &str, path: &str, result: &Result<Summary, CopyError>) {
+        let peer = self.connection.peer();
+        match result {
+            Ok(summary) => {
+                tracing::info!(%peer, verb, path, bytes = summary.bytes, "copied");
+            }
+            Err(error) => tracing::info!(%peer, verb, path, %error, "not copied"),
+        }
+    }
+}
+
+/// The root, if this client may write beneath it.
+fn writable<'a>(root: Option<&'a Root>, read_only: bool, path: &[u8]) -> Result<&'a Root, Error> {
+    match root {
+        None => Err(no_files(path)),
+        Some(_) if read_only => Err(Error::ReadOnly(printable(path))),
+        Some(root) => Ok(root),
+    }
+}
+
+fn no_files(path: &[u8]) -> Error {
+    let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let path = printable(path);
+    Error::Io {
+        what: format!("{path}: this server shares no files"),
+        source: error,
+    }
+}
+
+/// Answers a request that is not even begun.
+async fn refuse(writer: &mut ControlWriter, error: &Error) {
+    let done: Done = error.to_done();
+    // When the connection is over there is nobody to tell.
+    let _ = writer.send(&Message::Done(done)).await;
+    let _ = writer.finish().await;
+}
