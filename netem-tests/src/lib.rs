@@ -1,8 +1,10 @@
 //! The laboratory: emulated links, the carriers that put them between real or virtual machines,
 //! scenarios and reports. Development only; nothing of the product depends on it.
 
+pub mod bulk;
 mod carrier;
 pub mod flow;
+pub mod host;
 pub mod link;
 pub mod loss;
 pub mod netns;
@@ -12,3 +14,4 @@ pub mod scenario;
 pub mod tcp;
 pub mod tun;
 pub mod udp_relay;
+pub mod world;
