@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 const MAX_SETTLE_STEPS: usize = 20_000;
 
 /// Bytes one end may write to all streams.
-const MAX_WRITTEN: usize = 1 << 20;
+const MAX_WRITTEN: u64 = 1 << 20;
 
 struct Script<'a> {
     world: World,
@@ -119,7 +119,7 @@ impl Script<'_> {
         let total: u64 = self.streams.iter().map(|stream| stream.written).sum();
         let len = 1 + usize::from(self.input.u16() % 20_000);
         let Some(at) = self.any_stream() else { return };
-        if total as usize + len > MAX_WRITTEN {
+        if total + len as u64 > MAX_WRITTEN {
             return;
         }
         let stream = &mut self.streams[at];
