@@ -361,7 +361,8 @@ impl Connection {
             self.handle_frame(now, origin, frame)?;
         }
         //= spec/01-packet.md#frames
-        //# A receiver MUST close the connection with PROTOCOL_VIOLATION when a packet holds no frame.
+        //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a packet that opened
+        //# holds no frame.
         if empty {
             return Err(TransportError::new(
                 TransportCode::PROTOCOL_VIOLATION,

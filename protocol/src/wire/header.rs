@@ -188,6 +188,8 @@ fn number_bits(number: Truncated) -> u8 {
     }
 }
 
+//= spec/01-packet.md#first-byte
+//# A sender MUST set the reserved bits to zero before it protects the header.
 fn put_long(out: &mut Vec<u8>, bits: u8, version: u32, dcid: ConnectionId, scid: ConnectionId) {
     out.push(LONG | FIXED | bits);
     out.extend_from_slice(&version.to_be_bytes());
@@ -367,6 +369,8 @@ impl PartialHeader {
                     tag: *tag,
                 }))
             }
+            //= spec/01-packet.md#long-header
+            //# A receiver MUST drop a packet of the reserved type.
             _ => Err(DecodeError::new("packet type: reserved")),
         }
     }

@@ -73,6 +73,8 @@ impl<'a> Reader<'a> {
     /// A variable-length integer, in whichever of the four forms.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        //= spec/01-packet.md#variable-length-integers
+        //# A receiver MUST accept a value in any of the four lengths that hold it.
         let first = self.peek().ok_or(SHORT)?;
         Ok(match first >> 6 {
             0 => u64::from(self.u8()?),

@@ -22,6 +22,8 @@ pub const fn len(value: u64) -> usize {
 ///
 /// `value` must be at most 2^62 - 1: every value that reaches the wire comes from a type or a
 /// decoder that has checked this. A larger one is written as 2^62 - 1.
+//= spec/01-packet.md#variable-length-integers
+//# A sender SHOULD use the shortest.
 #[inline]
 pub fn put(out: &mut Vec<u8>, value: u64) {
     debug_assert!(value <= MAX_VARINT, "{value} does not fit a varint");

@@ -13,6 +13,9 @@ fn encoded(value: u64) -> Vec<u8> {
 
 #[test]
 fn values_at_the_edges_of_each_length_take_the_shortest_form() {
+    //= spec/01-packet.md#variable-length-integers
+    //= type=test
+    //# A sender SHOULD use the shortest.
     for (value, expected) in [
         (0, 1),
         (63, 1),
