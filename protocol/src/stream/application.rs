@@ -12,12 +12,19 @@ impl Streams {
     /// Opens a stream; the peer learns of it with the first bytes. `None` while the peer allows no
     /// more; an `Available` event follows.
     pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
-        let id = self.table.open(dir, self.initial);
-        match id {
-            Some(_) => self.counters.opened += 1,
-            None => self.wants.streams_blocked[dir as usize] = true,
+        match self.table.open(dir, self.initial) {
+            Ok(id) => {
+                self.counters.opened += 1;
+                Some(id)
+            }
+            Err(is_news) => {
+                //= spec/05-streams.md#stream-limits
+                //# A sender that would open a stream and may not SHOULD say so with STREAMS_BLOCKED, once
+                //# per limit.
+                self.wants.streams_blocked[dir as usize] |= is_news;
+                None
+            }
         }
-        id
     }
 
     /// Takes a stream the peer opened, in the order of their first frames. `None` when there is

@@ -98,11 +98,12 @@ impl RecvHalf {
         connection: &mut ConnectionCredit,
         now: Instant,
     ) -> Result<(), TransportError> {
+        let had_end = self.final_size.is_some();
         self.extend(final_size, true, connection, now)?;
         match self.state {
             //= spec/05-streams.md#resetting
-            //# A receiver that has every byte of a stream MUST ignore a RESET_STREAM for it.
-            RecvState::Open if self.assembler.has_all(final_size) => {}
+            //# A receiver that has every byte of a stream and its end MUST ignore a RESET_STREAM for it.
+            RecvState::Open if had_end && self.assembler.has_all(final_size) => {}
             RecvState::Open => {
                 self.assembler.clear();
                 self.discard_all(connection);
@@ -267,6 +268,8 @@ impl RecvHalf {
     }
 
     /// The code of a STOP_SENDING the peer may still need.
+    //= spec/05-streams.md#stopping
+    //# A receiver MUST send a lost STOP_SENDING again while it does not know the final size.
     pub(super) const fn needed_stop(&self) -> Option<CloseCode> {
         match self.state {
             RecvState::Stopped(code) if self.final_size.is_none() => Some(code),

@@ -126,6 +126,8 @@ impl SendHalf {
         true
     }
 
+    //= spec/05-streams.md#resetting
+    //# A sender MUST NOT send STREAM frames after RESET_STREAM, also not again.
     fn abandon(&mut self, code: CloseCode) {
         self.buffer.abandon();
         self.is_waiting = false;
@@ -147,6 +149,8 @@ impl SendHalf {
     }
 
     /// Whether a frame that reaches `end` is the last of the stream.
+    //= spec/05-streams.md#sending-states
+    //# A frame that reaches the end of a finished stream MUST carry FIN.
     pub(super) const fn is_final(&self, end: u64) -> bool {
         matches!(self.state, SendState::Finishing(_)) && end == self.buffer.end()
     }

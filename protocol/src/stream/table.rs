@@ -95,6 +95,16 @@ pub(super) struct LocalKind {
     pub(super) limit: u64,
     /// Whether the application waits to open one.
     pub(super) is_waiting: bool,
+    /// The limit the peer was told we are held up by.
+    blocked_at: Option<u64>,
+}
+
+impl LocalKind {
+    /// Notes that the limit holds the application up; whether the peer has not heard so.
+    fn wait(&mut self) -> bool {
+        self.is_waiting = true;
+        self.blocked_at.replace(self.limit) != Some(self.limit)
+    }
 }
 
 /// Streams of one direction that the peer opens.
@@ -129,6 +139,9 @@ impl RemoteKind {
         }
     }
 
+    //= spec/05-streams.md#stream-ids
+    //# A receiver MUST treat all streams of a kind as open that have a lower index than one it has seen,
+    //# as packets may overtake each other; it SHOULD spend no memory on one before a frame names it.
     /// Notes that `index` is named by a frame; whether that is the first time, `None` when more are
     /// open than allowed.
     fn touch(&mut self, index: u64) -> Option<bool> {
@@ -199,19 +212,21 @@ impl Table {
         self.slots.get_mut(slot as usize).map(Box::as_mut)
     }
 
-    /// Opens the next stream of this side, if the peer allows one more.
-    pub(super) fn open(&mut self, dir: Dir, credit: InitialCredit) -> Option<StreamId> {
+    /// Opens the next stream of this side, if the peer allows one more; otherwise whether it should
+    /// hear that it holds us up.
+    //= spec/05-streams.md#stream-ids
+    //# A sender MUST use the indices of a kind in order, each for one stream.
+    pub(super) fn open(&mut self, dir: Dir, credit: InitialCredit) -> Result<StreamId, bool> {
         let kind = &mut self.local[dir as usize];
         //= spec/05-streams.md#stream-limits
         //# A sender MUST NOT open a stream whose index is not below the limit the peer announced.
         if kind.next >= kind.limit {
-            kind.is_waiting = true;
-            return None;
+            return Err(kind.wait());
         }
         let id = StreamId::new(self.side, dir, kind.next);
         kind.next += 1;
         self.insert(id, credit);
-        Some(id)
+        Ok(id)
     }
 
     /// Finds the stream a frame of the peer names, opening it if the frame is its first.
@@ -245,6 +260,8 @@ impl Table {
                 let slot = self.insert(id, credit);
                 Ok(Found::Live { slot, is_new: true })
             }
+            //= spec/05-streams.md#stream-ids
+            //# A receiver MUST ignore a frame for a stream that is closed: it is late, not wrong.
             Some(false) => Ok(Found::Gone),
             //= spec/05-streams.md#stream-limits
             //# A receiver MUST close the connection with STREAM_LIMIT_ERROR when a frame names a stream

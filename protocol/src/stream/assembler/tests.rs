@@ -1,5 +1,10 @@
 //! The assembler against a naive one that keeps a byte array and a bit per byte.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets of these tests are small, and bytes are made from larger numbers"
+)]
+
 use proptest::prelude::*;
 
 use super::*;

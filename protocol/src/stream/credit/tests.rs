@@ -32,7 +32,7 @@ fn a_window_of_one_byte_still_moves() {
 
 //= spec/05-streams.md#window-growth
 //= type=test
-//# A receiver SHOULD grow a window to four times the bytes its reader takes per round trip
+//# A receiver SHOULD grow a window to four times the bytes its reader takes per round trip.
 #[test]
 fn the_window_settles_at_four_times_the_bytes_per_round_trip() {
     let mut now = epoch();

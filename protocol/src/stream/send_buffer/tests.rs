@@ -1,5 +1,10 @@
 //! The send buffer against a model that keeps one state per byte.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets of these tests are small, and bytes are made from larger numbers"
+)]
+
 use proptest::prelude::*;
 
 use super::*;
