@@ -1,7 +1,7 @@
 //! A handle to a connection: opening and accepting streams, datagrams, close.
 //! Streams themselves are in `send_stream` and `recv_stream`; the work is done by `task`.
 
-use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -208,25 +208,23 @@ impl Connection {
     /// Try `attempt` now and after each notification, until it gives something or the connection ends.
     ///
     /// Nothing is taken before the moment it is returned, so dropping the future loses nothing.
-    fn until<'a, T>(
-        &'a self,
-        notify: &'a Notify,
-        mut attempt: impl FnMut(&mut State) -> Option<T> + 'a,
-    ) -> impl Future<Output = Result<T, ConnectionError>> + 'a {
-        async move {
-            loop {
-                let mut notified = std::pin::pin!(notify.notified());
-                // Registered before the look, so that news in between is not missed.
-                notified.as_mut().enable();
-                {
-                    let mut state = self.shared.lock();
-                    state.alive()?;
-                    if let Some(result) = attempt(&mut state) {
-                        return Ok(result);
-                    }
+    async fn until<T>(
+        &self,
+        notify: &Notify,
+        mut attempt: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, ConnectionError> {
+        loop {
+            let mut notified = pin!(notify.notified());
+            // Registered before the look, so that news in between is not missed.
+            notified.as_mut().enable();
+            {
+                let mut state = self.shared.lock();
+                state.alive()?;
+                if let Some(result) = attempt(&mut state) {
+                    return Ok(result);
                 }
-                notified.await;
             }
+            notified.await;
         }
     }
 }

@@ -132,11 +132,9 @@ impl RecvStream {
                 // What arrived before the end may still be read, only then does it count.
                 state.alive()?;
                 state.register_receiver(self.id, cx);
-                return Poll::Pending;
+                Poll::Pending
             }
-            Err(ReadError::IllegalOrderedRead) => {
-                return Poll::Ready(Err(ReadError::IllegalOrderedRead));
-            }
+            Err(ReadError::IllegalOrderedRead) => Poll::Ready(Err(ReadError::IllegalOrderedRead)),
             Err(error) => {
                 self.ended = true;
                 self.failed = Some(error.clone());

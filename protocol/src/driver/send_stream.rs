@@ -157,7 +157,7 @@ impl SendStream {
 
     /// Try `write` under the lock, or have the task of `cx` woken when there is room.
     fn poll_with(
-        &mut self,
+        &self,
         cx: &Context<'_>,
         write: impl FnOnce(&mut State, StreamId) -> Result<usize, WriteError>,
     ) -> Poll<Result<usize, WriteError>> {

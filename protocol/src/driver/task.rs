@@ -34,9 +34,11 @@ pub(super) struct Task {
     datagrams: Vec<Datagram>,
     batch: Vec<u8>,
     /// A batch the socket had no room for, and the wait for room.
-    blocked: Option<(Transmit, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    blocked: Option<(Transmit, Writable)>,
     wakers: Wakers,
 }
+
+type Writable = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a look at the engine came to.
 enum Step {

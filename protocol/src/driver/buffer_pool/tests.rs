@@ -22,8 +22,8 @@ fn a_released_buffer_is_used_again() {
     let mut pool = BufferPool::default();
     let mut slot = pool.slot();
     let mut seen = std::collections::BTreeSet::new();
-    for round in 0..1000_u32 {
-        let taken = filled(&mut pool, &mut slot, round as u8, 40_000).freeze();
+    for round in (0..=u8::MAX).cycle().take(1000) {
+        let taken = filled(&mut pool, &mut slot, round, 40_000).freeze();
         seen.insert(taken.as_ptr() as usize);
     }
     assert!(seen.len() <= 3, "{} buffers for one at a time", seen.len());
@@ -34,9 +34,9 @@ fn a_buffer_still_held_is_never_written_again() {
     let mut pool = BufferPool::default();
     let mut slot = pool.slot();
     let mut held = Vec::new();
-    for round in 0..300_u32 {
-        let mut taken = filled(&mut pool, &mut slot, round as u8, 30_000);
-        held.push((round as u8, taken.split_to(9000).freeze()));
+    for round in (0..=u8::MAX).cycle().take(300) {
+        let mut taken = filled(&mut pool, &mut slot, round, 30_000);
+        held.push((round, taken.split_to(9000).freeze()));
         if round % 3 == 0 {
             held.remove(0);
         }

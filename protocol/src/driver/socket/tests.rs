@@ -19,7 +19,7 @@ fn transmit(to: SocketAddr, len: usize, segment_size: Option<usize>) -> Transmit
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8).collect()
+    (0..=250).cycle().take(len).collect()
 }
 
 /// Receive until `bytes` have come.
