@@ -90,6 +90,8 @@ pub(super) struct State {
 pub struct EndpointStats {
     /// Connections that are open or closing.
     pub connections: usize,
+    /// What was turned away, answered and dropped before it reached a connection.
+    pub routing: engine::EndpointStats,
     /// Send system calls that succeeded.
     pub send_calls: u64,
     /// Datagrams sent; per call, this is the size of GSO batches.
@@ -247,8 +249,13 @@ impl Endpoint {
     pub fn stats(&self) -> EndpointStats {
         let socket = &self.shared.socket;
         let counters = &socket.counters;
+        let (connections, routing) = {
+            let state = self.shared.lock();
+            (state.connections.len(), state.engine.stats())
+        };
         EndpointStats {
-            connections: self.shared.lock().connections.len(),
+            connections,
+            routing,
             send_calls: counters.send_calls.load(Relaxed),
             sent_datagrams: counters.sent_datagrams.load(Relaxed),
             sent_bytes: counters.sent_bytes.load(Relaxed),
@@ -320,18 +327,34 @@ impl Shared {
 
     /// A connection's word to the engine's endpoint.
     pub(super) fn handle_event(&self, handle: ConnectionHandle, event: EndpointEvent) {
-        self.lock().engine.handle_event(handle, event);
+        let mut state = self.lock();
+        state.engine.handle_event(handle, event);
+        if event == EndpointEvent::Drained {
+            // Under the same lock: the engine may give this handle to the next connection.
+            let connection = state.connections.remove(&handle);
+            let is_empty = state.connections.is_empty();
+            drop(state);
+            drop(connection);
+            self.on_forgotten(is_empty);
+        }
     }
 
-    /// The task of `handle` has ended.
-    pub(super) fn forget(&self, handle: ConnectionHandle) {
-        let (empty, connection) = {
-            let mut state = self.lock();
-            let connection = state.connections.remove(&handle);
-            (state.connections.is_empty(), connection)
-        };
-        drop(connection);
-        if empty {
+    /// The task of `connection` has ended, maybe with the runtime and before its time.
+    pub(super) fn forget(&self, handle: ConnectionHandle, connection: &Arc<shared::Shared>) {
+        let mut state = self.lock();
+        let known = state.connections.get(&handle);
+        if known.is_some_and(|known| Arc::ptr_eq(known, connection)) {
+            let known = state.connections.remove(&handle);
+            state.engine.handle_event(handle, EndpointEvent::Drained);
+            let is_empty = state.connections.is_empty();
+            drop(state);
+            drop(known);
+            self.on_forgotten(is_empty);
+        }
+    }
+
+    fn on_forgotten(&self, is_empty: bool) {
+        if is_empty {
             self.idle.notify_waiters();
             self.stop.notify_one();
         }

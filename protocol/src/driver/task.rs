@@ -12,7 +12,7 @@ use std::{
 use super::{
     clock::{self, Timer},
     endpoint,
-    shared::{Shared, State, Wakers},
+    shared::{Shared, Wakers},
 };
 use crate::engine::{ConnectionHandle, Datagram, Output, Transmit};
 
@@ -95,9 +95,10 @@ impl Task {
                 Output::Endpoint(event) => self.endpoint.handle_event(self.handle, event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
-                    return match finished(&state) {
-                        true => Step::Finished,
-                        false => Step::Sleep,
+                    return if state.engine.is_drained() {
+                        Step::Finished
+                    } else {
+                        Step::Sleep
                     };
                 }
             }
@@ -140,10 +141,6 @@ impl Task {
     }
 }
 
-fn finished(state: &State) -> bool {
-    state.engine.is_drained()
-}
-
 impl Future for Task {
     type Output = ();
 
@@ -177,7 +174,7 @@ impl Future for Task {
 impl Drop for Task {
     /// Also reached when the runtime shuts down under a live connection.
     fn drop(&mut self) {
-        self.endpoint.forget(self.handle);
+        self.endpoint.forget(self.handle, &self.shared);
         let mut state = self.shared.lock();
         state.over(
             crate::error::ConnectionError::LocallyClosed,
