@@ -204,6 +204,9 @@ impl Connection {
         let mut eliciting = false;
         for frame in FrameIter::new(payload) {
             let frame = frame.map_err(TransportError::from)?;
+            //= spec/01-packet.md#frames
+            //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a packet that opened holds
+            //# a frame its packet type does not allow.
             if !frame.is_allowed_in_handshake() {
                 return Err(TransportError::new(
                     TransportCode::PROTOCOL_VIOLATION,
