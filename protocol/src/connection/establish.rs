@@ -261,7 +261,7 @@ impl Connection {
             ));
         }
         if let Some(token) = params.stateless_reset_token {
-            self.ids.set_reset_token(token);
+            self.ids.set_reset_token(token, &mut self.endpoint_events);
         }
         self.idle
             .set_peer_timeout(Duration::from_millis(params.idle_timeout_ms));

@@ -64,6 +64,10 @@ pub enum EndpointEvent {
     AddId(ConnectionId),
     /// Packets with this id are nobody's.
     RetireId(ConnectionId),
+    /// A stray datagram that ends with these bytes is the peer's stateless reset for this connection.
+    ExpectReset([u8; 16]),
+    /// It no longer is.
+    ForgetReset([u8; 16]),
     /// The handshake is over; the connection no longer counts as half-open.
     Established,
     /// Forget the connection.

@@ -89,7 +89,7 @@ impl Connection {
                 self.on_close(now, close);
                 Ok(())
             }
-            Frame::NewConnectionId(offer) => self.ids.on_offer(&offer),
+            Frame::NewConnectionId(offer) => self.ids.on_offer(&offer, &mut self.endpoint_events),
             Frame::RetireConnectionId(retired) => {
                 self.ids
                     .on_retirement(retired.sequence, &mut self.rng, &mut self.endpoint_events)
@@ -218,7 +218,7 @@ impl Connection {
         self.paths[0].validation.on_received(origin.bytes);
         //= spec/07-paths.md#rebinding
         //# An endpoint SHOULD use another of the peer's connection ids after the peer's address changed.
-        self.ids.rotate();
+        self.ids.rotate(&mut self.endpoint_events);
     }
 
     fn on_path_response(&mut self, origin: Origin, response: &PathResponse) {
@@ -231,7 +231,8 @@ impl Connection {
     /// An address that never answered is not the peer's: go back to the one that was.
     pub(super) fn revert_failed_rebinding(&mut self, now: Instant) {
         let path = &mut self.paths[0];
-        if path.validation.has_failed(now)
+        let interval = path.probe_interval();
+        if path.validation.on_timeout(now, interval)
             && let Some(previous) = self.previous_remote.take()
         {
             path.remote = previous;

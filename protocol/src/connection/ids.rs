@@ -88,16 +88,20 @@ impl Ids {
     }
 
     /// The handshake told how a stateless reset for the peer's first id looks.
-    pub(super) fn set_reset_token(&mut self, token: [u8; ResetToken::LEN]) {
+    pub(super) fn set_reset_token(
+        &mut self,
+        token: [u8; ResetToken::LEN],
+        events: &mut VecDeque<EndpointEvent>,
+    ) {
         self.remote.reset_token = Some(ResetToken::new(token));
+        events.push_back(EndpointEvent::ExpectReset(token));
     }
 
-    /// Whether `datagram` is the peer's stateless reset.
+    /// Whether `datagram` is the peer's stateless reset for the id in use.
     pub(super) fn is_reset(&self, datagram: &[u8]) -> bool {
-        std::iter::once(&self.remote)
-            .chain(&self.spares)
-            .filter_map(|remote| remote.reset_token)
-            .any(|token| token.ends(datagram))
+        self.remote
+            .reset_token
+            .is_some_and(|token| token.ends(datagram))
     }
 
     /// Offer spare ids, so that the peer can change ids when its address changes.
@@ -162,7 +166,11 @@ impl Ids {
     }
 
     /// The peer offers an id.
-    pub(super) fn on_offer(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
+    pub(super) fn on_offer(
+        &mut self,
+        frame: &NewConnectionId,
+        events: &mut VecDeque<EndpointEvent>,
+    ) -> Result<(), TransportError> {
         let known = self.remote.sequence == frame.sequence
             || self
                 .spares
@@ -186,7 +194,7 @@ impl Ids {
         self.retired
             .extend(retire.iter().map(|spare| spare.sequence));
         if self.remote.sequence < self.retire_prior_to {
-            self.rotate();
+            self.rotate(events);
         }
         //= spec/07-paths.md#connection-ids
         //# An endpoint MUST close the connection with CONNECTION_ID_LIMIT_ERROR when the peer offers more
@@ -202,11 +210,14 @@ impl Ids {
 
     /// Use another of the peer's ids, so that an observer cannot link two addresses. Returns whether
     /// one was there.
-    pub(super) fn rotate(&mut self) -> bool {
+    pub(super) fn rotate(&mut self, events: &mut VecDeque<EndpointEvent>) -> bool {
         let Some(next) = self.spares.pop_front() else {
             return false;
         };
         self.retired.push(self.remote.sequence);
+        let token = |remote: &Remote| remote.reset_token.map(|token| *token.as_bytes());
+        events.extend(token(&self.remote).map(EndpointEvent::ForgetReset));
+        events.extend(token(&next).map(EndpointEvent::ExpectReset));
         self.remote = next;
         true
     }

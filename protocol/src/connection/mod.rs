@@ -4,16 +4,21 @@
 //! - `receive.rs`: datagram -> packets -> opened -> frames
 //! - `frames.rs`: what each frame means
 //! - `establish.rs`: driving TLS, and what a finished handshake settles
-//! - `transmit.rs`: what may leave now, in which order; `packet_builder.rs` lays it out
+//! - `transmit.rs`: what may leave now, in which order; `packet_builder.rs` lays it out; `probe.rs`,
+//!   `farewell.rs`: packets that are sent alone
+//! - `application.rs`: streams and datagrams as the application uses them
 //! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
 
+mod application;
 mod datagrams;
 mod establish;
 mod event;
+mod farewell;
 mod frames;
 mod handshake;
 mod ids;
 mod packet_builder;
+mod probe;
 mod receive;
 mod state;
 mod transmit;
@@ -38,13 +43,11 @@ use self::{
 use crate::{
     config::TransportConfig,
     crypto::{identity::PublicKey, keys::DataKeys},
-    error::{
-        ConnectionError, ReadError, SendDatagramError, TransportCode, TransportError, WriteError,
-    },
+    error::{ConnectionError, TransportCode, TransportError},
     path::{Feedback, Path, id::PathId},
     stats::{Dropped, Stats},
-    stream::{Streams, StreamsConfig, id::StreamId},
-    units::{Bandwidth, CloseCode, Dir, Side},
+    stream::{Streams, StreamsConfig},
+    units::{Bandwidth, CloseCode, Side},
     wire::frame::Close,
 };
 
@@ -254,18 +257,7 @@ impl Connection {
             return;
         }
         let reason = reason.slice(..reason.len().min(MAX_REASON));
-        //= spec/06-lifecycle.md#closing
-        //# Before the handshake is confirmed an application's close MUST be sent as a CLOSE of the transport
-        //# with NO_ERROR and no reason, so that nothing of the application is shown to a stranger.
-        let frame = if matches!(self.state, State::Established) {
-            Close::Application { code, reason }
-        } else {
-            Close::Transport {
-                code: TransportCode::NO_ERROR,
-                frame_type: 0,
-                reason: Bytes::new(),
-            }
-        };
+        let frame = Close::Application { code, reason };
         self.start_closing(now, frame, ConnectionError::LocallyClosed);
     }
 
@@ -381,125 +373,6 @@ impl Connection {
         for path in &mut self.paths {
             path.set_ceiling(ceiling);
         }
-    }
-
-    fn lost(&self) -> Result<(), ConnectionError> {
-        match &self.error {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
-    }
-
-    /// Open a stream; `None` while the peer's limit is reached (an `Available` event follows) or
-    /// the connection is over.
-    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
-        if self.state.is_open() {
-            self.streams.open(dir)
-        } else {
-            None
-        }
-    }
-
-    /// The next stream the peer opened.
-    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
-        self.streams.accept(dir)
-    }
-
-    /// Queue bytes of `data`; says how many were taken.
-    ///
-    /// # Errors
-    /// [`WriteError::Blocked`] if none could be; a `Writable` event follows.
-    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, WriteError> {
-        self.lost()?;
-        self.streams.write(id, data)
-    }
-
-    /// Like [`write`](Self::write) without a copy: what was taken is split off `data`.
-    ///
-    /// # Errors
-    /// As for [`write`](Self::write).
-    pub fn write_bytes(&mut self, id: StreamId, data: &mut Bytes) -> Result<usize, WriteError> {
-        self.lost()?;
-        self.streams.write_bytes(id, data)
-    }
-
-    /// No more data follows.
-    ///
-    /// # Errors
-    /// [`WriteError::Closed`], [`WriteError::Stopped`] if the stream is past that.
-    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
-        self.lost()?;
-        self.streams.finish(id)
-    }
-
-    /// Abandon the sending half.
-    ///
-    /// # Errors
-    /// [`WriteError::Closed`] if it is over already.
-    pub fn reset(&mut self, id: StreamId, code: CloseCode) -> Result<(), WriteError> {
-        self.lost()?;
-        self.streams.reset(id, code)
-    }
-
-    /// Tell the peer that nobody reads this stream any more.
-    ///
-    /// # Errors
-    /// [`ReadError::Closed`] if it is over already.
-    pub fn stop(&mut self, id: StreamId, code: CloseCode) -> Result<(), ReadError> {
-        self.lost()?;
-        self.streams.stop(id, code)
-    }
-
-    /// Streams of higher priority are served first; equal ones share. Default 0.
-    ///
-    /// # Errors
-    /// [`WriteError::Closed`] if the stream is over.
-    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), WriteError> {
-        self.streams.set_priority(id, priority)
-    }
-
-    /// Up to `max` bytes in order; `None` at the end.
-    ///
-    /// # Errors
-    /// [`ReadError::Blocked`] if nothing is there yet; a `Readable` event follows.
-    pub fn read(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
-        match self.streams.read(id, max) {
-            Err(ReadError::Blocked) => {
-                self.lost()?;
-                Err(ReadError::Blocked)
-            }
-            other => other,
-        }
-    }
-
-    /// The next block that arrived, in any order, with its offset; `None` at the end.
-    ///
-    /// # Errors
-    /// As for [`read`](Self::read).
-    pub fn read_block(&mut self, id: StreamId) -> Result<Option<(u64, Bytes)>, ReadError> {
-        match self.streams.read_block(id) {
-            Err(ReadError::Blocked) => {
-                self.lost()?;
-                Err(ReadError::Blocked)
-            }
-            other => other,
-        }
-    }
-
-    /// Queue an unreliable datagram.
-    ///
-    /// # Errors
-    /// See [`SendDatagramError`].
-    pub fn send_datagram(&mut self, data: Bytes) -> Result<(), SendDatagramError> {
-        self.lost()?;
-        let room = packet_builder::data_room(self.paths[0].packet_size());
-        self.datagrams
-            .send(data, room.saturating_sub(datagrams::OVERHEAD))
-    }
-
-    /// The oldest unread datagram.
-    pub fn read_datagram(&mut self) -> Option<Bytes> {
-        self.datagrams.read()
     }
 }
 

@@ -19,10 +19,7 @@ use crate::{
     path::{Departure, MIN_PAYLOAD, Path, SentFrame, SentFrames},
     units::Side,
     wire::{
-        frame::{
-            Ack, AckHead, AckPolicy, Close, Frame, FrameWriter, Nak, PathChallenge, PathResponse,
-            kind,
-        },
+        frame::{Ack, AckHead, AckPolicy, Frame, FrameWriter, Nak, PathChallenge, kind},
         header::{Header, MIN_INITIAL_DATAGRAM},
         packet_number::Truncated,
     },
@@ -50,7 +47,7 @@ impl Connection {
     /// Write the next datagrams into `out`.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         match self.state {
-            State::Closing(_) => return self.transmit_close(now, out),
+            State::Closing(_) => return self.transmit_close(out),
             State::Draining { .. } | State::Drained => return None,
             State::Handshaking | State::Established => {}
         }
@@ -72,7 +69,7 @@ impl Connection {
         self.transmit_batch(now, out)
     }
 
-    fn transmit_of(&mut self, len: usize, segment_size: Option<usize>) -> Transmit {
+    pub(super) fn transmit_of(&mut self, len: usize, segment_size: Option<usize>) -> Transmit {
         let path = &mut self.paths[0];
         path.validation.on_sent(len);
         Transmit {
@@ -126,17 +123,12 @@ impl Connection {
         pad: bool,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (dcid, scid) = (
-            self.ids.remote(),
-            self.ids.first_local().unwrap_or(self.ids.remote()),
-        );
-        let token = self.handshake.token.clone();
-        let Some(space) = self
+        let interested = self
             .handshake
             .spaces
-            .get_mut(level)
-            .filter(|space| space.interest())
-        else {
+            .get(level)
+            .is_some_and(Space::interest);
+        let Some((header, number)) = self.level_header(level).filter(|_| interested) else {
             return false;
         };
         //= spec/02-handshake.md#amplification
@@ -145,25 +137,17 @@ impl Connection {
         if pad && out.len() + room < MIN_INITIAL_DATAGRAM {
             return false;
         }
-        let (next, largest_acked) = space.next_number();
-        let number = Truncated::new(next, largest_acked);
-        let header = match level {
-            Level::Initial => Header::Initial {
-                dcid,
-                scid,
-                token,
-                number,
-            },
-            _ => Header::Handshake { dcid, scid, number },
-        };
         let Some(packet) = PacketBuilder::begin(out, &header, room) else {
+            return false;
+        };
+        let Some(space) = self.handshake.spaces.get_mut(level) else {
             return false;
         };
         space.write(now, &mut packet.writer(out));
         if pad {
             packet.pad(out);
         }
-        packet.seal(out, &space.keys, next).is_ok()
+        packet.seal(out, &space.keys, number).is_ok()
     }
 
     /// A train of equal data packets, or a single shorter one.
@@ -217,17 +201,20 @@ impl Connection {
     /// What the next packet is for, if one should be sent at all.
     fn purpose(&self, now: Instant, has_budget: bool) -> Option<Purpose> {
         let path = &self.paths[0];
-        if path.probes > 0 && path.validation.allowance() >= u64::from(MIN_PAYLOAD) {
+        if !path.may_answer() {
+            return None;
+        }
+        if path.probes > 0 {
             return Some(Purpose::Probe);
         }
-        if has_budget && self.has_data(now) {
+        if has_budget && self.has_data() {
             return Some(Purpose::Data);
         }
         (path.recv.ack.interest(now) || path.recv.nak.interest(now)).then_some(Purpose::Report)
     }
 
     /// Whether anything that counts against the window wants to be sent.
-    fn has_data(&self, now: Instant) -> bool {
+    fn has_data(&self) -> bool {
         let streams = self.streams.interest();
         streams.control
             || streams.repair
@@ -237,14 +224,14 @@ impl Connection {
             || self.ping
             || self.ids.interest()
             || (self.paths[0].pending_policy().is_some() && self.streams.has_open())
-            || self.paths[0].validation.interest(now)
+            || self.paths[0].validation.interest()
     }
 
     /// Why nothing more left: the pacer (then wake up in time), or nothing to send (then the rate
     /// samples to come say nothing about the path). `stuck` if what there is could not be written.
     fn note_limits(&mut self, now: Instant, stuck: bool) {
         self.paced_until = None;
-        let has_data = self.has_data(now) && !stuck;
+        let has_data = self.has_data() && !stuck;
         let path = &mut self.paths[0];
         if !path.has_room() {
             return;
@@ -264,23 +251,16 @@ impl Connection {
         size: usize,
         out: &mut Vec<u8>,
     ) -> Result<usize, SealError> {
-        let path = &mut self.paths[0];
-        let number = path.take_number(&mut self.rng);
-        let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short {
-            dcid: self.ids.remote(),
-            key_phase: false,
-            number: truncated,
-        };
-        let Some(packet) = PacketBuilder::begin(out, &header, size) else {
+        let Some((packet, number)) = self.begin_packet(size, out) else {
             return Ok(0);
         };
+        let path = &mut self.paths[0];
         let mut frames = SentFrames::new();
         let mut writer = packet.writer(out);
         let mut ack_eliciting = write_reports(now, path, &mut writer, &mut frames);
         let reports_end = writer.out.len();
         if purpose != Purpose::Report {
-            self.write_control(now, &mut writer, &mut frames);
+            self.write_control(&mut writer, &mut frames);
             self.write_streams(purpose, &mut writer, &mut frames);
         }
         let in_flight = out.len() > reports_end;
@@ -309,8 +289,42 @@ impl Connection {
         Ok(len)
     }
 
+    /// Begin a data packet of at most `size` bytes under a fresh number.
+    pub(super) fn begin_packet(
+        &mut self,
+        size: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(PacketBuilder, u64)> {
+        let path = &mut self.paths[0];
+        let number = path.take_number(&mut self.rng);
+        let header = Header::Short {
+            dcid: self.ids.remote(),
+            key_phase: false,
+            number: Truncated::new(number, path.largest_acked()),
+        };
+        Some((PacketBuilder::begin(out, &header, size)?, number))
+    }
+
+    /// The header of the next packet of a handshake level, and its number.
+    pub(super) fn level_header(&self, level: Level) -> Option<(Header, u64)> {
+        let (next, largest_acked) = self.handshake.spaces.get(level)?.next_number();
+        let number = Truncated::new(next, largest_acked);
+        let dcid = self.ids.remote();
+        let scid = self.ids.first_local().unwrap_or(dcid);
+        let header = match level {
+            Level::Initial => Header::Initial {
+                dcid,
+                scid,
+                token: self.handshake.token.clone(),
+                number,
+            },
+            _ => Header::Handshake { dcid, scid, number },
+        };
+        Some((header, next))
+    }
+
     /// Frames of the connection itself.
-    fn write_control(&mut self, now: Instant, out: &mut FrameWriter<'_>, frames: &mut SentFrames) {
+    fn write_control(&mut self, out: &mut FrameWriter<'_>, frames: &mut SentFrames) {
         if self.announce_done && out.put(&Frame::HandshakeDone) {
             self.announce_done = false;
             frames.push(SentFrame::HandshakeDone);
@@ -319,9 +333,8 @@ impl Connection {
             self.ping = false;
         }
         let path = &mut self.paths[0];
-        let interval = path.probe_interval();
         if out.remaining() > 16
-            && let Some(data) = path.validation.poll(now, interval)
+            && let Some(data) = path.validation.poll()
         {
             out.put(&Frame::PathChallenge(PathChallenge { data }));
         }
@@ -385,143 +398,6 @@ impl Connection {
                 self.streams.write_probe(out, &mut sent);
             }
             out.put(&Frame::Ping);
-        }
-    }
-
-    /// A packet of the size the MTU search wants to try; its loss is no congestion.
-    fn transmit_mtu_probe(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let path = &mut self.paths[0];
-        if !self.handshake.confirmed || !path.has_room() || !path.validation.is_validated() {
-            return None;
-        }
-        let size = path.mtu.poll(now)?;
-        let number = path.take_number(&mut self.rng);
-        let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short {
-            dcid: self.ids.remote(),
-            key_phase: false,
-            number: truncated,
-        };
-        let packet = PacketBuilder::begin(out, &header, usize::from(size))?;
-        packet.writer(out).put(&Frame::Ping);
-        packet.pad(out);
-        let keys = self.keys.as_mut()?;
-        let len = packet.seal_data(out, keys, path.id, number).ok()?;
-        path.mtu.on_probe_sent();
-        let frames = SentFrames::from_iter([SentFrame::MtuProbe { bytes: size }]);
-        path.on_departure(
-            now,
-            Departure {
-                number,
-                bytes: size,
-                ack_eliciting: true,
-                in_flight: true,
-                frames,
-            },
-        );
-        Some(self.transmit_of(len, None))
-    }
-
-    /// A PATH_RESPONSE goes where the challenge came from, which need not be the path's address.
-    fn transmit_path_response(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let (data, remote) = self.path_response.take()?;
-        let path = &mut self.paths[0];
-        let number = path.take_number(&mut self.rng);
-        let truncated = Truncated::new(number, path.largest_acked());
-        let header = Header::Short {
-            dcid: self.ids.remote(),
-            key_phase: false,
-            number: truncated,
-        };
-        let packet = PacketBuilder::begin(out, &header, usize::from(MIN_PAYLOAD))?;
-        packet
-            .writer(out)
-            .put(&Frame::PathResponse(PathResponse { data }));
-        let keys = self.keys.as_mut()?;
-        let len = packet.seal_data(out, keys, path.id, number).ok()?;
-        let bytes = u16::try_from(len).unwrap_or(u16::MAX);
-        let frames = SentFrames::new();
-        path.on_departure(
-            now,
-            Departure {
-                number,
-                bytes,
-                ack_eliciting: true,
-                in_flight: false,
-                frames,
-            },
-        );
-        Some(Transmit {
-            remote,
-            ..self.transmit_of(len, None)
-        })
-    }
-
-    /// The CLOSE frame, at a level the peer can read.
-    fn transmit_close(&mut self, _now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let State::Closing(closing) = &mut self.state else {
-            return None;
-        };
-        if !std::mem::take(&mut closing.pending)
-            || self.paths[0].validation.allowance() < u64::from(MIN_PAYLOAD)
-        {
-            return None;
-        }
-        let frame = closing.frame.clone();
-        let room = usize::from(MIN_PAYLOAD);
-        if !self.handshake.confirmed {
-            self.write_handshake_close(&frame, room, out);
-        } else if let Some(keys) = &mut self.keys {
-            let path = &mut self.paths[0];
-            let number = path.take_number(&mut self.rng);
-            let truncated = Truncated::new(number, path.largest_acked());
-            let header = Header::Short {
-                dcid: self.ids.remote(),
-                key_phase: false,
-                number: truncated,
-            };
-            let packet = PacketBuilder::begin(out, &header, room)?;
-            packet.writer(out).put(&Frame::Close(frame));
-            packet.seal_data(out, keys, path.id, number).ok()?;
-        }
-        let len = out.len();
-        (len > 0).then(|| self.transmit_of(len, None))
-    }
-
-    /// Before the handshake is confirmed the peer may lack the data keys.
-    fn write_handshake_close(&mut self, frame: &Close, room: usize, out: &mut Vec<u8>) {
-        let (dcid, scid) = (
-            self.ids.remote(),
-            self.ids.first_local().unwrap_or(self.ids.remote()),
-        );
-        let Some(level) = self.handshake.spaces.highest() else {
-            return;
-        };
-        let token = self.handshake.token.clone();
-        let Some(space) = self.handshake.spaces.get_mut(level) else {
-            return;
-        };
-        let (next, largest_acked) = space.next_number();
-        let number = Truncated::new(next, largest_acked);
-        let header = match level {
-            Level::Initial => Header::Initial {
-                dcid,
-                scid,
-                token,
-                number,
-            },
-            _ => Header::Handshake { dcid, scid, number },
-        };
-        let Some(packet) = PacketBuilder::begin(out, &header, room) else {
-            return;
-        };
-        packet.writer(out).put(&Frame::Close(frame.clone()));
-        if level == Level::Initial {
-            packet.pad(out);
-        }
-        space.skip_number();
-        if packet.seal(out, &space.keys, next).is_err() {
-            out.clear();
         }
     }
 }

@@ -4,15 +4,12 @@
 //! A datagram is, in this order: for a known connection; a client's first; a stray that deserves a stateless
 //! reset; nothing.
 
+mod answer;
 pub mod connection_id;
 mod incoming;
 mod reset;
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::{collections::HashMap, net::SocketAddr, time::Instant};
 
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -21,6 +18,7 @@ use slab::Slab;
 
 pub use self::incoming::Incoming;
 use self::{
+    answer::write_refusal,
     connection_id::ConnectionId,
     incoming::{Attempt, Key},
     reset::ResetLimiter,
@@ -32,21 +30,12 @@ use crate::{
     connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
     crypto::{
         handshake::{ClientCrypto, ServerCrypto, Session},
-        keys::initial_keys,
-        token::{ResetKey, RetryTokens, retry_tag},
+        token::{ResetKey, RetryTokens},
     },
-    error::{ConnectError, ConnectionError, TransportCode},
-    path::id::PathId,
+    error::{ConnectError, ConnectionError},
     stream::credit::Budget,
     units::Side,
-    wire::{
-        frame::{Close, Frame, FrameWriter},
-        header::{
-            Header, MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader, Retry, TAG_LEN, VERSION,
-            VersionNegotiation,
-        },
-        packet_number::Truncated,
-    },
+    wire::header::{MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader},
 };
 
 /// Names a connection inside its endpoint.
@@ -85,6 +74,7 @@ pub struct EndpointStats {
 #[derive(Debug)]
 struct Entry {
     ids: Vec<ConnectionId>,
+    reset_token: Option<[u8; 16]>,
     attempt: Option<Key>,
     half_open: bool,
 }
@@ -104,6 +94,8 @@ pub struct Endpoint {
     connections: Slab<Entry>,
     /// Ids we chose at random: no stranger can make them collide.
     routes: FxHashMap<ConnectionId, ConnectionHandle>,
+    /// What a peer's stateless reset ends with. Peers chose these: under a keyed hash.
+    expected_resets: HashMap<[u8; 16], ConnectionHandle>,
     /// Ids strangers chose: under a keyed hash.
     attempts: HashMap<Key, Attempt>,
     tokens: RetryTokens,
@@ -131,6 +123,7 @@ impl Endpoint {
             rng: StdRng::from_seed(seed),
             connections: Slab::new(),
             routes: FxHashMap::default(),
+            expected_resets: HashMap::new(),
             attempts: HashMap::new(),
             tokens,
             reset_key,
@@ -227,7 +220,10 @@ impl Endpoint {
             PacketKind::UnknownVersion { scid, .. } => {
                 self.negotiate_version(&datagram, header.dcid, scid, out)
             }
-            PacketKind::Short { .. } => self.reset(now, &datagram, header.dcid, out),
+            PacketKind::Short { .. } => match self.reset_for(&datagram) {
+                Some(handle) => Routed::Connection(handle, datagram),
+                None => self.reset(now, &datagram, header.dcid, out),
+            },
             _ => {
                 self.stats.dropped += 1;
                 Routed::Dropped
@@ -373,12 +369,22 @@ impl Endpoint {
                 entry.ids.retain(|known| *known != id);
                 self.routes.remove(&id);
             }
+            EndpointEvent::ExpectReset(token) => {
+                entry.reset_token = Some(token);
+                self.expected_resets.insert(token, handle);
+            }
+            EndpointEvent::ForgetReset(token) => {
+                self.expected_resets.remove(&token);
+            }
             EndpointEvent::Established => self.settle(handle),
             EndpointEvent::Drained => {
                 self.settle(handle);
                 let entry = self.connections.remove(handle.0);
                 for id in entry.ids {
                     self.routes.remove(&id);
+                }
+                if let Some(token) = entry.reset_token {
+                    self.expected_resets.remove(&token);
                 }
                 if let Some(key) = entry.attempt {
                     self.attempts.remove(&key);
@@ -400,6 +406,7 @@ impl Endpoint {
         let half_open = attempt.is_some();
         let handle = ConnectionHandle(self.connections.insert(Entry {
             ids: vec![id],
+            reset_token: None,
             attempt,
             half_open,
         }));
@@ -413,112 +420,4 @@ impl Endpoint {
     fn random_id(&mut self) -> ConnectionId {
         ConnectionId::new(self.rng.random())
     }
-
-    fn write_retry(
-        &mut self,
-        now: Instant,
-        datagram: &Datagram,
-        original: ConnectionId,
-        client_id: ConnectionId,
-        out: &mut Vec<u8>,
-    ) -> Transmit {
-        let scid = self.random_id();
-        let token = self.tokens.issue(now, datagram.remote, &original, &scid);
-        let retry = Retry {
-            dcid: client_id,
-            scid,
-            token: Bytes::copy_from_slice(&token),
-        };
-        retry.encode_untagged(out);
-        let tag = retry_tag(&original, out);
-        out.extend_from_slice(&tag);
-        answer(datagram.remote, datagram.local_ip, out)
-    }
-
-    fn negotiate_version(
-        &mut self,
-        datagram: &Datagram,
-        dcid: ConnectionId,
-        scid: ConnectionId,
-        out: &mut Vec<u8>,
-    ) -> Routed {
-        //= spec/02-handshake.md#version-negotiation
-        //# A server MUST NOT send a Version Negotiation packet in answer to a datagram shorter than 1200 bytes.
-        if self.server.is_none() || datagram.payload.len() < MIN_INITIAL_DATAGRAM {
-            self.stats.dropped += 1;
-            return Routed::Dropped;
-        }
-        VersionNegotiation {
-            dcid: scid,
-            scid: dcid,
-            versions: vec![VERSION],
-        }
-        .encode(out);
-        Routed::Response(answer(datagram.remote, datagram.local_ip, out))
-    }
-
-    fn reset(
-        &mut self,
-        now: Instant,
-        datagram: &Datagram,
-        id: ConnectionId,
-        out: &mut Vec<u8>,
-    ) -> Routed {
-        let token = self.reset_key.token(&id);
-        if !self.resets.write(
-            now,
-            datagram.payload.len(),
-            token.as_bytes(),
-            &mut self.rng,
-            out,
-        ) {
-            self.stats.dropped += 1;
-            return Routed::Dropped;
-        }
-        self.stats.resets += 1;
-        Routed::Response(answer(datagram.remote, datagram.local_ip, out))
-    }
-}
-
-/// The bytes in `out` go back to where a datagram came from.
-fn answer(remote: SocketAddr, local_ip: Option<IpAddr>, out: &[u8]) -> Transmit {
-    Transmit {
-        path: PathId::INITIAL,
-        remote,
-        local_ip,
-        len: out.len(),
-        segment_size: None,
-        ecn: None,
-    }
-}
-
-/// A CLOSE with CONNECTION_REFUSED, under keys the client can compute; keeps no state.
-fn write_refusal(
-    key: Key,
-    client_id: ConnectionId,
-    local_ip: Option<IpAddr>,
-    out: &mut Vec<u8>,
-) -> Transmit {
-    let number = Truncated::new(0, None);
-    let layout = Header::Initial {
-        dcid: client_id,
-        scid: key.id,
-        token: Bytes::new(),
-        number,
-    }
-    .encode(out);
-    let close = Close::Transport {
-        code: TransportCode::CONNECTION_REFUSED,
-        frame_type: 0,
-        reason: Bytes::new(),
-    };
-    FrameWriter::new(out, MIN_INITIAL_DATAGRAM - TAG_LEN).put(&Frame::Close(close));
-    layout.finish(out);
-    if initial_keys(&key.id, Side::Server)
-        .seal(0, out, layout)
-        .is_err()
-    {
-        out.clear();
-    }
-    answer(key.remote, local_ip, out)
 }

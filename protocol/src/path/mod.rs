@@ -141,6 +141,10 @@ impl Path {
 
     /// When this path wants `on_timeout` called, whatever the reason; the pacer's wish is apart.
     pub(crate) fn due_at(&self) -> Option<Instant> {
+        if !self.may_answer() {
+            // Nothing may leave before the peer is heard again, so no report can be due.
+            return self.validation.due_at();
+        }
         [
             self.loss
                 .due_at(&self.sent, &self.rtt, self.peer_ack_delay()),
@@ -151,6 +155,11 @@ impl Path {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether the address has earned another packet.
+    pub(crate) fn may_answer(&self) -> bool {
+        self.validation.allowance() >= u64::from(MIN_PAYLOAD)
     }
 
     /// The peer moved to `remote`: what was learned of the old way is doubted, what was sent is not
@@ -175,7 +184,8 @@ impl Path {
         self.remote = remote;
         self.local_ip = local_ip;
         self.validation = Validation::pending();
-        self.validation.challenge(now, challenge);
+        let interval = self.probe_interval();
+        self.validation.challenge(now, challenge, interval);
     }
 
     /// Numbers for people.

@@ -21,7 +21,9 @@ pub(crate) struct Validation {
 #[derive(Debug)]
 struct Challenge {
     token: [u8; 8],
-    sent: u8,
+    /// Times it was to be sent; whether it could be is another matter.
+    attempts: u8,
+    pending: bool,
     due: Instant,
 }
 
@@ -79,33 +81,30 @@ impl Validation {
     }
 
     /// Ask the address to return `token`, first at `now`.
-    pub(crate) fn challenge(&mut self, now: Instant, token: [u8; 8]) {
+    pub(crate) fn challenge(&mut self, now: Instant, token: [u8; 8], interval: Duration) {
         self.challenge = Some(Challenge {
             token,
-            sent: 0,
-            due: now,
+            attempts: 1,
+            pending: true,
+            due: now + interval,
         });
     }
 
-    /// The challenge to send now; it is repeated after `interval` until answered or given up.
-    pub(crate) fn poll(&mut self, now: Instant, interval: Duration) -> Option<[u8; 8]> {
+    /// The challenge to send now.
+    pub(crate) fn poll(&mut self) -> Option<[u8; 8]> {
         let challenge = self
             .challenge
             .as_mut()
-            .filter(|challenge| challenge.due <= now)?;
-        if challenge.sent >= MAX_CHALLENGES {
-            return None;
-        }
-        challenge.sent += 1;
-        challenge.due = now + interval;
+            .filter(|challenge| challenge.pending)?;
+        challenge.pending = false;
         Some(challenge.token)
     }
 
-    /// Whether a challenge wants to be sent now.
-    pub(crate) fn interest(&self, now: Instant) -> bool {
+    /// Whether a challenge wants to be sent.
+    pub(crate) fn interest(&self) -> bool {
         self.challenge
             .as_ref()
-            .is_some_and(|c| c.due <= now && c.sent < MAX_CHALLENGES)
+            .is_some_and(|challenge| challenge.pending)
     }
 
     /// When the challenge wants attention.
@@ -113,11 +112,23 @@ impl Validation {
         self.challenge.as_ref().map(|challenge| challenge.due)
     }
 
-    /// Whether the last challenge went unanswered too.
-    pub(crate) fn has_failed(&self, now: Instant) -> bool {
-        self.challenge
-            .as_ref()
-            .is_some_and(|c| c.sent >= MAX_CHALLENGES && c.due <= now)
+    /// Time passed: the challenge is repeated each `interval`. Returns whether it was given up.
+    pub(crate) fn on_timeout(&mut self, now: Instant, interval: Duration) -> bool {
+        let Some(challenge) = self
+            .challenge
+            .as_mut()
+            .filter(|challenge| challenge.due <= now)
+        else {
+            return false;
+        };
+        if challenge.attempts >= MAX_CHALLENGES {
+            self.challenge = None;
+            return true;
+        }
+        challenge.attempts += 1;
+        challenge.pending = true;
+        challenge.due = now + interval;
+        false
     }
 
     /// The peer returned `token`. Returns whether it proves the address.

@@ -480,8 +480,3 @@ impl Pair {
         host.events.iter().any(|(_, event)| wanted(event))
     }
 }
-
-/// Whether the event says the stream was opened by the peer.
-pub(crate) fn is_opened(event: &Event) -> bool {
-    matches!(event, Event::Stream(StreamEvent::Opened(_)))
-}

@@ -1,0 +1,249 @@
+//! How connections live on and how they end.
+
+#[expect(dead_code, reason = "each test binary uses its part of the harness")]
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pair::{Fate, Pair, Setup, pattern};
+use rp_protocol::{
+    config::TransportConfig,
+    engine::{Endpoint, Event},
+    error::{ConnectionError, ReadError},
+    units::{CloseCode, Dir},
+};
+
+fn closed(pair: &Pair, server: bool) -> Option<ConnectionError> {
+    let host = if server { &pair.server } else { &pair.client };
+    host.events.iter().find_map(|(_, event)| match event {
+        Event::Closed(error) => Some(error.clone()),
+        _ => None,
+    })
+}
+
+fn close_client(pair: &mut Pair, reason: &'static [u8]) {
+    let now = pair.now;
+    pair.client()
+        .close(now, CloseCode::from_u32(7), Bytes::from_static(reason));
+}
+
+#[test]
+fn close_reaches_the_peer_with_code_and_reason() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(200));
+    close_client(&mut pair, b"done");
+    pair.run(Duration::from_secs(5));
+    let expected = ConnectionError::PeerClosed {
+        code: CloseCode::from_u32(7),
+        reason: Bytes::from_static(b"done"),
+    };
+    assert_eq!(closed(&pair, true), Some(expected));
+    assert!(
+        pair.client.connections.is_empty() && pair.server.connections.is_empty(),
+        "both forgot"
+    );
+}
+
+#[test]
+fn lost_close_is_repeated_when_the_peer_goes_on_talking() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let id = pair.server().open(Dir::Uni).expect("allowed");
+    pair.server()
+        .write(id, &pattern(100_000))
+        .expect("there is room");
+    let sent = pair.client.sent_datagrams;
+    pair.client.script = Box::new(move |count, _| {
+        if count == sent {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    close_client(&mut pair, b"");
+    pair.run(Duration::from_secs(2));
+    assert!(matches!(
+        closed(&pair, true),
+        Some(ConnectionError::PeerClosed { .. })
+    ));
+}
+
+//= spec/06-lifecycle.md#closing
+//= type=test
+//# Before the handshake is confirmed an application's close MUST be sent as a CLOSE of the transport
+//# with NO_ERROR and no reason, so that nothing of the application is shown to a stranger.
+#[test]
+fn close_during_the_handshake_says_nothing_of_the_application() {
+    let mut pair = Pair::new();
+    pair.drive_while(|pair| pair.server_handle.is_none());
+    close_client(&mut pair, b"secret");
+    pair.run(Duration::from_secs(1));
+    match closed(&pair, true) {
+        Some(ConnectionError::PeerTransport { reason, .. }) => assert!(reason.is_empty()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn silence_ends_the_connection_after_the_idle_timeout() {
+    let config = TransportConfig::default().idle_timeout(Duration::from_secs(5));
+    let mut pair = Setup {
+        client: config,
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    let connected = pair.now;
+    pair.run(Duration::from_secs(20));
+    assert_eq!(closed(&pair, false), Some(ConnectionError::TimedOut));
+    assert_eq!(
+        closed(&pair, true),
+        Some(ConnectionError::TimedOut),
+        "the smaller timeout counts for both"
+    );
+    assert!(pair.now > connected);
+}
+
+//= spec/06-lifecycle.md#keep-alive
+//= type=test
+//# An endpoint SHOULD send a PING when it has streams open and has sent nothing that asks for an ACK
+//# for the keep-alive interval, and MUST NOT send one for this reason while no stream is open.
+#[test]
+fn open_stream_keeps_the_connection_alive_and_nothing_else_does() {
+    let config = || TransportConfig::default().idle_timeout(Duration::from_secs(5));
+    let mut pair = Setup {
+        client: config(),
+        server: config(),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    let id = pair.client().open(Dir::Bi).expect("allowed");
+    pair.client().write(id, b"hello").expect("there is room");
+    pair.run(Duration::from_secs(30));
+    assert_eq!(closed(&pair, false), None);
+    pair.client().reset(id, CloseCode::default()).expect("open");
+    pair.client().stop(id, CloseCode::default()).expect("open");
+    pair.run(Duration::from_millis(200));
+    assert_eq!(pair.server().accept(Dir::Bi), Some(id));
+    while pair.server().read(id, 100).is_ok() {}
+    pair.run(Duration::from_secs(20));
+    assert_eq!(closed(&pair, false), Some(ConnectionError::TimedOut));
+}
+
+#[test]
+fn idle_connection_sends_nothing() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(2));
+    let (client, server) = (pair.client.sent_datagrams, pair.server.sent_datagrams);
+    pair.run(Duration::from_secs(20));
+    assert_eq!(
+        (pair.client.sent_datagrams, pair.server.sent_datagrams),
+        (client, server)
+    );
+}
+
+//= spec/02-handshake.md#stateless-reset
+//= type=test
+//# A server SHOULD derive the secret from its identity, so that its tokens hold across a restart.
+#[test]
+fn restarted_server_resets_the_connection_at_once() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(300));
+    pair.server.connections.clear();
+    pair.server.endpoint = Setup::default().build().server.endpoint;
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    pair.client()
+        .write(id, &pattern(3000))
+        .expect("there is room");
+    let before = pair.now;
+    pair.drive_while(|pair| closed(pair, false).is_none());
+    assert_eq!(closed(&pair, false), Some(ConnectionError::Reset));
+    assert!(pair.now - before <= Duration::from_millis(100));
+}
+
+#[test]
+fn endpoint_that_is_no_server_answers_no_stranger() {
+    let mut pair = Pair::new();
+    pair.server.endpoint = Endpoint::new(Default::default(), None, [9; 32]);
+    pair.run(Duration::from_secs(2));
+    assert_eq!(pair.server.sent_datagrams, 0);
+}
+
+#[test]
+fn half_close_lets_the_answer_through() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let id = pair.client().open(Dir::Bi).expect("allowed");
+    pair.client().write(id, b"question").expect("there is room");
+    pair.client().finish(id).expect("open");
+    pair.run(Duration::from_millis(100));
+    assert_eq!(pair.server().accept(Dir::Bi), Some(id));
+    let question = pair
+        .server()
+        .read(id, 100)
+        .expect("readable")
+        .expect("not at its end");
+    assert_eq!(&question[..], b"question");
+    assert_eq!(pair.server().read(id, 100), Ok(None));
+    pair.server().write(id, b"answer").expect("there is room");
+    pair.server().finish(id).expect("open");
+    pair.run(Duration::from_millis(100));
+    let answer = pair
+        .client()
+        .read(id, 100)
+        .expect("readable")
+        .expect("not at its end");
+    assert_eq!(&answer[..], b"answer");
+}
+
+#[test]
+fn reset_reaches_the_reader_with_its_code() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let id = pair.client().open(Dir::Bi).expect("allowed");
+    pair.client().write(id, b"some").expect("there is room");
+    pair.run(Duration::from_millis(100));
+    pair.client()
+        .reset(id, CloseCode::from_u32(9))
+        .expect("open");
+    pair.run(Duration::from_millis(100));
+    let error = loop {
+        if let Err(error) = pair.server().read(id, 100) {
+            break error;
+        }
+    };
+    assert_eq!(error, ReadError::Reset(CloseCode::from_u32(9)));
+}
+
+#[test]
+fn datagrams_cross_and_are_not_repaired() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(300));
+    let next = pair.client.sent_datagrams;
+    pair.client.script = Box::new(move |count, _| {
+        if count == next {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    pair.client()
+        .send_datagram(Bytes::from_static(b"lost"))
+        .expect("there is room");
+    pair.run(Duration::from_millis(1));
+    pair.client()
+        .send_datagram(Bytes::from_static(b"found"))
+        .expect("there is room");
+    pair.run(Duration::from_secs(2));
+    assert_eq!(
+        pair.server().read_datagram().as_deref(),
+        Some(&b"found"[..])
+    );
+    assert_eq!(pair.server().read_datagram(), None);
+}

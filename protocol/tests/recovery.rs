@@ -1,0 +1,187 @@
+//! Loss, silence and reordering: what arrives, how soon, and at what cost.
+
+#[expect(dead_code, reason = "each test binary uses its part of the harness")]
+mod pair;
+
+use std::time::Duration;
+
+use pair::{Fate, Pair, Setup, pattern};
+
+/// Drops a scripted share of datagrams, evenly but without a fixed period.
+fn lossy(percent: usize) -> pair::Script {
+    Box::new(move |count, _| {
+        if (count.wrapping_mul(0x9E37_79B9) >> 7) % 100 < percent {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    })
+}
+
+#[test]
+fn thirty_percent_loss_each_way_is_survived() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.client.script = lossy(30);
+    pair.server.script = lossy(30);
+    assert_eq!(pair.transfer(500_000), pattern(500_000));
+}
+
+#[test]
+fn lossy_ack_path_costs_few_repairs() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.server.script = lossy(20);
+    assert_eq!(pair.transfer(5_000_000), pattern(5_000_000));
+    let stats = &pair.client().stats().paths[0];
+    assert!(
+        stats.lost_packets * 50 <= stats.sent_packets,
+        "{} of {}",
+        stats.lost_packets,
+        stats.sent_packets
+    );
+}
+
+#[test]
+fn single_lost_packet_is_repaired_within_a_quarter_of_a_round_trip_more() {
+    let mut pair = Setup {
+        delay: Duration::from_millis(50),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.run(Duration::from_millis(500));
+    let clean = {
+        let start = pair.now;
+        pair.transfer(12_000);
+        pair.now - start
+    };
+    let victim = pair.client.sent_datagrams + 2;
+    pair.client.script = Box::new(move |count, _| {
+        if count == victim {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    let start = pair.now;
+    assert_eq!(pair.transfer(12_000), pattern(12_000));
+    let spent = pair.now - start;
+    let repair = spent - clean;
+    assert!(
+        repair <= Duration::from_millis(125),
+        "repaired after {repair:?}"
+    );
+    assert!(pair.server().stats().paths[0].naks_sent >= 1);
+}
+
+#[test]
+fn lost_repair_is_repaired_like_any_loss() {
+    let mut pair = Setup {
+        delay: Duration::from_millis(50),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.run(Duration::from_millis(500));
+    // The same stream bytes are lost three times: once at first, twice as repairs.
+    let first = pair.client.sent_datagrams + 2;
+    let mut drops = 0;
+    pair.client.script = Box::new(move |count, payload| {
+        let lost = count == first || (count > first + 20 && drops < 2 && payload.len() > 600);
+        drops += usize::from(lost && count != first);
+        if lost { Fate::Drop } else { Fate::Deliver }
+    });
+    let start = pair.now;
+    assert_eq!(pair.transfer(24_000), pattern(24_000));
+    assert!(
+        pair.now - start <= Duration::from_millis(900),
+        "took {:?}",
+        pair.now - start
+    );
+}
+
+#[test]
+fn outage_of_three_seconds_ends_soon_after_it_ends() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(200));
+    let start = pair.now;
+    pair.client.script = Box::new(|_, _| Fate::Drop);
+    let id = pair
+        .client()
+        .open(rp_protocol::units::Dir::Uni)
+        .expect("allowed");
+    let mut sender = pair::Sender::new(id, 100_000);
+    sender.pump(pair.client());
+    pair.run(Duration::from_secs(3));
+    pair.client.script = Box::new(|_, _| Fate::Deliver);
+    let mut receiver = pair::Receiver::default();
+    pair.drive_while(|pair| {
+        sender.pump(pair.client());
+        receiver.pump(pair.server(), id);
+        !receiver.done
+    });
+    assert_eq!(receiver.data, pattern(100_000));
+    assert!(
+        pair.now - start <= Duration::from_millis(5500),
+        "took {:?}",
+        pair.now - start
+    );
+}
+
+#[test]
+fn reordering_widens_the_window_until_nothing_is_repaired_in_vain() {
+    let mut pair = Setup {
+        delay: Duration::from_millis(40),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.client.script = Box::new(|count, _| {
+        if count % 50 == 9 {
+            Fate::Delay(Duration::from_millis(30))
+        } else {
+            Fate::Deliver
+        }
+    });
+    assert_eq!(pair.transfer(8_000_000), pattern(8_000_000));
+    let stats = &pair.client().stats().paths[0];
+    assert!(stats.spurious_losses > 0, "it had to learn");
+    assert!(
+        stats.reorder_window >= Duration::from_millis(20),
+        "{:?}",
+        stats.reorder_window
+    );
+    assert!(
+        stats.lost_packets * 100 <= stats.sent_packets,
+        "{} of {}",
+        stats.lost_packets,
+        stats.sent_packets
+    );
+}
+
+#[test]
+fn keys_are_updated_in_the_course_of_time_and_data_goes_on() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for _ in 0..10 {
+        assert_eq!(pair.transfer(20_000), pattern(20_000));
+        pair.run(Duration::from_secs(20));
+    }
+    assert!(pair.client().stats().key_updates >= 2);
+    assert_eq!(
+        pair.client().stats().key_updates,
+        pair.server().stats().key_updates
+    );
+    assert_eq!(pair.server().stats().dropped.unauthentic, 0);
+}
+
+#[test]
+fn marks_reach_the_sender() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.congested = true;
+    assert_eq!(pair.transfer(100_000), pattern(100_000));
+    assert!(pair.client().stats().paths[0].congestion_marks > 10);
+}
