@@ -129,6 +129,9 @@ fn open_stream_keeps_the_connection_alive_and_nothing_else_does() {
     pair.run(Duration::from_millis(200));
     assert_eq!(pair.server().accept(Dir::Bi), Some(id));
     while pair.server().read(id, 100).is_ok() {}
+    pair.server()
+        .reset(id, CloseCode::default())
+        .expect("the application ends its half too");
     pair.run(Duration::from_secs(20));
     assert_eq!(closed(&pair, false), Some(ConnectionError::TimedOut));
 }

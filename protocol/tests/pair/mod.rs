@@ -12,9 +12,7 @@ use bytes::{Bytes, BytesMut};
 use rp_protocol::{
     config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
     crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
-    engine::{
-        Connection, ConnectionHandle, Datagram, Endpoint, Event, Output, Routed, StreamEvent,
-    },
+    engine::{Connection, ConnectionHandle, Datagram, Endpoint, Event, Output, Routed},
     stream::id::StreamId,
     units::{Dir, EcnCodepoint},
 };
