@@ -3,6 +3,7 @@
 
 pub mod bulk;
 mod carrier;
+pub mod demo;
 pub mod flow;
 pub mod host;
 pub mod link;
@@ -11,6 +12,7 @@ pub mod netns;
 pub mod quantity;
 pub mod queue;
 pub mod scenario;
+pub mod self_check;
 pub mod tcp;
 pub mod tun;
 pub mod udp_relay;

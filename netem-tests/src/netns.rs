@@ -131,6 +131,17 @@ pub fn clean() -> io::Result<Vec<String>> {
     Ok(removed)
 }
 
+/// Removes what this process has made, for an end that does not come by dropping everything.
+pub fn remove_own() {
+    let process = std::process::id();
+    for name in existing().unwrap_or_default() {
+        if owner(&name).is_some_and(|(owner, _)| owner == process) {
+            // A failure leaves it to the next run or the clean-up command.
+            let _ = remove(&name);
+        }
+    }
+}
+
 /// All namespaces of the lab, of whatever run.
 pub fn existing() -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(HANDLES) {
