@@ -1,0 +1,456 @@
+//! The program `rpcp` against a server in this process: what it copies, prints and exits with.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rp_cli::{
+    copy::service::{self, Access},
+    identity,
+    prompt::Nobody,
+};
+use rp_protocol::{
+    Endpoint,
+    config::{EndpointConfig, ServerConfig, TransportConfig},
+    crypto::identity::{PeerRejected, PeerVerifier, PublicKey},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Lets one key in.
+#[derive(Debug)]
+struct Only(PublicKey);
+
+impl PeerVerifier for Only {
+    fn verify(&self, key: &PublicKey) -> Result<(), PeerRejected> {
+        match *key == self.0 {
+            true => Ok(()),
+            false => Err(PeerRejected("not on the list".to_owned())),
+        }
+    }
+}
+
+/// A folder for the user, a folder that is served, and a server for it.
+struct World {
+    folder: TempDir,
+    runtime: Runtime,
+    port: u16,
+    fingerprint: String,
+    endpoint: Endpoint,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::serving(false)
+    }
+
+    fn serving(read_only: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["root", "here"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let runtime = Runtime::new().unwrap();
+        let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
+        let server = Arc::new(identity::ephemeral());
+        let fingerprint = server.public_key().fingerprint();
+        let verifier = Arc::new(Only(key.identity.public_key()));
+        let transport = TransportConfig::default().idle_timeout(Duration::from_secs(3));
+        let config = ServerConfig::new(server, verifier, &[service::SERVICE]).transport(transport);
+        let guard = runtime.enter();
+        let local = "127.0.0.1:0".parse().unwrap();
+        let endpoint = Endpoint::bind(local, EndpointConfig::default(), Some(config)).unwrap();
+        drop(guard);
+        let port = endpoint.local_addr().unwrap().port();
+        let access = Access::beneath(&folder.path().join("root"), read_only).unwrap();
+        let accepting = endpoint.clone();
+        runtime.spawn(async move {
+            while let Some(incoming) = accepting.accept().await {
+                let access = access.clone();
+                tokio::spawn(async move {
+                    if let Ok(connection) = incoming.accept().await {
+                        service::serve(connection, access).await;
+                    }
+                });
+            }
+        });
+        Self {
+            folder,
+            runtime,
+            port,
+            fingerprint,
+            endpoint,
+        }
+    }
+
+    fn here(&self, name: &str) -> PathBuf {
+        self.folder.path().join("here").join(name)
+    }
+
+    fn root(&self, name: &str) -> PathBuf {
+        self.folder.path().join("root").join(name)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("rp://127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// `rpcp` with the user's key and the server's fingerprint.
+    fn rpcp(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+        command
+            .current_dir(self.folder.path().join("here"))
+            .env("HOME", self.folder.path())
+            .arg("-i")
+            .arg(self.folder.path().join("id"))
+            .args(["--host-key", &self.fingerprint])
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `rpcp` and expects it to end with `code`; gives what it printed.
+    fn run(&self, code: i32, args: &[&str]) -> Output {
+        expect(code, self.rpcp(args).output().unwrap())
+    }
+
+    /// Ends the server without a word to anybody, as a kill does.
+    fn kill(self) -> TempDir {
+        self.runtime.shutdown_background();
+        self.folder
+    }
+}
+
+fn expect(code: i32, output: Output) -> Output {
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn content(size: usize) -> Vec<u8> {
+    let mut reader = blake3::Hasher::new().update(b"rpcp").finalize_xof();
+    let mut bytes = vec![0; size];
+    reader.fill(&mut bytes);
+    bytes
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn files_of_any_size_travel_both_ways() {
+    let world = World::new();
+    for size in [0, 1, 1199, 1 << 20, 9_000_001] {
+        let bytes = content(size);
+        fs::write(world.here("out"), &bytes).unwrap();
+        world.run(0, &["out", &world.url("stored")]);
+        assert_eq!(fs::read(world.root("stored")).unwrap(), bytes);
+        let output = world.run(0, &["--checksum", &world.url("stored"), "back"]);
+        assert_eq!(fs::read(world.here("back")).unwrap(), bytes);
+        let line = format!("{}  stored\n", blake3::hash(&bytes).to_hex());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), line);
+        assert_eq!(stderr(&output), "");
+    }
+    assert_eq!(names(&world.root("")), ["stored"]);
+    assert_eq!(names(&world.here("")), ["back", "out"]);
+}
+
+#[test]
+fn standard_streams_stand_in_for_files() {
+    let world = World::new();
+    let bytes = content(3_000_000);
+    let mut command = world.rpcp(&["-", &world.url("piped")]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fs::read(world.root("piped")).unwrap(), bytes);
+    let output = world.run(0, &["--checksum", &world.url("piped"), "-"]);
+    assert_eq!(output.stdout, bytes);
+    let digest = blake3::hash(&bytes).to_hex();
+    assert_eq!(stderr(&output), format!("{digest}  piped\n"));
+}
+
+#[test]
+fn a_folder_keeps_the_name_of_the_source() {
+    let world = World::new();
+    fs::create_dir(world.root("sub")).unwrap();
+    fs::create_dir(world.here("mine")).unwrap();
+    fs::write(world.here("file"), "text").unwrap();
+    for target in ["sub", "sub/", ""] {
+        world.run(0, &["file", &world.url(target)]);
+        assert_eq!(fs::read(world.root(target).join("file")).unwrap(), b"text");
+    }
+    for target in ["mine", "mine/", "."] {
+        world.run(0, &[&world.url("sub/file"), target]);
+        assert_eq!(fs::read(world.here(target).join("file")).unwrap(), b"text");
+    }
+    let output = world.run(1, &["-", &world.url("sub/")]);
+    assert!(stderr(&output).contains("no name"), "{}", stderr(&output));
+}
+
+#[test]
+fn mode_and_time_are_kept_with_p() {
+    let world = World::new();
+    let file = world.here("file");
+    fs::write(&file, "x").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o641)).unwrap();
+    let opened = fs::File::options().write(true).open(&file).unwrap();
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::new(86_400, 5);
+    opened.set_modified(time).unwrap();
+    world.run(0, &["-p", "file", &world.url("kept")]);
+    world.run(0, &["-p", &world.url("kept"), "back"]);
+    for copy in [world.root("kept"), world.here("back")] {
+        let metadata = fs::metadata(copy).unwrap();
+        assert_eq!(metadata.mode() & 0o777, 0o641);
+        assert_eq!(metadata.modified().unwrap(), time);
+    }
+}
+
+#[test]
+fn what_is_missing_is_exit_code_4_only_for_a_source() {
+    let world = World::new();
+    fs::write(world.here("file"), "x").unwrap();
+    world.run(4, &["none", &world.url("x")]);
+    world.run(4, &[&world.url("none"), "x"]);
+    let output = world.run(1, &["file", &world.url("none/file")]);
+    assert!(stderr(&output).contains("none"), "{}", stderr(&output));
+    world.run(1, &[&world.url("none"), "none/x"]);
+    assert_eq!(names(&world.here("")), ["file"]);
+    assert_eq!(names(&world.root("")), [""; 0]);
+}
+
+#[test]
+fn paths_that_leave_the_root_are_refused() {
+    let world = World::new();
+    fs::write(world.folder.path().join("secret"), "theirs").unwrap();
+    std::os::unix::fs::symlink("../secret", world.root("link")).unwrap();
+    std::os::unix::fs::symlink("..", world.root("up")).unwrap();
+    fs::write(world.here("file"), "x").unwrap();
+    for path in [
+        "../secret",
+        "a/../../secret",
+        "%2e%2e/secret",
+        "/etc/passwd",
+        "link",
+        "up/secret",
+        "a%0ab",
+        ".x.rp-partial",
+    ] {
+        let output = world.run(1, &[&world.url(path), "stolen"]);
+        assert!(stderr(&output).starts_with("rpcp: the other side reports: "));
+        assert!(!world.here("stolen").exists());
+    }
+    world.run(1, &["file", &world.url("../planted")]);
+    world.run(1, &["file", &world.url("up/planted")]);
+    assert_eq!(names(world.folder.path()), ["here", "id", "root", "secret"],);
+}
+
+#[test]
+fn a_read_only_client_may_fetch_and_not_store() {
+    let world = World::serving(true);
+    fs::write(world.root("file"), "x").unwrap();
+    fs::write(world.here("mine"), "y").unwrap();
+    world.run(0, &[&world.url("file"), "got"]);
+    let output = world.run(5, &["mine", &world.url("mine")]);
+    assert!(
+        stderr(&output).contains("may only read"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(names(&world.root("")), ["file"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    let world = World::new();
+    let url = world.url("x");
+    for args in [
+        &["a", "b"][..],
+        &[&url, &url],
+        &["user@host:file", "x"],
+        &["http://host/file", "x"],
+        &["-r", "folder", &url],
+        &["a", "b", &url],
+        &["--policy", "fixed", "-", &url],
+        &["--rate", "10M", &url, "x"],
+        &["--rate", "fast", "-", &url],
+        &["x"],
+        &[],
+    ] {
+        world.run(2, args);
+    }
+}
+
+#[test]
+fn a_server_with_another_key_is_refused() {
+    let world = World::new();
+    fs::write(world.here("file"), "x").unwrap();
+    let other = identity::ephemeral().public_key().fingerprint();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+    command.current_dir(world.here("")).arg("-i").arg("../id");
+    command.args(["--host-key", &other, "file", &world.url("file")]);
+    expect(3, command.output().unwrap());
+    assert_eq!(names(&world.root("")), [""; 0]);
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_refused_before_it_is_sent() {
+    let world = World::new();
+    let big = fs::File::create(world.here("big")).unwrap();
+    // Sparse: it has the size, not the blocks. Where the file system has no such sizes there is
+    // nothing to test.
+    if big.set_len(1 << 43).is_err() {
+        return;
+    }
+    let output = world.run(6, &["big", &world.url("big")]);
+    assert!(stderr(&output).contains("free"), "{}", stderr(&output));
+    assert_eq!(names(&world.root("")), [""; 0]);
+}
+
+#[test]
+fn a_second_writer_of_the_same_file_is_told_so() {
+    let world = World::new();
+    fs::write(world.here("file"), "second").unwrap();
+    let mut command = world.rpcp(&["-", &world.url("file")]);
+    let mut first = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = first.stdin.take().unwrap();
+    input.write_all(b"fir").unwrap();
+    wait_for(&world.root(".file.rp-partial"), |length| length.is_some());
+    let output = world.run(1, &["file", &world.url("file")]);
+    assert!(
+        stderr(&output).contains("another copy"),
+        "{}",
+        stderr(&output)
+    );
+    input.write_all(b"st").unwrap();
+    drop(input);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(fs::read(world.root("file")).unwrap(), b"first");
+}
+
+/// Waits until the length of a file, `None` while it is not there, is as wanted.
+fn wait_for(path: &Path, wanted: impl Fn(Option<u64>) -> bool) {
+    let begun = Instant::now();
+    while !wanted(fs::metadata(path).ok().map(|data| data.len())) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{path:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Begins a copy that cannot end by itself, and waits until some of it has arrived.
+fn begin_endless(world: &World) -> Child {
+    let mut command = world.rpcp(&["/dev/zero", &world.url("zeros")]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&world.root(".zeros.rp-partial"), |length| {
+        length.is_some_and(|length| length > 1 << 20)
+    });
+    child
+}
+
+#[test]
+fn ctrl_c_leaves_a_partial_file_and_exit_code_130() {
+    let world = World::new();
+    let child = begin_endless(&world);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = expect(130, child.wait_with_output().unwrap());
+    assert!(
+        stderr(&output).contains("interrupted"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!world.root("zeros").exists());
+    assert!(world.root(".zeros.rp-partial").exists());
+}
+
+#[test]
+fn a_server_that_closes_ends_the_copy_at_once() {
+    let world = World::new();
+    let child = begin_endless(&world);
+    world.endpoint.close(7u32.into(), b"maintenance");
+    let output = expect(3, child.wait_with_output().unwrap());
+    assert!(
+        stderr(&output).contains("maintenance"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!world.root("zeros").exists());
+}
+
+#[test]
+fn a_server_that_is_killed_ends_the_copy_within_the_idle_timeout() {
+    let world = World::new();
+    let child = begin_endless(&world);
+    let begun = Instant::now();
+    let folder = world.kill();
+    let output = expect(9, child.wait_with_output().unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(stderr(&output).contains("silent"), "{}", stderr(&output));
+    assert!(!folder.path().join("root/zeros").exists());
+}
+
+#[test]
+fn a_source_that_shrinks_is_exit_code_8() {
+    let world = World::new();
+    let path = world.here("log");
+    fs::write(&path, content(64 << 20)).unwrap();
+    let url = world.url("log");
+    let mut command = world.rpcp(&["--rate", "80M", "log", &url]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&world.root(".log.rp-partial"), |length| {
+        length.is_some_and(|length| length > 1 << 18)
+    });
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(48 << 20).unwrap();
+    expect(8, child.wait_with_output().unwrap());
+    assert_eq!(names(&world.root("")), [""; 0]);
+}
+
+#[test]
+fn a_pipe_as_target_is_written_to_in_order() {
+    let world = World::new();
+    let bytes = content(2_000_000);
+    fs::write(world.root("file"), &bytes).unwrap();
+    let pipe = world.here("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let reader = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        let mut pipe = fs::File::open(pipe).unwrap();
+        pipe.read_to_end(&mut seen).unwrap();
+        seen
+    });
+    world.run(0, &[&world.url("file"), "pipe"]);
+    assert_eq!(reader.join().unwrap(), bytes);
+    world.run(0, &[&world.url("file"), "/dev/null"]);
+}
