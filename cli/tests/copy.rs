@@ -1,7 +1,6 @@
 //! The program `rpcp` against a server in this process: what it copies, prints and exits with.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
