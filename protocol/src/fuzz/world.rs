@@ -22,6 +22,9 @@ const SERVICE: &str = "rpp-fuzz/1";
 /// More outputs than any one moment can need: beyond it an engine talks to itself.
 const MAX_OUTPUTS: usize = 100_000;
 
+/// Steps without the clock moving: beyond it a deadline in the past is never met.
+const MAX_STEPS_AT_ONCE: usize = 10_000;
+
 /// Datagrams kept for replay.
 const MAX_KEPT: usize = 64;
 
@@ -63,6 +66,7 @@ pub(super) struct World {
     pub(super) server: Host,
     wire: BTreeMap<(Instant, u64), Parcel>,
     order: u64,
+    steps_at_once: usize,
     /// Fates of the next datagrams.
     pub(super) fates: Vec<Fate>,
     pub(super) kept: Vec<Parcel>,
@@ -182,6 +186,7 @@ impl World {
             server: Host::new(server, address(1, 7377)),
             wire: BTreeMap::new(),
             order: 0,
+            steps_at_once: 0,
             fates: Vec::new(),
             kept: Vec::new(),
         }
@@ -264,6 +269,15 @@ impl World {
             self.now = until;
             return false;
         };
+        self.steps_at_once = if next > self.now {
+            0
+        } else {
+            self.steps_at_once + 1
+        };
+        assert!(
+            self.steps_at_once < MAX_STEPS_AT_ONCE,
+            "a deadline that is never met"
+        );
         self.now = self.now.max(next);
         while let Some(entry) = self.wire.first_entry().filter(|e| e.key().0 <= self.now) {
             let parcel = entry.remove();
