@@ -154,6 +154,8 @@ impl Connection {
         if let Some(event) = self.next_event() {
             return Output::Event(event);
         }
+        // Reads carry no time, yet how fast they are decides the credit about to be written.
+        self.streams.advance(now);
         if let Some(transmit) = self.transmit(now, out) {
             return Output::Transmit(transmit);
         }
