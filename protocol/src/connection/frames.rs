@@ -26,7 +26,8 @@ impl Connection {
         };
         match frame {
             Frame::Ack(ack) => {
-                if space.on_ack(now, &ack.ranges, &mut self.paths[0].rtt)? {
+                let progress = space.on_ack(now, &ack.ranges, &mut self.paths[0].rtt)?;
+                if progress {
                     self.handshake.spaces.on_progress();
                 }
             }

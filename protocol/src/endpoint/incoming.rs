@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
+
 use super::{ConnectionHandle, connection_id::ConnectionId};
 use crate::connection::Datagram;
 
@@ -37,6 +39,14 @@ impl Incoming {
 pub(super) struct Key {
     pub(super) remote: SocketAddr,
     pub(super) id: ConnectionId,
+}
+
+/// What a client's first packet says before anything in it is believed.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) key: Key,
+    pub(super) client_id: ConnectionId,
+    pub(super) token: Bytes,
 }
 
 /// What became of an attempt.

@@ -20,7 +20,7 @@ pub use self::incoming::Incoming;
 use self::{
     answer::write_refusal,
     connection_id::ConnectionId,
-    incoming::{Attempt, Key},
+    incoming::{Attempt, Greeting, Key},
     reset::ResetLimiter,
 };
 use crate::{
@@ -214,8 +214,12 @@ impl Endpoint {
             PacketKind::Initial {
                 scid, ref token, ..
             } => {
-                let token = Bytes::copy_from_slice(&datagram.payload[token.clone()]);
-                self.handle_initial(now, datagram, key, scid, &token, out)
+                let greeting = Greeting {
+                    key,
+                    client_id: scid,
+                    token: Bytes::copy_from_slice(&datagram.payload[token.clone()]),
+                };
+                self.handle_initial(now, datagram, &greeting, out)
             }
             PacketKind::UnknownVersion { scid, .. } => {
                 self.negotiate_version(&datagram, header.dcid, scid, out)
@@ -235,11 +239,10 @@ impl Endpoint {
         &mut self,
         now: Instant,
         datagram: Datagram,
-        key: Key,
-        client_id: ConnectionId,
-        token: &[u8],
+        greeting: &Greeting,
         out: &mut Vec<u8>,
     ) -> Routed {
+        let &Greeting { key, client_id, .. } = greeting;
         //= spec/02-handshake.md#amplification
         //# A server MUST drop a client's first datagram that is shorter than 1200 bytes.
         if self.server.is_none() || datagram.payload.len() < MIN_INITIAL_DATAGRAM {
@@ -247,7 +250,10 @@ impl Endpoint {
             return Routed::Dropped;
         }
         // A token that does not verify is as good as none: the client may have kept it too long.
-        let proven = self.tokens.open(now, key.remote, &key.id, token).ok();
+        let proven = self
+            .tokens
+            .open(now, key.remote, &key.id, &greeting.token)
+            .ok();
         let half_open = usize::try_from(self.stats.half_open).unwrap_or(usize::MAX);
         if half_open >= self.config.max_half_open {
             self.stats.refused += 1;

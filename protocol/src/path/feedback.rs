@@ -247,14 +247,6 @@ impl Path {
             _ => {}
         }
     }
-
-    /// Packets not yet acknowledged, oldest first, with the frames they carried.
-    pub(crate) fn outstanding(&self) -> impl Iterator<Item = &[SentFrame]> {
-        self.sent
-            .open()
-            .filter_map(|number| self.sent.get(number))
-            .map(|packet| packet.frames.as_slice())
-    }
 }
 
 fn unsent() -> TransportError {

@@ -255,7 +255,7 @@ impl MtuSearch {
     reason = "the float is clamped to the range of the constants first"
 )]
 fn probes_needed(loss: f64) -> u32 {
-    if !(loss > 0.0) {
+    if loss.is_nan() || loss <= 0.0 {
         return MIN_PROBES;
     }
     let probes = (0.01_f64.ln() / loss.min(0.99).ln()).ceil();

@@ -122,11 +122,6 @@ impl SentPackets {
         self.settled.gaps(start..range.end).collect()
     }
 
-    /// Numbers whose fate is open, oldest first.
-    pub(crate) fn open(&self) -> impl Iterator<Item = u64> + '_ {
-        self.settled.gaps(self.base..self.next_number()).flatten()
-    }
-
     /// Take `number` out as acknowledged. A packet declared lost before comes back with its
     /// `lost_at`.
     pub(crate) fn acknowledge(&mut self, number: u64) -> Option<SentPacket> {

@@ -349,7 +349,7 @@ fn accept(keys: &mut DataKeys, now: Instant, pn: u64, packet: &[u8]) {
     let opened = open(keys, pn, packet).unwrap();
     if opened.is_first_of_phase {
         keys.drop_previous_at(now);
-    } else if pn % 7 != 0 {
+    } else if !pn.is_multiple_of(7) {
         keys.on_timeout(now);
     }
 }
