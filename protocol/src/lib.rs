@@ -1,5 +1,9 @@
 //! RPP, the Rapid Path Protocol: a sealed, rate-based, multi-stream transport over UDP.
 
+// The two-engine harness of `tests/pair` serves unit tests as well, and names the crate as they do.
+#[cfg(test)]
+extern crate self as rp_protocol;
+
 pub mod config;
 pub mod congestion;
 pub mod connection;

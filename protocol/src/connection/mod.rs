@@ -21,6 +21,9 @@ mod packet_builder;
 mod probe;
 mod receive;
 mod state;
+mod tail;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 use std::{
@@ -39,6 +42,7 @@ use self::{
     datagrams::Datagrams,
     ids::Ids,
     state::{Closing, Idle, State},
+    tail::Tail,
 };
 use crate::{
     config::TransportConfig,
@@ -86,8 +90,8 @@ pub struct Connection {
     events: VecDeque<Event>,
     endpoint_events: VecDeque<EndpointEvent>,
     feedback: Feedback,
+    tail: Tail,
     dropped: Dropped,
-    repaired_bytes: u64,
 }
 
 impl Connection {
@@ -133,8 +137,8 @@ impl Connection {
             events: VecDeque::new(),
             endpoint_events: VecDeque::new(),
             feedback: Feedback::default(),
+            tail: Tail::default(),
             dropped: Dropped::default(),
-            repaired_bytes: 0,
             config,
         };
         if side == Side::Client {

@@ -10,7 +10,7 @@ use super::{
     Connection,
     event::{Event, Transmit},
     handshake::Space,
-    packet_builder::PacketBuilder,
+    packet_builder::{PacketBuilder, data_room},
     state::State,
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 const MAX_SEGMENTS: usize = 64;
 /// Bytes of such a batch: one IP packet before segmentation.
 const MAX_BATCH: usize = 65_000;
+/// Space in a packet below which a copy is left to the next one.
+const MIN_COPY_ROOM: usize = 600;
 /// Longest NAK frame, in ranges.
 const MAX_NAK_RANGES: usize = 64;
 
@@ -39,6 +41,8 @@ enum Purpose {
     Data,
     /// The clock asks whether the path lives.
     Probe,
+    /// Bytes in flight once more.
+    Copy,
     /// Only ACK and NAK, which nobody paces.
     Report,
 }
@@ -210,6 +214,9 @@ impl Connection {
         if has_budget && self.has_data() {
             return Some(Purpose::Data);
         }
+        if has_budget && self.tail.interest() {
+            return Some(Purpose::Copy);
+        }
         (path.recv.ack.interest(now) || path.recv.nak.interest(now)).then_some(Purpose::Report)
     }
 
@@ -236,10 +243,12 @@ impl Connection {
         if !path.has_room() {
             return;
         }
-        if has_data {
-            self.paced_until = Some(path.paced_at(now));
-        } else {
+        if !has_data {
             path.on_dry(now);
+            self.tail.on_dry(path);
+        }
+        if has_data || self.tail.interest() {
+            self.paced_until = Some(path.paced_at(now));
         }
     }
 
@@ -378,26 +387,39 @@ impl Connection {
         out: &mut FrameWriter<'_>,
         frames: &mut SentFrames,
     ) {
-        let mut sent = |stream| frames.push(SentFrame::Stream(stream));
-        self.streams.write_control(out, &mut sent);
+        let mut note = |what| frames.push(SentFrame::Stream(what));
+        self.streams.write_control(out, &mut note);
         let before = out.out.len();
-        self.streams.write_repair(out, &mut sent);
-        self.repaired_bytes += (out.out.len() - before) as u64;
+        self.streams.write_repair(out, &mut |what| {
+            self.tail.on_repair(what);
+            note(what);
+        });
         if self.datagrams.interest() {
-            let whole =
-                out.remaining() >= super::packet_builder::data_room(self.paths[0].packet_size());
+            let whole = out.remaining() >= data_room(self.paths[0].packet_size());
             if self.datagrams.write(out, whole) {
                 self.events.push_back(Event::DatagramsUnblocked);
             }
         }
-        self.streams.write_data(out, &mut sent);
+        self.streams.write_data(out, &mut |what| {
+            self.tail.on_data(what);
+            note(what);
+        });
         if purpose == Purpose::Probe {
             self.paths[0].probes -= 1;
             // A probe that repeats the oldest data repairs it in the same round trip.
             if out.out.len() == before {
-                self.streams.write_probe(out, &mut sent);
+                self.streams.write_probe(out, &mut note);
             }
             out.put(&Frame::Ping);
+        }
+        while purpose == Purpose::Copy
+            && let Some(what) = self.tail.next()
+        {
+            let room = out.remaining();
+            if !self.streams.write_copy(what, out, &mut note) && room < MIN_COPY_ROOM {
+                self.tail.put_back(what);
+                break;
+            }
         }
     }
 }

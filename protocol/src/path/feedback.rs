@@ -1,7 +1,10 @@
 //! What ACK, NAK and the clock say became of what was sent; turns verdicts into samples for the
 //! controller and into lists of frames for their owners.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
     Path,
@@ -10,6 +13,7 @@ use super::{
 use crate::{
     congestion::{AckSample, LossSample, PacketSample},
     error::{TransportCode, TransportError},
+    stream::StreamSent,
     wire::frame::{Ack, Nak},
 };
 
@@ -246,6 +250,32 @@ impl Path {
             SentFrame::Nak { largest, .. } => self.recv.nak.on_nak_acked(largest),
             _ => {}
         }
+    }
+
+    /// What the newest `most` packets in flight carried of streams, oldest first.
+    pub(crate) fn newest_data(&self, most: usize) -> VecDeque<StreamSent> {
+        let mut newest = VecDeque::new();
+        let packets = self
+            .sent
+            .newest_open(most)
+            .filter_map(|number| self.sent.get(number));
+        for frame in packets.flat_map(|packet| &packet.frames) {
+            if let SentFrame::Stream(what @ StreamSent::Data { .. }) = frame {
+                newest.push_front(*what);
+            }
+        }
+        newest
+    }
+
+    /// Whether at least one packet in two hundred was lost of late.
+    pub(crate) fn is_lossy(&self) -> bool {
+        let believed = self.controller.report().baseline_loss >= 0.005;
+        believed || self.counters.lost_packets * 200 >= self.counters.sent_packets
+    }
+
+    /// Packets that count against the window.
+    pub(crate) fn in_flight_packets(&self) -> u64 {
+        self.sent.in_flight_packets()
     }
 }
 

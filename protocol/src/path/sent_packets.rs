@@ -122,6 +122,15 @@ impl SentPackets {
         self.settled.gaps(start..range.end).collect()
     }
 
+    /// The newest `most` numbers whose fate is open, newest first.
+    pub(crate) fn newest_open(&self, most: usize) -> impl Iterator<Item = u64> + '_ {
+        let next = self.next_number();
+        (self.base..next)
+            .rev()
+            .filter(|&number| !self.settled.contains(number))
+            .take(most)
+    }
+
     /// Take `number` out as acknowledged. A packet declared lost before comes back with its
     /// `lost_at`.
     pub(crate) fn acknowledge(&mut self, number: u64) -> Option<SentPacket> {

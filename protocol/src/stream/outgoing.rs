@@ -19,11 +19,12 @@ use crate::{
 const MIN_FRAGMENT_BYTES: u64 = 64;
 
 /// Which bytes of a stream a frame takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Take {
     Unsent,
     Lost,
     Probe,
+    Copy(Range<u64>),
 }
 
 impl Streams {
@@ -145,6 +146,35 @@ impl Streams {
         true
     }
 
+    /// Writes a copy of bytes that an earlier packet carried and nobody has acknowledged, although
+    /// nothing says that they are lost. Whether there was anything to copy and space for it.
+    pub fn write_copy(
+        &mut self,
+        what: StreamSent,
+        out: &mut FrameWriter<'_>,
+        sent: &mut impl FnMut(StreamSent),
+    ) -> bool {
+        let StreamSent::Data {
+            id, offset, len, ..
+        } = what
+        else {
+            return false;
+        };
+        let range = offset..offset + u64::from(len);
+        let part = self.table.slot(id).and_then(|slot| {
+            let send = self.table.get(slot)?.send.as_ref()?;
+            Some((slot, send.buffer.first_in_flight(range)?))
+        });
+        let Some((slot, part)) = part else {
+            return false;
+        };
+        let Some(bytes) = self.write_piece(slot, Take::Copy(part), u64::MAX, out, sent) else {
+            return false;
+        };
+        self.counters.repaired_bytes += bytes;
+        true
+    }
+
     /// Writes one STREAM frame of at most `max` bytes; how many bytes it has, or `None` if there is
     /// not enough space for one.
     fn write_piece(
@@ -161,6 +191,7 @@ impl Streams {
             Take::Unsent => (send.buffer.sent(), send.unsent().min(max)),
             Take::Lost => send.buffer.first_lost()?,
             Take::Probe => send.buffer.first_probe(),
+            Take::Copy(ref part) => (part.start, part.end - part.start),
         };
         let space = out.remaining() as u64;
         let head_len = StreamHead {
@@ -178,6 +209,7 @@ impl Streams {
             Take::Unsent => send.buffer.take_unsent(wanted.min(space)),
             Take::Lost => send.buffer.take_lost(space)?,
             Take::Probe => send.buffer.take_probe(space),
+            Take::Copy(part) => part.start..part.end.min(part.start + space),
         };
         let len = range.end - range.start;
         let fin = send.is_final(range.end);

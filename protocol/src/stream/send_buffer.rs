@@ -215,6 +215,15 @@ impl SendBuffer {
         range
     }
 
+    /// The lowest contiguous part of `range` that was sent and is not acknowledged.
+    pub fn first_in_flight(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let range = range.start.max(self.acked_to)..range.end.min(self.sent);
+        if range.is_empty() {
+            return None;
+        }
+        self.acked.gaps(range).next()
+    }
+
     fn probe(&self) -> Range<u64> {
         let from = self.probed.clamp(self.acked_to, self.sent);
         self.acked

@@ -360,7 +360,7 @@ impl Pair {
             Routed::Incoming(incoming) => {
                 let (handle, connection) = host.endpoint.accept(self.now, incoming).unwrap();
                 host.connections.insert(handle, connection);
-                self.server_handle = Some(handle);
+                self.server_handle.get_or_insert(handle);
             }
             Routed::Response(_) => self.send(packet.to_server, out, None),
         }

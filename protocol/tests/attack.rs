@@ -1,0 +1,211 @@
+//! What strangers and meddlers on the wire can do: nothing but cost a little time.
+
+#[expect(dead_code, reason = "each test binary uses its part of the harness")]
+mod pair;
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use pair::{Pair, Setup, pattern};
+use rp_protocol::{
+    config::EndpointConfig,
+    engine::{Datagram, Event, Routed},
+};
+
+/// All datagrams of a small conversation, client's and server's.
+fn recorded() -> (Pair, Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut pair = Pair::new();
+    pair.client.captured = Some(Vec::new());
+    pair.server.captured = Some(Vec::new());
+    pair.connect();
+    assert_eq!(pair.transfer(60_000), pattern(60_000));
+    pair.run(Duration::from_millis(500));
+    let mtu = pair.mtu;
+    let delivered = |host: &mut pair::Host| -> Vec<Vec<u8>> {
+        let captured = host.captured.take().expect("set above");
+        captured
+            .into_iter()
+            .filter(|datagram| datagram.len() <= mtu)
+            .collect()
+    };
+    let client = delivered(&mut pair.client);
+    let server = delivered(&mut pair.server);
+    (pair, client, server)
+}
+
+fn assert_unharmed(mut pair: Pair) {
+    pair.run(Duration::from_millis(200));
+    for host in [&pair.client, &pair.server] {
+        assert!(
+            !host
+                .events
+                .iter()
+                .any(|(_, event)| matches!(event, Event::Closed(_)))
+        );
+    }
+    assert_eq!(pair.transfer(30_000), pattern(30_000));
+}
+
+fn noise(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
+#[test]
+fn replayed_datagrams_are_duplicates() {
+    let (mut pair, client, server) = recorded();
+    let before = pair.server().stats();
+    for datagram in client {
+        pair.inject(true, datagram);
+    }
+    for datagram in server {
+        pair.inject(false, datagram);
+    }
+    let after = pair.server().stats();
+    assert!(after.dropped.duplicate > before.dropped.duplicate + 20);
+    assert_eq!(
+        after.paths[0].received_packets,
+        before.paths[0].received_packets
+    );
+    assert_unharmed(pair);
+}
+
+#[test]
+fn reflected_datagrams_are_not_believed() {
+    let (mut pair, client, server) = recorded();
+    for datagram in client {
+        pair.inject(false, datagram);
+    }
+    for datagram in server {
+        pair.inject(true, datagram);
+    }
+    assert_unharmed(pair);
+}
+
+#[test]
+fn truncated_datagrams_are_dropped_at_every_length() {
+    let (mut pair, client, server) = recorded();
+    for (to_server, datagrams) in [(true, client), (false, server)] {
+        for datagram in datagrams.into_iter().take(12) {
+            for len in 0..datagram.len() {
+                pair.inject(to_server, datagram[..len].to_vec());
+            }
+        }
+    }
+    assert_unharmed(pair);
+}
+
+#[test]
+fn datagrams_with_a_flipped_bit_are_dropped() {
+    let (mut pair, client, server) = recorded();
+    for (to_server, datagrams) in [(true, client), (false, server)] {
+        for datagram in datagrams.into_iter().take(12) {
+            for bit in (0..datagram.len() * 8).step_by(7) {
+                let mut forged = datagram.clone();
+                forged[bit / 8] ^= 1 << (bit % 8);
+                pair.inject(to_server, forged);
+            }
+        }
+    }
+    assert_unharmed(pair);
+}
+
+#[test]
+fn noise_is_dropped_and_counted() {
+    let (mut pair, ..) = recorded();
+    let mut next = noise(7);
+    let before = pair.server.endpoint.stats().dropped;
+    for _ in 0..20_000 {
+        let len = usize::try_from(next() % 1400).expect("small");
+        let datagram: Vec<u8> = (0..len).map(|_| next().to_le_bytes()[0]).collect();
+        pair.inject(true, datagram);
+    }
+    assert!(pair.server.endpoint.stats().dropped > before + 10_000);
+    assert_eq!(pair.server.endpoint.connection_count(), 1);
+    assert_unharmed(pair);
+}
+
+#[test]
+fn noise_with_the_right_connection_id_is_dropped() {
+    let (mut pair, client, _) = recorded();
+    let genuine = client
+        .iter()
+        .rfind(|datagram| datagram[0] & 0x80 == 0)
+        .expect("data was sent");
+    let mut next = noise(11);
+    for _ in 0..20_000 {
+        let len = usize::try_from(30 + next() % 1400).expect("small");
+        let mut datagram: Vec<u8> = (0..len).map(|_| next().to_le_bytes()[0]).collect();
+        datagram[..9].copy_from_slice(&genuine[..9]);
+        pair.inject(true, datagram);
+    }
+    let dropped = pair.server().stats().dropped;
+    assert!(
+        dropped.unauthentic + dropped.duplicate >= 20_000,
+        "{dropped:?}"
+    );
+    assert_unharmed(pair);
+}
+
+#[test]
+fn shuffled_conversation_still_arrives() {
+    let mut pair = Pair::new();
+    let mut next = noise(3);
+    pair.client.script =
+        Box::new(move |_, _| pair::Fate::Delay(Duration::from_micros(next() % 40_000)));
+    pair.connect();
+    assert_eq!(pair.transfer(400_000), pattern(400_000));
+}
+
+/// A first datagram from each of many addresses.
+fn flood(pair: &mut Pair, first: &[u8], strangers: u16) -> (usize, usize) {
+    let (mut incoming, mut answers) = (0, 0);
+    for stranger in 0..strangers {
+        let [high, low] = stranger.to_be_bytes();
+        let mut payload = BytesMut::from(first);
+        // Another connection id each, as a flooder would choose.
+        payload[5..7].copy_from_slice(&[high, low]);
+        let datagram = Datagram {
+            remote: SocketAddr::from(([198, 51, high, low], 1000)),
+            local_ip: None,
+            ecn: None,
+            payload,
+        };
+        let mut out = Vec::new();
+        match pair
+            .server
+            .endpoint
+            .handle_datagram(pair.now, datagram, &mut out)
+        {
+            Routed::Incoming(_) => incoming += 1,
+            Routed::Response(transmit) => {
+                assert!(transmit.len <= first.len(), "an answer never amplifies");
+                answers += 1;
+            }
+            _ => {}
+        }
+    }
+    (incoming, answers)
+}
+
+#[test]
+fn flood_of_strangers_leaves_a_bounded_number_half_open() {
+    let endpoint = EndpointConfig::default().retry_above(50).max_half_open(200);
+    let mut pair = Setup {
+        endpoint,
+        ..Setup::default()
+    }
+    .build();
+    pair.client.captured = Some(Vec::new());
+    pair.step(pair.now);
+    let first = pair.client.captured.take().expect("set above").remove(0);
+    let (incoming, answers) = flood(&mut pair, &first, 10_000);
+    assert_eq!(incoming, 50, "beyond the threshold nothing is kept");
+    assert_eq!(answers, 9950, "the rest is asked for a token");
+    assert_eq!(pair.server.endpoint.stats().half_open, 50);
+}
