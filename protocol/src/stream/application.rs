@@ -191,6 +191,8 @@ impl Streams {
         result
     }
 
+    //= spec/05-streams.md#credit
+    //# These frames are for statistics: a receiver MUST NOT wait for one before it announces credit.
     /// Gives the peer credit for `bytes` taken; `None` when the reader met an end or found nothing.
     fn after_read(&mut self, slot: u32, bytes: Option<usize>) {
         let Some(bytes) = bytes else {

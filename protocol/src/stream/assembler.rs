@@ -113,6 +113,9 @@ impl Assembler {
         } else {
             self.insert_island(fragment)?;
         }
+        //= spec/05-streams.md#receiving
+        //# A receiver SHOULD NOT keep more than twice the memory of the bytes it holds for long: a small
+        //# slice must not keep a large buffer.
         // Compacting walks all fragments, so it must also be earned by growth since the last time.
         let wanted = 2 * self.buffered + COMPACT_SLACK_BYTES;
         if self.pinned > wanted.max(self.floor + self.floor / 4) {

@@ -266,6 +266,8 @@ impl Streams {
     }
 
     /// Asks for a DATA_BLOCKED, once per limit.
+    //= spec/05-streams.md#credit
+    //# A sender held up SHOULD say so with DATA_BLOCKED or STREAM_DATA_BLOCKED, once per limit.
     fn note_data_blocked(&mut self) {
         let limit = self.send_credit.limit();
         if self.blocked_at.replace(limit) != Some(limit) {

@@ -106,6 +106,9 @@ impl Scheduler {
     }
 
     /// The slot whose turn it is.
+    //= spec/05-streams.md#sending
+    //# A sender SHOULD send bytes of the highest priority first, and share equally in bytes between
+    //# streams of the same priority.
     pub fn first(&self) -> Option<u32> {
         self.levels
             .iter()

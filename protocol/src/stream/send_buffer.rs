@@ -233,6 +233,8 @@ impl SendBuffer {
             .unwrap_or(self.sent..self.sent)
     }
 
+    //= spec/05-streams.md#sending-states
+    //# A sender MUST NOT change a byte it has sent: a receiver takes whichever copy comes first.
     /// Appends the bytes of `range` to `out`. All of it must be written and unacknowledged.
     pub fn copy(&mut self, range: &Range<u64>, out: &mut Vec<u8>) {
         let mut index = self.locate(range.start);

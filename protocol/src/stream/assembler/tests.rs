@@ -165,6 +165,10 @@ fn order_is_gone_after_the_first_block() {
     assert!(assembler.has_all(200));
 }
 
+//= spec/05-streams.md#receiving
+//= type=test
+//# A receiver SHOULD NOT keep more than twice the memory of the bytes it holds for long: a small slice
+//# must not keep a large buffer.
 /// Slices of 300 bytes, each of another 9000-byte datagram, every other one missing.
 #[test]
 fn small_slices_do_not_keep_large_datagrams_alive() {

@@ -155,6 +155,10 @@ impl Model {
 proptest! {
     #![proptest_config(proptest_config())]
 
+    //= spec/05-streams.md#sending-states
+    //= type=test
+    //# A sender MUST NOT change a byte it has sent: a receiver
+    //# takes whichever copy comes first.
     #[test]
     fn any_history_leaves_every_byte_where_the_model_has_it(
         steps in prop::collection::vec(step(), 1..120)

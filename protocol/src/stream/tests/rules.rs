@@ -136,6 +136,10 @@ fn a_stream_beyond_the_limit_is_refused() {
 //= type=test
 //# A receiver MUST raise the limit when an eighth of the streams it allows at once
 //# have closed since it last announced one.
+//= spec/05-streams.md#stream-limits
+//= type=test
+//# A sender that would open a stream and may not SHOULD say so
+//# with STREAMS_BLOCKED, once per limit.
 #[test]
 fn streams_can_be_opened_again_after_others_are_over() {
     let transport = TransportConfig::default().max_streams_uni(4);
@@ -224,6 +228,9 @@ fn bytes_beyond_the_credit_are_refused() {
 //= spec/05-streams.md#credit
 //= type=test
 //# A sender MUST NOT send bytes beyond the credit of a stream or of the connection.
+//= spec/05-streams.md#credit
+//= type=test
+//# A sender held up SHOULD say so with DATA_BLOCKED or STREAM_DATA_BLOCKED, once per limit.
 #[test]
 fn a_sender_keeps_to_its_credit_and_says_so_once() {
     let transport = TransportConfig::default()
@@ -256,6 +263,10 @@ fn a_sender_keeps_to_its_credit_and_says_so_once() {
 //= type=test
 //# A receiver MUST send a lost limit again with its newest value
 //# while the peer can still use it.
+//= spec/05-streams.md#credit
+//= type=test
+//# These frames
+//# are for statistics: a receiver MUST NOT wait for one before it announces credit.
 #[test]
 fn a_lost_limit_comes_again_with_its_newest_value() {
     let mut pair = Pair::new();
