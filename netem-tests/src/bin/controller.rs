@@ -26,203 +26,200 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// One cell with a trace of the first flow.
-    Trace {
-        #[arg(long, default_value_t = 100.0)]
-        mbps: f64,
-        #[arg(long, default_value_t = 100)]
-        rtt: u64,
-        #[arg(long, default_value_t = 1.0)]
-        bdp: f64,
-        #[arg(long, default_value_t = 0.0)]
-        loss: f64,
-        #[arg(long, default_value_t = 10.0)]
-        seconds: f64,
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Flows as kind@start, kinds `fair`, `notrain`, `cubic`, `tcp`.
-        #[arg(long, default_value = "fair@0", value_delimiter = ',')]
-        flows: Vec<String>,
-        /// Which flow to trace.
-        #[arg(long, default_value_t = 0)]
-        of: usize,
-        /// Milliseconds between lines.
-        #[arg(long, default_value_t = 100)]
-        every: u64,
-    },
+    Trace(Trace),
     /// One flow alone over rates, RTTs, buffers and losses.
-    Solo {
-        #[arg(long, value_delimiter = ',', default_value = "10,100")]
-        mbps: Vec<f64>,
-        #[arg(long, value_delimiter = ',', default_value = "10,20,50,100,300")]
-        rtt: Vec<u64>,
-        #[arg(long, value_delimiter = ',', default_value = "0.25,1,4")]
-        bdp: Vec<f64>,
-        #[arg(long, value_delimiter = ',', default_value = "0,0.001,0.01,0.05,0.1")]
-        loss: Vec<f64>,
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        #[arg(long)]
-        notrain: bool,
-        /// Print only cells below this goodput, or over the queue limits.
-        #[arg(long, default_value_t = 9.0)]
-        below: f64,
-    },
+    Solo(Solo),
     /// Beside one CUBIC flow.
-    Cubic {
-        #[arg(long, value_delimiter = ',', default_value = "10,100")]
-        mbps: Vec<f64>,
-        #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
-        rtt: Vec<u64>,
-        #[arg(long, value_delimiter = ',', default_value = "0.25,0.5,1,2,4")]
-        bdp: Vec<f64>,
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-    },
+    Cubic(Cubic),
     /// Several default flows.
-    Own {
-        #[arg(long, value_delimiter = ',', default_value = "100")]
-        mbps: Vec<f64>,
-        #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
-        rtt: Vec<u64>,
-        #[arg(long, value_delimiter = ',', default_value = "0,0.01")]
-        loss: Vec<f64>,
-        #[arg(long, value_delimiter = ',', default_value = "2,4,8")]
-        flows: Vec<u64>,
-        #[arg(long, default_value_t = 1.0)]
-        bdp: f64,
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-    },
+    Own(Own),
 }
 
 fn main() -> io::Result<()> {
-    let args = Args::parse();
     let out = &mut io::stdout().lock();
-    match args.command {
-        Command::Trace {
-            mbps,
-            rtt,
-            bdp,
-            loss,
-            seconds,
-            seed,
-            flows,
-            of,
-            every,
-        } => {
-            let cell = Cell {
-                mbps,
-                rtt_ms: rtt,
-                bdp,
-                loss,
-            };
-            let mut arena = Arena::new(cell.link(), seed);
-            for flow in &flows {
-                arena.add(parse_flow(flow).trace(true));
-            }
-            arena.run(Duration::from_secs_f64(seconds));
-            trace(out, &arena, of, Duration::from_millis(every))
+    match Args::parse().command {
+        Command::Trace(args) => args.run(out),
+        Command::Solo(args) => args.run(out),
+        Command::Cubic(args) => args.run(out),
+        Command::Own(args) => args.run(out),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Trace {
+    #[arg(long, default_value_t = 100.0)]
+    mbps: f64,
+    #[arg(long, default_value_t = 100)]
+    rtt: u64,
+    #[arg(long, default_value_t = 1.0)]
+    bdp: f64,
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Flows as kind@start, kinds `fair`, `notrain`, `cubic`, `tcp`.
+    #[arg(long, default_value = "fair@0", value_delimiter = ',')]
+    flows: Vec<String>,
+    /// Which flow to trace.
+    #[arg(long, default_value_t = 0)]
+    of: usize,
+    /// Milliseconds between lines.
+    #[arg(long, default_value_t = 100)]
+    every: u64,
+}
+
+impl Trace {
+    fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let cell = Cell {
+            mbps: self.mbps,
+            rtt_ms: self.rtt,
+            bdp: self.bdp,
+            loss: self.loss,
+        };
+        let mut arena = Arena::new(cell.link(), self.seed);
+        for flow in &self.flows {
+            arena.add(parse_flow(flow).trace(true));
         }
-        Command::Solo {
-            mbps,
-            rtt,
-            bdp,
-            loss,
-            seeds,
-            notrain,
-            below,
-        } => {
-            let cells = cells(&mbps, &rtt, &bdp, &loss);
-            let rows = parallel(cells.len(), |i| {
-                let cell = &cells[i];
-                (1..=seeds)
-                    .map(|seed| {
-                        let flow = FlowConfig::new(Policy::Fair).trains(!notrain);
-                        scenario::solo(cell, cell.link(), flow, seed, scenario::long_enough(cell))
-                    })
-                    .min_by(|a, b| a.goodput.total_cmp(&b.goodput))
-            });
-            let mut sums = Vec::new();
-            for (cell, row) in cells.iter().zip(&rows) {
-                let Some(s) = row else { continue };
-                sums.push(s.goodput);
-                if s.goodput < below || s.queue_mean > 0.1 || s.queue_p95 > 0.25 {
-                    writeln!(
-                        out,
-                        "{:>6} Mbit/s {:>3} ms {:>5} BDP {:>5.1} %: goodput {:5.1} % queue {:4.1} / {:4.1} % drops {:4.1} % start {:4.1} RTT over {:4.2} spurious {:4.2} %",
-                        cell.mbps,
-                        cell.rtt_ms,
-                        cell.bdp,
-                        cell.loss * 100.0,
-                        s.goodput * 100.0,
-                        s.queue_mean * 100.0,
-                        s.queue_p95 * 100.0,
-                        s.drops * 100.0,
-                        s.start_rtts,
-                        s.overshoot,
-                        s.spurious * 100.0
-                    )?;
-                }
-            }
-            summary(out, &mut sums)
-        }
-        Command::Cubic {
-            mbps,
-            rtt,
-            bdp,
-            seeds,
-        } => {
-            let cells = cells(&mbps, &rtt, &bdp, &[0.0]);
-            let rows = parallel(cells.len() * 2, |i| {
-                (1..=seeds)
-                    .map(|seed| scenario::beside_cubic(&cells[i / 2], i % 2 == 1, seed) * 100.0)
-                    .collect::<Vec<f64>>()
-            });
-            for (i, cell) in cells.iter().enumerate() {
-                let f = |v: &[f64]| {
-                    v.iter()
-                        .map(|x| format!("{x:3.0}"))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                };
+        arena.run(Duration::from_secs_f64(self.seconds));
+        trace(out, &arena, self.of, Duration::from_millis(self.every))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Solo {
+    #[arg(long, value_delimiter = ',', default_value = "10,100")]
+    mbps: Vec<f64>,
+    #[arg(long, value_delimiter = ',', default_value = "10,20,50,100,300")]
+    rtt: Vec<u64>,
+    #[arg(long, value_delimiter = ',', default_value = "0.25,1,4")]
+    bdp: Vec<f64>,
+    #[arg(long, value_delimiter = ',', default_value = "0,0.001,0.01,0.05,0.1")]
+    loss: Vec<f64>,
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    #[arg(long)]
+    notrain: bool,
+    /// Print only cells below this goodput, or over the queue limits.
+    #[arg(long, default_value_t = 9.0)]
+    below: f64,
+}
+
+impl Solo {
+    fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let cells = cells(&self.mbps, &self.rtt, &self.bdp, &self.loss);
+        let rows = parallel(cells.len(), |i| {
+            let cell = &cells[i];
+            (1..=self.seeds)
+                .map(|seed| {
+                    let flow = FlowConfig::new(Policy::Fair).trains(!self.notrain);
+                    scenario::solo(cell, cell.link(), flow, seed, scenario::long_enough(cell))
+                })
+                .min_by(|a, b| a.goodput.total_cmp(&b.goodput))
+        });
+        let mut sums = Vec::new();
+        for (cell, row) in cells.iter().zip(&rows) {
+            let Some(s) = row else { continue };
+            sums.push(s.goodput);
+            if s.goodput < self.below || s.queue_mean > 0.1 || s.queue_p95 > 0.25 {
                 writeln!(
                     out,
-                    "{:>6} Mbit/s {:>3} ms {:>5} BDP: early {} late {}",
+                    "{:>6} Mbit/s {:>3} ms {:>5} BDP {:>5.1} %: goodput {:5.1} % queue {:4.1} / {:4.1} % drops {:4.1} % start {:4.1} RTT over {:4.2} spurious {:4.2} %",
                     cell.mbps,
                     cell.rtt_ms,
                     cell.bdp,
-                    f(&rows[2 * i]),
-                    f(&rows[2 * i + 1])
-                )?;
-            }
-            Ok(())
-        }
-        Command::Own {
-            mbps,
-            rtt,
-            loss,
-            flows,
-            bdp,
-            seeds,
-        } => {
-            let cells = cells(&mbps, &rtt, &[bdp], &loss);
-            let jobs: Vec<(Cell, u64)> = cells
-                .iter()
-                .flat_map(|&cell| flows.iter().map(move |&n| (cell, n)))
-                .collect();
-            let rows = parallel(jobs.len(), |i| own(&jobs[i], seeds));
-            for ((cell, n), row) in jobs.iter().zip(&rows) {
-                writeln!(
-                    out,
-                    "{:>6} Mbit/s {:>3} ms {:>4.1} % x{n}: {}",
-                    cell.mbps,
-                    cell.rtt_ms,
                     cell.loss * 100.0,
-                    row
+                    s.goodput * 100.0,
+                    s.queue_mean * 100.0,
+                    s.queue_p95 * 100.0,
+                    s.drops * 100.0,
+                    s.start_rtts,
+                    s.overshoot,
+                    s.spurious * 100.0
                 )?;
             }
-            Ok(())
         }
+        summary(out, &mut sums)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Cubic {
+    #[arg(long, value_delimiter = ',', default_value = "10,100")]
+    mbps: Vec<f64>,
+    #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
+    rtt: Vec<u64>,
+    #[arg(long, value_delimiter = ',', default_value = "0.25,0.5,1,2,4")]
+    bdp: Vec<f64>,
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+}
+
+impl Cubic {
+    fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let cells = cells(&self.mbps, &self.rtt, &self.bdp, &[0.0]);
+        let rows = parallel(cells.len() * 2, |i| {
+            (1..=self.seeds)
+                .map(|seed| scenario::beside_cubic(&cells[i / 2], i % 2 == 1, seed) * 100.0)
+                .collect::<Vec<f64>>()
+        });
+        for (i, cell) in cells.iter().enumerate() {
+            let f = |v: &[f64]| {
+                v.iter()
+                    .map(|x| format!("{x:3.0}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            writeln!(
+                out,
+                "{:>6} Mbit/s {:>3} ms {:>5} BDP: early {} late {}",
+                cell.mbps,
+                cell.rtt_ms,
+                cell.bdp,
+                f(&rows[2 * i]),
+                f(&rows[2 * i + 1])
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Own {
+    #[arg(long, value_delimiter = ',', default_value = "100")]
+    mbps: Vec<f64>,
+    #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
+    rtt: Vec<u64>,
+    #[arg(long, value_delimiter = ',', default_value = "0,0.01")]
+    loss: Vec<f64>,
+    #[arg(long, value_delimiter = ',', default_value = "2,4,8")]
+    flows: Vec<u64>,
+    #[arg(long, default_value_t = 1.0)]
+    bdp: f64,
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+}
+
+impl Own {
+    fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let cells = cells(&self.mbps, &self.rtt, &[self.bdp], &self.loss);
+        let jobs: Vec<(Cell, u64)> = cells
+            .iter()
+            .flat_map(|&cell| self.flows.iter().map(move |&n| (cell, n)))
+            .collect();
+        let rows = parallel(jobs.len(), |i| own(&jobs[i], self.seeds));
+        for ((cell, n), row) in jobs.iter().zip(&rows) {
+            writeln!(
+                out,
+                "{:>6} Mbit/s {:>3} ms {:>4.1} % x{n}: {}",
+                cell.mbps,
+                cell.rtt_ms,
+                cell.loss * 100.0,
+                row
+            )?;
+        }
+        Ok(())
     }
 }
 

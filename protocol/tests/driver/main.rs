@@ -50,11 +50,12 @@ fn client_config() -> ClientConfig {
 
 fn server(transport: TransportConfig) -> Endpoint {
     let config = server_config().transport(transport);
-    Endpoint::bind(loopback(), EndpointConfig::default(), Some(config)).unwrap()
+    Endpoint::bind(loopback(), EndpointConfig::default(), Some(config))
+        .expect("loopback has free ports")
 }
 
 fn client() -> Endpoint {
-    Endpoint::bind(loopback(), EndpointConfig::default(), None).unwrap()
+    Endpoint::bind(loopback(), EndpointConfig::default(), None).expect("loopback has free ports")
 }
 
 /// Two ends of one connection, and the endpoints under them.
@@ -72,14 +73,15 @@ impl Pair {
 
     async fn with(transport: TransportConfig) -> Self {
         let (server, client) = (server(transport.clone()), client());
-        let remote = server.local_addr().unwrap();
+        let remote = server.local_addr().expect("a bound socket has an address");
         let config = client_config().transport(transport);
         let (near, far) = tokio::join!(client.connect(remote, config), async {
-            server.accept().await.unwrap().accept().await
+            let incoming = server.accept().await.expect("the endpoint is open");
+            incoming.accept().await
         });
         Self {
-            near: near.unwrap(),
-            far: far.unwrap(),
+            near: near.expect("both ends trust anybody"),
+            far: far.expect("both ends trust anybody"),
             client,
             server,
         }

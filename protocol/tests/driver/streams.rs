@@ -14,9 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{Pair, SERVICE, identity, pattern, within};
 
 async fn echo((mut send, mut receive): (SendStream, RecvStream)) {
-    tokio::io::copy(&mut receive, &mut send).await.unwrap();
-    send.shutdown().await.unwrap();
-    send.finished().await.unwrap();
+    tokio::io::copy(&mut receive, &mut send)
+        .await
+        .expect("the other end reads and writes to the end");
+    send.shutdown().await.expect("the stream is open");
+    send.finished().await.expect("the other end reads it all");
 }
 
 /// Write `data` and read as much back, at the same time.
@@ -29,8 +31,8 @@ async fn round_trip((mut send, mut receive): (SendStream, RecvStream), data: &[u
         },
         receive.read_to_end(&mut back)
     );
-    written.unwrap();
-    read.unwrap();
+    written.expect("the other end reads it all");
+    read.expect("the other end finishes");
     assert_eq!(back.len(), data.len());
     assert!(back == data);
 }

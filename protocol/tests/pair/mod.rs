@@ -109,6 +109,10 @@ impl Default for Setup {
 }
 
 impl Setup {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "virtual time has to begin somewhere"
+    )]
     pub(crate) fn build(self) -> Pair {
         let start = Instant::now();
         let address = |last, port| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), port));
@@ -129,7 +133,7 @@ impl Setup {
         let server_address = address(1, 7377);
         let (client_handle, connection) = client
             .connect(start, server_address, client_config)
-            .unwrap();
+            .expect("address and service are valid");
         let mut client = Host::new(client, address(2, 40000));
         client.connections.insert(client_handle, connection);
         Pair {
@@ -358,7 +362,10 @@ impl Pair {
                 }
             }
             Routed::Incoming(incoming) => {
-                let (handle, connection) = host.endpoint.accept(self.now, incoming).unwrap();
+                let (handle, connection) = host
+                    .endpoint
+                    .accept(self.now, incoming)
+                    .expect("its settings are valid");
                 host.connections.insert(handle, connection);
                 self.server_handle.get_or_insert(handle);
             }
@@ -402,7 +409,7 @@ impl Pair {
 /// What a stream must carry: every byte tells its offset.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len)
-        .map(|at| (at.wrapping_mul(0x9E37_79B9) >> 13) as u8)
+        .map(|at| at.wrapping_mul(0x9E37_79B9).to_le_bytes()[1])
         .collect()
 }
 
