@@ -8,6 +8,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +41,9 @@ const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// TLS alert no_application_protocol (RFC 7301 section 3.2).
 const NO_APPLICATION_PROTOCOL: TransportCode = TransportCode::crypto(120);
 
+/// TLS alert access_denied (RFC 8446 section 6.2): our key was refused (spec/02-handshake.md).
+const ACCESS_DENIED: TransportCode = TransportCode::crypto(49);
+
 /// A server as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -57,6 +61,45 @@ impl fmt::Display for Server {
         }
     }
 }
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    /// `HOST`, `HOST:PORT`, or an IPv6 address with a port in brackets: `[::1]:7377`.
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        let bad = || ServerError(text.chars().take(64).collect());
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']').ok_or_else(bad)?;
+                host.parse::<Ipv6Addr>().map_err(|_| bad())?;
+                match port {
+                    "" => (host, None),
+                    _ => (host, Some(port.strip_prefix(':').ok_or_else(bad)?)),
+                }
+            }
+            None if text.parse::<Ipv6Addr>().is_ok() => (text, None),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(port) => port.parse().ok().filter(|&p| p != 0).ok_or_else(bad)?,
+        };
+        let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
+        if host.is_empty() || host.contains(is_odd) {
+            return Err(bad());
+        }
+        let host = host.to_owned();
+        Ok(Self { host, port })
+    }
+}
+
+/// Text that names no server.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{:?} is no server: write HOST, HOST:PORT or [IPV6]:PORT", .0)]
+pub struct ServerError(String);
 
 /// Which addresses are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +168,21 @@ pub enum ConnectFailure {
         /// What was asked for.
         service: String,
     },
+    /// Nobody answered.
+    #[error(
+        "no answer from {0}: check the address and that rpserver runs there; if both are right, \
+         something on the way blocks UDP, and that port must be opened for it"
+    )]
+    Silence(Server),
+    /// We are not let in.
+    #[error(
+        "{0} does not let our key in: add its public half to the authorized_keys that rpserver \
+         uses, or choose another key with -i"
+    )]
+    KeyRefused(Server),
+    /// There is no common version.
+    #[error("{0} speaks another version of the protocol: install the same release on both sides")]
+    Version(Server),
     /// The handshake failed.
     #[error("{server}: {source}")]
     Connect {
@@ -137,13 +195,28 @@ pub enum ConnectFailure {
 
 impl ConnectFailure {
     /// How a program ends that needed the connection.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Connect {
-                source: ConnectError::Connection(ConnectionError::VersionMismatch),
+    pub const fn exit_code(&self) -> ExitCode {
+        ExitCode::Connect
+    }
+
+    /// Why the connection to `server` for `service` failed, with what to do about it.
+    pub fn explain(source: ConnectError, server: &Server, service: &str) -> Self {
+        let server = server.clone();
+        match source {
+            ConnectError::Connection(ConnectionError::PeerTransport {
+                code: NO_APPLICATION_PROTOCOL,
                 ..
-            } => ExitCode::Version,
-            _ => ExitCode::Connect,
+            }) => Self::NoService {
+                server,
+                service: service.to_owned(),
+            },
+            ConnectError::Connection(ConnectionError::PeerTransport {
+                code: ACCESS_DENIED,
+                ..
+            }) => Self::KeyRefused(server),
+            ConnectError::Connection(ConnectionError::HandshakeTimedOut) => Self::Silence(server),
+            ConnectError::Connection(ConnectionError::VersionMismatch) => Self::Version(server),
+            source => Self::Connect { server, source },
         }
     }
 }
@@ -172,24 +245,77 @@ pub async fn connect(
     transport: TransportConfig,
     prompt: &dyn Prompt,
 ) -> Result<Connected, ConnectFailure> {
-    let identity = Arc::new(identity::load(trust.identity.as_deref(), prompt)?);
-    let policy = Arc::new(host_key_policy(server, trust)?);
-    let addresses = resolve(server, family).await?;
-    let attempt = Attempt {
-        identity,
-        policy: Arc::clone(&policy),
-        service: service.to_owned(),
-        transport,
-    };
-    let first = race(&addresses, &attempt).await;
-    let result = match first {
-        Err(Failure::Connect(_)) if policy.unknown().is_some() => {
-            policy.settle(prompt)?;
-            race(&addresses, &attempt).await
-        }
-        other => other,
-    };
-    result.map_err(|failure| failure.explain(server, service))
+    Connector::new(server.clone(), family, trust, prompt)?
+        .connect(service, transport, prompt)
+        .await
+}
+
+/// Connects to one server as often as needed, with the key and the trust it was made with.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    server: Server,
+    family: Family,
+    identity: Arc<Identity>,
+    policy: Arc<HostKeyPolicy>,
+}
+
+impl Connector {
+    /// Loads our key, asking `prompt` for its passphrase.
+    ///
+    /// # Errors
+    /// We have no usable key, or no place for known hosts.
+    pub fn new(
+        server: Server,
+        family: Family,
+        trust: &Trust,
+        prompt: &dyn Prompt,
+    ) -> Result<Self, ConnectFailure> {
+        let identity = Arc::new(identity::load(trust.identity.as_deref(), prompt)?);
+        let policy = Arc::new(host_key_policy(&server, trust)?);
+        Ok(Self {
+            server,
+            family,
+            identity,
+            policy,
+        })
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A connection for `service`. The name is resolved each time, for servers move; an unknown
+    /// host key is put to `prompt` as [`connect`] does.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn connect(
+        &self,
+        service: &str,
+        transport: TransportConfig,
+        prompt: &dyn Prompt,
+    ) -> Result<Connected, ConnectFailure> {
+        let addresses = resolve(&self.server, self.family).await?;
+        let attempt = Attempt {
+            identity: Arc::clone(&self.identity),
+            policy: Arc::clone(&self.policy),
+            service: service.to_owned(),
+            transport,
+        };
+        let first = race(&addresses, &attempt).await;
+        let result = match first {
+            Err(Failure::Connect(_)) if self.policy.unknown().is_some() => {
+                self.policy.settle(prompt)?;
+                race(&addresses, &attempt).await
+            }
+            other => other,
+        };
+        result.map_err(|failure| match failure {
+            Failure::Socket(error) => ConnectFailure::Socket(error),
+            Failure::Connect(source) => ConnectFailure::explain(source, &self.server, service),
+        })
+    }
 }
 
 fn host_key_policy(server: &Server, trust: &Trust) -> Result<HostKeyPolicy, ConnectFailure> {
@@ -231,21 +357,6 @@ enum Failure {
 }
 
 impl Failure {
-    fn explain(self, server: &Server, service: &str) -> ConnectFailure {
-        let server = server.clone();
-        match self {
-            Self::Socket(error) => ConnectFailure::Socket(error),
-            Self::Connect(ConnectError::Connection(ConnectionError::PeerTransport {
-                code: NO_APPLICATION_PROTOCOL,
-                ..
-            })) => ConnectFailure::NoService {
-                server,
-                service: service.to_owned(),
-            },
-            Self::Connect(source) => ConnectFailure::Connect { server, source },
-        }
-    }
-
     /// Whether the attempt reached the server: then another address of it will not do better.
     fn is_answer(&self) -> bool {
         match self {

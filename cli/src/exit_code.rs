@@ -1,6 +1,10 @@
 //! How a program ends, as a number the shell sees. What leads to which end is decided where it
 //! happens.
 
+use std::{fmt, io::Write as _, process};
+
+use crate::connect::ConnectFailure;
+
 /// The exit codes of all three programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
@@ -53,5 +57,60 @@ impl ExitCode {
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code.number())
+    }
+}
+
+/// A program's end that is not success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the shell sees.
+    pub code: ExitCode,
+    /// One line for the user: what is wrong and, where we know, what to do.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with `code` and `text`.
+    pub fn new(code: ExitCode, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// Bad arguments or settings.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, text)
+    }
+
+    /// Anything without a code of its own.
+    pub fn other(text: impl Into<String>) -> Self {
+        Self::new(ExitCode::Failed, text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<ConnectFailure> for Failure {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::new(failure.exit_code(), failure.to_string())
+    }
+}
+
+/// Ends a program: success is silent, a failure is one line on standard error and its code.
+pub fn report(program: &str, result: Result<(), Failure>) -> process::ExitCode {
+    match result {
+        Ok(()) => ExitCode::Ok.into(),
+        Err(failure) => {
+            // Without a standard error there is nobody to tell but the caller.
+            let _ = writeln!(std::io::stderr(), "{program}: {failure}");
+            failure.code.into()
+        }
     }
 }

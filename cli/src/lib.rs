@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod authorized_keys;
+pub mod client;
 pub mod connect;
 pub mod copy;
 pub mod dirs;
@@ -10,9 +11,13 @@ mod guarded_file;
 pub mod host_key;
 pub mod identity;
 pub mod known_hosts;
+pub mod logging;
 pub mod openssh;
 pub mod progress;
 pub mod prompt;
 pub mod rate;
+pub mod run;
+pub mod serve;
+pub mod settings;
 
 pub use guarded_file::GuardError;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use rp_protocol::{RecvStream, SendStream};
+use rp_protocol::{Connection, RecvStream, SendStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
@@ -111,6 +111,32 @@ impl Client {
     pub async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
         let user = self.link.use_it();
         let connection = self.link.connection().await?;
+        let mut stream = Self::open_on(&connection, target).await?;
+        if !early.is_empty() {
+            stream.send.write_bytes(early).await?;
+        }
+        stream.user = Some(user);
+        Ok(stream)
+    }
+
+    /// Waits until the exit has answered anything on `connection`: it has let us in.
+    //= spec/10-proxy.md#request
+    //# A client MAY send command 0 to learn whether it is let in; it is never defined.
+    pub async fn greet(connection: &Connection) -> Result<(), OpenError> {
+        let (mut send, mut recv) = connection.open_bi().await?;
+        send.write_bytes(Bytes::from_static(&[0])).await?;
+        send.finish()?;
+        match recv.read_bytes(open::MAX_REPLY_BYTES).await? {
+            Some(_refusal) => Ok(()),
+            None => Err(OpenError::BadReply),
+        }
+    }
+
+    /// Opens a stream to `target` on `connection`, which the caller looks after.
+    pub async fn open_on(
+        connection: &Connection,
+        target: &Target,
+    ) -> Result<TargetStream, OpenError> {
         let (mut send, recv) = connection.open_bi().await?;
         let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
         Request {
@@ -118,14 +144,11 @@ impl Client {
         }
         .encode(&mut head);
         send.write_bytes(head.into()).await?;
-        if !early.is_empty() {
-            send.write_bytes(early).await?;
-        }
         Ok(TargetStream {
             send,
             recv,
             reply: Progress::Waiting(BytesMut::new()),
-            _user: user,
+            user: None,
         })
     }
 
@@ -171,7 +194,7 @@ pub struct TargetStream {
     send: SendStream,
     recv: RecvStream,
     reply: Progress,
-    _user: InUse,
+    user: Option<InUse>,
 }
 
 impl TargetStream {
@@ -226,17 +249,21 @@ impl TargetStream {
     }
 
     /// The parts, for a relay.
-    pub fn into_far(self) -> (Far, InUse) {
+    pub fn into_far(self) -> Far {
         let early = match self.reply {
             Progress::Connected(_, early) => early,
             Progress::Waiting(_) | Progress::Failed(_) => Bytes::new(),
         };
-        let far = Far {
+        Far {
             send: self.send,
             recv: self.recv,
             early,
-        };
-        (far, self._user)
+        }
+    }
+
+    /// The mark that the link is in use, to be kept as long as the parts.
+    pub(crate) fn take_user(&mut self) -> Option<InUse> {
+        self.user.take()
     }
 }
 

@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rp_protocol::{
-    Connection,
-    error::{ConnectError, ConnectionError},
-};
+use rp_protocol::{Connection, error::ConnectionError};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -93,10 +90,11 @@ impl Drop for InUse {
 impl Link {
     /// A link that starts with `connection` and calls `connect` whenever it is lost. Must be
     /// called inside a tokio runtime.
-    pub fn new<C, F>(connection: Connection, connect: C) -> Self
+    pub fn new<C, F, E>(connection: Connection, connect: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Connection, ConnectError>> + Send + 'static,
+        F: Future<Output = Result<Connection, E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
     {
         let (sender, state) = watch::channel(State::Up(connection.clone()));
         let demand = Arc::<Demand>::default();
@@ -131,14 +129,15 @@ impl Link {
     }
 }
 
-async fn supervise<C, F>(
+async fn supervise<C, F, E>(
     mut connection: Connection,
     connect: C,
     state: watch::Sender<State>,
     demand: Arc<Demand>,
 ) where
     C: Fn() -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Connection, ConnectError>> + Send + 'static,
+    F: Future<Output = Result<Connection, E>> + Send + 'static,
+    E: fmt::Display + Send + 'static,
 {
     loop {
         let error = connection.closed().await;
@@ -159,10 +158,11 @@ async fn supervise<C, F>(
     }
 }
 
-async fn reconnect<C, F>(connect: &C, state: &watch::Sender<State>) -> Connection
+async fn reconnect<C, F, E>(connect: &C, state: &watch::Sender<State>) -> Connection
 where
     C: Fn() -> F + Sync,
-    F: Future<Output = Result<Connection, ConnectError>>,
+    F: Future<Output = Result<Connection, E>>,
+    E: fmt::Display,
 {
     let mut back_off = MIN_BACK_OFF;
     loop {

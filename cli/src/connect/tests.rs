@@ -22,3 +22,37 @@ async fn the_family_asked_for_is_kept() {
     assert!(matches!(error, ConnectFailure::NoAddress(_)), "{error}");
     assert_eq!(error.exit_code(), ExitCode::Connect);
 }
+
+#[test]
+fn a_server_is_typed_with_or_without_a_port() {
+    let shown = |text: &str| text.parse::<Server>().map(|server| server.to_string()).ok();
+    assert_eq!(shown("host").as_deref(), Some("host:7377"));
+    assert_eq!(shown("host:1").as_deref(), Some("host:1"));
+    assert_eq!(shown("2001:db8::1").as_deref(), Some("[2001:db8::1]:7377"));
+    assert_eq!(shown("[2001:db8::1]:5").as_deref(), Some("[2001:db8::1]:5"));
+    for odd in [
+        "", ":1", "host:", "host:0", "host:99999", "a b", "user@host", "[x]:1", "a/b",
+    ] {
+        assert_eq!(shown(odd), None, "{odd}");
+    }
+}
+
+#[test]
+fn each_failure_says_in_one_line_what_to_do() {
+    let server: Server = "host".parse().unwrap();
+    let text = |error: ConnectionError| {
+        let failure = ConnectFailure::explain(error.into(), &server, "rpp-proxy/1");
+        assert_eq!(failure.exit_code(), ExitCode::Connect);
+        let text = failure.to_string();
+        assert!(text.contains("host:7377") && !text.contains('\n'), "{text}");
+        text
+    };
+    let closed = |code| ConnectionError::PeerTransport {
+        code,
+        reason: bytes::Bytes::new(),
+    };
+    assert!(text(ConnectionError::HandshakeTimedOut).contains("blocks UDP"));
+    assert!(text(closed(ACCESS_DENIED)).contains("authorized_keys"));
+    assert!(text(closed(NO_APPLICATION_PROTOCOL)).contains("rpp-proxy/1"));
+    assert!(text(ConnectionError::VersionMismatch).contains("same release"));
+}

@@ -116,7 +116,7 @@ impl Permit {
                 let wanted = wanted.trim_start_matches('[').trim_end_matches(']');
                 list.iter().any(|(host, port)| {
                     let host = host.trim_start_matches('[').trim_end_matches(']');
-                    (host == "*" || host.eq_ignore_ascii_case(wanted))
+                    host.eq_ignore_ascii_case(wanted)
                         && port.is_none_or(|port| port == target.port())
                 })
             }

@@ -119,9 +119,10 @@ impl Door {
 
     /// Relays between a client and its target in a task of its own, so that what the greeting
     /// needed is freed.
-    fn relay(&self, near: Near, stream: TargetStream, permit: Permit) {
+    fn relay(&self, near: Near, mut stream: TargetStream, permit: Permit) {
         let (idle, traffic) = (self.config.idle, self.traffic.clone());
-        let (far, user) = stream.into_far();
+        let user = stream.take_user();
+        let far = stream.into_far();
         tokio::spawn(async move {
             let end = relay(near, far, idle, &traffic).await;
             trace!(?end, "relay ended");

@@ -1,0 +1,126 @@
+//! Arguments of `rpclient`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use super::Common;
+
+/// Gives unmodified software an HTTP and SOCKS proxy whose far end is an rpserver.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rpclient",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = false
+)]
+pub struct ClientArgs {
+    /// Whom to connect to and how.
+    #[command(flatten)]
+    pub options: ClientOptions,
+    /// How to run.
+    #[command(flatten)]
+    pub common: Common,
+    /// Something else than serving the proxy port.
+    #[command(subcommand)]
+    pub command: Option<ClientCommand>,
+}
+
+/// What else `rpclient` does.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Connect standard input and output to HOST:PORT, seen from the server:
+    /// ssh -o ProxyCommand='rpclient connect %h %p'
+    Connect {
+        /// Name or address of the target.
+        host: String,
+        /// Its TCP port.
+        port: u16,
+    },
+}
+
+/// Options of `rpclient` that a settings file may hold too.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientOptions {
+    /// Server to go through; the port is 7377 if none is given
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        env = "RPCLIENT_SERVER",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+
+    /// Fingerprint of the server's key, as rpserver prints it; known_hosts is not asked then
+    #[arg(
+        long,
+        value_name = "SHA256:...",
+        env = "RPCLIENT_HOST_KEY",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+
+    /// Keys of known servers [default: known_hosts in ~/.config/rapidpath]
+    #[arg(long, value_name = "FILE", env = "RPCLIENT_KNOWN_HOSTS", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<PathBuf>,
+
+    /// Our private key, in OpenSSH format [default: ~/.ssh/id_ed25519]
+    #[arg(
+        short,
+        long,
+        value_name = "KEY",
+        env = "RPCLIENT_IDENTITY",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<PathBuf>,
+
+    /// TCP address of the proxy: HTTP, SOCKS4, SOCKS4a and SOCKS5 on one port
+    /// [default: 127.0.0.1:1080]
+    #[arg(long, value_name = "ADDR:PORT", env = "RPCLIENT_LISTEN", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+
+    /// File with lines of USER:PASSWORD that the proxy's clients must know
+    #[arg(long, value_name = "FILE", env = "RPCLIENT_PROXY_USERS", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_users: Option<PathBuf>,
+
+    /// How the rate is decided: fair shares the path, fixed sends at --rate whatever happens
+    /// [default: fair]
+    #[arg(long, value_name = "POLICY", env = "RPCLIENT_POLICY", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+
+    /// Most to send: 500M, 1.5G, 25MB/s, 200Mbit; a bare number is bits per second
+    #[arg(long, value_name = "RATE", env = "RPCLIENT_RATE", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+}
+
+impl ClientOptions {
+    /// These options where given, those of `file` elsewhere.
+    #[must_use]
+    pub fn or(self, file: Self) -> Self {
+        Self {
+            server: self.server.or(file.server),
+            host_key: self.host_key.or(file.host_key),
+            known_hosts: self.known_hosts.or(file.known_hosts),
+            identity: self.identity.or(file.identity),
+            listen: self.listen.or(file.listen),
+            proxy_users: self.proxy_users.or(file.proxy_users),
+            policy: self.policy.or(file.policy),
+            rate: self.rate.or(file.rate),
+        }
+    }
+}
+
+/// A list where it was given, the file's elsewhere.
+pub(super) fn given<T>(typed: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if typed.is_empty() { file } else { typed }
+}

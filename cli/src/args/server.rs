@@ -1,0 +1,94 @@
+//! Arguments of `rpserver`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use serde::{Deserialize, Serialize};
+
+use super::Common;
+
+/// Serves proxied connections and files to rpclient and rpcp over RPP.
+#[derive(Debug, Parser)]
+#[command(name = "rpserver", version, max_term_width = 100)]
+pub struct ServerArgs {
+    /// What to serve and to whom.
+    #[command(flatten)]
+    pub options: ServerOptions,
+    /// How to run.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of `rpserver` that a settings file may hold too.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerOptions {
+    /// UDP address to listen on [default: 0.0.0.0:7377]
+    #[arg(long, value_name = "ADDR:PORT", env = "RPSERVER_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+
+    /// Host key, in OpenSSH format; made if it does not exist [default: host_key in
+    /// ~/.config/rapidpath]
+    #[arg(long, value_name = "FILE", env = "RPSERVER_KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+
+    /// Keys that are let in, one OpenSSH line each [default: authorized_keys in
+    /// ~/.config/rapidpath]
+    #[arg(long, value_name = "FILE", env = "RPSERVER_AUTHORIZED_KEYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorized_keys: Option<PathBuf>,
+
+    /// Folder to serve files from; without it no files are served
+    #[arg(long, value_name = "DIR", env = "RPSERVER_ROOT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+
+    /// Let keys nobody knows read files under --root, and nothing else
+    #[arg(long, env = "RPSERVER_ANONYMOUS")]
+    pub anonymous: bool,
+
+    /// Network that may be dialled although it is not public: 10.0.0.0/8, 10.0.0.0/8:443 or
+    /// [fd00::/8]:8000-8999; may be given again
+    #[arg(
+        long,
+        value_name = "RULE",
+        env = "RPSERVER_ALLOW",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+
+    /// Network that must not be dialled, whatever --allow says; may be given again
+    #[arg(
+        long,
+        value_name = "RULE",
+        env = "RPSERVER_DENY",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
+
+    /// Most to send on one connection: 500M, 1.5G, 25MB/s, 200Mbit; a bare number is bits per second
+    #[arg(long, value_name = "RATE", env = "RPSERVER_RATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+}
+
+impl ServerOptions {
+    /// These options where given, those of `file` elsewhere.
+    #[must_use]
+    pub fn or(self, file: Self) -> Self {
+        Self {
+            listen: self.listen.or(file.listen),
+            key: self.key.or(file.key),
+            authorized_keys: self.authorized_keys.or(file.authorized_keys),
+            root: self.root.or(file.root),
+            anonymous: self.anonymous || file.anonymous,
+            allow: super::client::given(self.allow, file.allow),
+            deny: super::client::given(self.deny, file.deny),
+            rate: self.rate.or(file.rate),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `rpclient`: the proxy port, and `connect` for ssh. What the port speaks lives in `rp_proxy`.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use clap::Parser as _;
+use rp_protocol::{
+    Connection, Endpoint, RecvStream, SendStream, config::TransportConfig, error::ConnectionError,
+    units::CloseCode,
+};
+use rp_proxy::{
+    Client, ClientConfig, Link,
+    error::OpenError,
+    relay::{abandon, code},
+    target::{Host, Target},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, stdin, stdout},
+    net::TcpListener,
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    args::client::{ClientArgs, ClientCommand},
+    connect::{ConnectFailure, Connected, Connector, Family},
+    exit_code::{ExitCode, Failure},
+    logging,
+    prompt::{Nobody, Terminal},
+    run,
+    settings::{self, ClientSettings},
+};
+
+/// Bytes taken from standard input at once; a pipe holds as many by default.
+const READ_BYTES: usize = 64 << 10;
+
+/// Time the server has to take our goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs `rpclient` with the process's arguments.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn main() -> Result<(), Failure> {
+    let args = ClientArgs::parse();
+    let file = settings::read_file(args.common.config.as_deref(), "rpclient.toml")?;
+    let (settings, effective) = ClientSettings::new(args.options.or(file))?;
+    if args.common.check {
+        return run::print_settings(&effective);
+    }
+    match args.command {
+        None => {
+            logging::start("info", args.common.verbose);
+            run::raise_descriptor_limit();
+            run::block_on(serve(settings))
+        }
+        Some(ClientCommand::Connect { host, port }) => {
+            let target = Host::parse(&host).and_then(|host| Target::new(host, port));
+            let target =
+                target.map_err(|error| Failure::usage(format!("{host} {port}: {error}")))?;
+            logging::start("warn", args.common.verbose);
+            run::block_on(connect(settings, target))
+        }
+    }
+}
+
+async fn serve(settings: ClientSettings) -> Result<(), Failure> {
+    // Before the server is asked for anything: a taken port is the commonest mistake.
+    let listener = TcpListener::bind(settings.listen).await;
+    let (listener, local) = listener
+        .and_then(|listener| listener.local_addr().map(|local| (listener, local)))
+        .map_err(|error| {
+            Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
+        })?;
+    warn_if_open(local, settings.credentials.is_required());
+    let reach = Reach::new(&settings)?;
+    let connection = tokio::select! {
+        connection = reach.first() => connection?,
+        stopped = run::stopped() => return stopped,
+    };
+    let link = {
+        let reach = reach.clone();
+        Link::new(connection, move || {
+            let reach = reach.clone();
+            async move { reach.again().await }
+        })
+    };
+    let config = ClientConfig::default().credentials(settings.credentials);
+    run::say(&format!("connected to {}", reach.connector.server()));
+    run::say(&format!("listening on {local}"));
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let client = Client::new(link, config);
+    tokio::select! {
+        () = client.serve(listener) => {}
+        stopped = run::stopped() => stopped?,
+    }
+    reach.shut_down().await;
+    Ok(())
+}
+
+/// The way to the server, and the endpoint in use, which says goodbye at the end.
+#[derive(Clone, Debug)]
+struct Reach {
+    connector: Connector,
+    transport: TransportConfig,
+    endpoint: Arc<Mutex<Option<Endpoint>>>,
+}
+
+impl Reach {
+    fn new(settings: &ClientSettings) -> Result<Self, Failure> {
+        let server = settings.server.clone();
+        Ok(Self {
+            connector: Connector::new(server, Family::Any, &settings.trust, &Terminal)?,
+            transport: settings.transport.clone(),
+            endpoint: Arc::default(),
+        })
+    }
+
+    /// A connection the server has let in. A client's side of the handshake ends before its key is
+    /// judged, so an answer is waited for.
+    async fn first(&self) -> Result<Connection, Failure> {
+        let connection = self.connect().await?;
+        match Client::greet(&connection).await {
+            Ok(()) => Ok(connection),
+            Err(OpenError::ConnectionLost(lost)) => Err(self.explain(lost)),
+            Err(error) => Err(Failure::new(ExitCode::Connect, error.to_string())),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let transport = self.transport.clone();
+        let connected = self.connector.connect(rp_proxy::SERVICE, transport, &Terminal);
+        Ok(self.keep(connected.await?))
+    }
+
+    /// A connection after a loss: nobody is asked, for nobody may be there.
+    async fn again(&self) -> Result<Connection, ConnectFailure> {
+        let transport = self.transport.clone();
+        let connected = self.connector.connect(rp_proxy::SERVICE, transport, &Nobody);
+        Ok(self.keep(connected.await?))
+    }
+
+    fn keep(&self, connected: Connected) -> Connection {
+        *self.endpoint() = Some(connected.endpoint);
+        connected.connection
+    }
+
+    fn endpoint(&self) -> MutexGuard<'_, Option<Endpoint>> {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn explain(&self, lost: ConnectionError) -> Failure {
+        let server = self.connector.server();
+        ConnectFailure::explain(lost.into(), server, rp_proxy::SERVICE).into()
+    }
+
+    async fn shut_down(&self) {
+        let endpoint = self.endpoint().take();
+        if let Some(endpoint) = endpoint {
+            endpoint.close(CloseCode::default(), b"done");
+            let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
+        }
+    }
+}
+
+fn warn_if_open(local: SocketAddr, has_users: bool) {
+    if !local.ip().is_loopback() && !has_users {
+        warn!(%local, "the proxy is open to everybody who can reach it; --proxy-users closes it");
+    }
+}
+
+/// Connects standard input and output to `target`.
+async fn connect(settings: ClientSettings, target: Target) -> Result<(), Failure> {
+    let reach = Reach::new(&settings)?;
+    let result = tokio::select! {
+        result = relay_standard(&reach, &target) => result,
+        stopped = run::stopped() => match stopped {
+            Ok(()) => Err(Failure::new(ExitCode::Interrupted, "interrupted")),
+            error => error,
+        },
+    };
+    reach.shut_down().await;
+    result
+}
+
+async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
+    let connection = reach.connect().await?;
+    let failed = |error| match error {
+        OpenError::ConnectionLost(lost) => reach.explain(lost),
+        error => Failure::other(format!("{target}: {error}")),
+    };
+    let mut stream = Client::open_on(&connection, target).await.map_err(failed)?;
+    stream.connected().await.map_err(failed)?;
+    let mut far = stream.into_far();
+    let result = {
+        let down = downward(&mut far.recv, &far.early);
+        let up = upward(&mut far.send);
+        tokio::pin!(down, up);
+        // The target's end is ours, as with nc; our input's end is only passed on.
+        tokio::select! {
+            ended = &mut down => ended,
+            ended = &mut up => match ended {
+                Ok(()) => down.await,
+                error => error,
+            },
+        }
+    };
+    if result.is_err() {
+        abandon(&mut far.send, &mut far.recv, code::RESET);
+    }
+    result
+}
+
+async fn upward(send: &mut SendStream) -> Result<(), Failure> {
+    let mut input = stdin();
+    let mut buffer = bytes::BytesMut::new();
+    loop {
+        buffer.reserve(READ_BYTES);
+        let read = input.read_buf(&mut buffer).await;
+        match read {
+            Ok(0) => break,
+            Ok(_) => {
+                let written = send.write_bytes(buffer.split().freeze()).await;
+                written.map_err(|error| Failure::other(error.to_string()))?;
+            }
+            Err(error) => return Err(Failure::other(format!("standard input: {error}"))),
+        }
+    }
+    send.finish()
+        .map_err(|error| Failure::other(error.to_string()))
+}
+
+async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
+    let mut output = stdout();
+    let failed = |error: std::io::Error| Failure::other(format!("standard output: {error}"));
+    output.write_all(early).await.map_err(failed)?;
+    output.flush().await.map_err(failed)?;
+    loop {
+        match recv.read_bytes(READ_BYTES).await {
+            Ok(Some(data)) => {
+                output.write_all(&data).await.map_err(failed)?;
+                output.flush().await.map_err(failed)?;
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Failure::other(error.to_string())),
+        }
+    }
+}

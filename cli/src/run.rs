@@ -1,0 +1,71 @@
+//! What the long-running programs do around their work: a runtime, a clean end on signals, enough
+//! descriptors, and words on standard output.
+
+use std::{
+    future::Future,
+    io::{self, Write as _},
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit_code::Failure;
+
+/// Runs `work` on a runtime of its own. Threads that wait for standard input are left behind.
+///
+/// # Errors
+/// That of `work`, or the runtime cannot start.
+pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
+}
+
+/// Waits for SIGINT or SIGTERM.
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub async fn stopped() -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::other(format!("cannot handle signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Takes all descriptors the system lets us have: every proxied connection is one.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "descriptor limit not raised");
+    }
+}
+
+/// Says `line` on standard output; somebody may have closed it, which is no failure.
+pub fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Prints the settings in effect, for `--check`.
+///
+/// # Errors
+/// They cannot be written as TOML.
+pub fn print_settings(effective: &impl Serialize) -> Result<(), Failure> {
+    let text = toml::to_string(effective)
+        .map_err(|error| Failure::other(format!("cannot print the settings: {error}")))?;
+    say(text.trim_end());
+    Ok(())
+}

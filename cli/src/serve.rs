@@ -1,0 +1,182 @@
+//! `rpserver`: lets clients in by their keys and hands each connection to its service.
+//! The services live in `rp_proxy` and `copy`.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Parser as _;
+use rp_protocol::{
+    Connection, Endpoint, Incoming,
+    config::{EndpointConfig, ServerConfig, TransportConfig},
+    units::{Bandwidth, CloseCode},
+};
+use rp_proxy::{Exit, ExitConfig, Permit};
+use tracing::{debug, info, warn};
+
+use crate::{
+    args::server::ServerArgs,
+    authorized_keys::{AuthorizedKeys, Forwarding, Grant},
+    copy::{self, service::Access},
+    exit_code::{ExitCode, Failure},
+    identity, logging,
+    prompt::Terminal,
+    run,
+    settings::{self, ServerSettings},
+};
+
+/// Close codes of `spec/registry.md` that every service uses.
+const DONE: CloseCode = CloseCode::from_u32(0);
+const NOT_PERMITTED: CloseCode = CloseCode::from_u32(1);
+
+/// Time clients have to take our goodbye at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs `rpserver` with the process's arguments.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn main() -> Result<(), Failure> {
+    let args = ServerArgs::parse();
+    let file = settings::read_file(args.common.config.as_deref(), "rpserver.toml")?;
+    let (settings, effective) = ServerSettings::new(args.options.or(file))?;
+    if args.common.check {
+        return run::print_settings(&effective);
+    }
+    logging::start("info", args.common.verbose);
+    run::raise_descriptor_limit();
+    run::block_on(serve(settings))
+}
+
+/// What every connection needs.
+#[derive(Debug)]
+struct Server {
+    authorized_keys: Arc<AuthorizedKeys>,
+    exit: Exit,
+    root: Option<PathBuf>,
+    rate: Option<Bandwidth>,
+}
+
+async fn serve(settings: ServerSettings) -> Result<(), Failure> {
+    let host_key = identity::load_or_make_host_key(&settings.key, &Terminal)
+        .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+    let mut authorized_keys = AuthorizedKeys::new(settings.authorized_keys.clone());
+    if settings.anonymous
+        && let Some(root) = &settings.root
+    {
+        authorized_keys = authorized_keys.anonymous(root.clone());
+    }
+    if authorized_keys.is_empty() && !settings.anonymous {
+        let path = settings.authorized_keys.display();
+        info!(%path, "no keys yet: nobody is let in until a public key is added");
+    }
+    let authorized_keys = Arc::new(authorized_keys);
+    let fingerprint = host_key.identity.public_key().fingerprint();
+    let config = ServerConfig::new(
+        Arc::new(host_key.identity),
+        authorized_keys.clone(),
+        &services(&settings),
+    )
+    .transport(TransportConfig::default().ceiling(settings.rate));
+    let endpoint = Endpoint::bind(settings.listen, EndpointConfig::default(), Some(config))
+        .and_then(|endpoint| endpoint.local_addr().map(|local| (endpoint, local)));
+    let (endpoint, local) = endpoint.map_err(|error| {
+        Failure::other(format!("cannot listen on udp {}: {error}", settings.listen))
+    })?;
+    let is_new = if host_key.is_new { " (new)" } else { "" };
+    run::say(&format!("host key {fingerprint}{is_new}"));
+    run::say(&format!("listening on {local}"));
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    let policy = settings.policy.clone().listener(local);
+    let server = Arc::new(Server {
+        authorized_keys,
+        exit: Exit::new(ExitConfig::default().policy(policy)),
+        root: settings.root,
+        rate: settings.rate,
+    });
+    tokio::select! {
+        () = accept(&endpoint, &server) => {}
+        stopped = run::stopped() => stopped?,
+    }
+    info!("shutting down");
+    endpoint.close(DONE, b"the server is shutting down");
+    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    Ok(())
+}
+
+/// What is offered: files only where there is a folder to serve.
+fn services(settings: &ServerSettings) -> Vec<&'static str> {
+    let mut services = vec![rp_proxy::SERVICE];
+    if settings.root.is_some() {
+        services.push(copy::service::SERVICE);
+    }
+    services
+}
+
+async fn accept(endpoint: &Endpoint, server: &Arc<Server>) {
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(welcome(incoming, server.clone()));
+    }
+}
+
+/// Takes one client on: its key decides what it may do.
+async fn welcome(incoming: Incoming, server: Arc<Server>) {
+    let from = incoming.remote_address();
+    let connection = match incoming.accept().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            info!(%from, %error, "client not let in");
+            return;
+        }
+    };
+    let key = connection.peer();
+    match server.authorized_keys.grant_for(&key, from.ip()) {
+        Ok(grant) => {
+            info!(%from, %key, comment = grant.comment, service = connection.service(), "client");
+            server.route(connection, from, grant).await;
+        }
+        Err(refusal) => {
+            info!(%from, %key, %refusal, "client not let in");
+            connection.close(NOT_PERMITTED, b"this key may not be used from here");
+        }
+    }
+}
+
+impl Server {
+    async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
+        let ceiling = [self.rate, grant.rate].into_iter().flatten().min();
+        connection.set_rate(ceiling);
+        if connection.service() == rp_proxy::SERVICE {
+            self.exit.serve(connection.clone(), permit(&grant)).await;
+        } else {
+            copy::service::serve(connection.clone(), self.access(&grant)).await;
+        }
+        debug!(%from, stats = ?connection.stats(), "client left");
+    }
+}
+
+impl Server {
+    /// Which files a key may touch: beneath its own folder if its line names one.
+    fn access(&self, grant: &Grant) -> Access {
+        let Some(root) = grant.root.as_ref().or(self.root.as_ref()) else {
+            return Access::none();
+        };
+        Access::beneath(root, grant.is_read_only).unwrap_or_else(|error| {
+            warn!(root = %root.display(), %error, "the folder to serve cannot be opened");
+            Access::none()
+        })
+    }
+}
+
+/// What a key may dial, as the exit asks it.
+fn permit(grant: &Grant) -> Permit {
+    match &grant.forwarding {
+        Forwarding::Any => Permit::All,
+        Forwarding::None => Permit::Nothing,
+        Forwarding::Only(targets) => Permit::Only(
+            targets
+                .iter()
+                .map(|target| (target.host.clone(), target.port))
+                .collect(),
+        ),
+    }
+}

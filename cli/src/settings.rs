@@ -1,0 +1,242 @@
+//! What is meant: the arguments joined with the settings file, defaults filled in, every value
+//! understood. What was typed is in `args`.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use rp_protocol::{
+    config::{Policy, TransportConfig},
+    units::Bandwidth,
+};
+use rp_proxy::{
+    auth::Credentials,
+    exit::policy::{Policy as EgressPolicy, Rule},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    args::{client::ClientOptions, server::ServerOptions},
+    authorized_keys::AuthorizedKeys,
+    connect::{DEFAULT_PORT, Server, Trust},
+    dirs,
+    exit_code::Failure,
+    identity, rate,
+};
+
+/// Where `rpclient` listens if nothing is said: this machine only.
+const DEFAULT_PROXY: &str = "127.0.0.1:1080";
+
+/// What `rpserver` does.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// UDP address to listen on.
+    pub listen: SocketAddr,
+    /// The host key's file.
+    pub key: PathBuf,
+    /// Who is let in.
+    pub authorized_keys: PathBuf,
+    /// Where files are served from.
+    pub root: Option<PathBuf>,
+    /// Strangers may read files.
+    pub anonymous: bool,
+    /// What may be dialled.
+    pub policy: EgressPolicy,
+    /// Ceiling of each connection.
+    pub rate: Option<Bandwidth>,
+}
+
+impl ServerSettings {
+    /// Understands `options`; also gives them with the defaults filled in, for `--check`.
+    ///
+    /// # Errors
+    /// A value cannot be understood; the text names its option.
+    pub fn new(options: ServerOptions) -> Result<(Self, ServerOptions), Failure> {
+        let options = options.or(ServerOptions {
+            listen: Some(format!("0.0.0.0:{DEFAULT_PORT}")),
+            key: identity::default_host_key_path(),
+            authorized_keys: AuthorizedKeys::default_path(),
+            ..ServerOptions::default()
+        });
+        let mut policy = EgressPolicy::default();
+        for rule in &options.allow {
+            policy = policy.allow(parse::<Rule>("allow", rule)?);
+        }
+        for rule in &options.deny {
+            policy = policy.deny(parse::<Rule>("deny", rule)?);
+        }
+        if options.anonymous && options.root.is_none() {
+            return Err(Failure::usage(
+                "--anonymous needs --root: it opens nothing else",
+            ));
+        }
+        if let Some(root) = &options.root
+            && !root.is_dir()
+        {
+            return Err(Failure::usage(format!(
+                "--root: {} is no folder",
+                root.display()
+            )));
+        }
+        let settings = Self {
+            listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
+            key: needed("key", options.key.clone())?,
+            authorized_keys: needed("authorized-keys", options.authorized_keys.clone())?,
+            root: options.root.clone(),
+            anonymous: options.anonymous,
+            policy,
+            rate: optional_rate(options.rate.as_deref())?,
+        };
+        Ok((settings, options))
+    }
+}
+
+/// What `rpclient` does.
+#[derive(Debug)]
+pub struct ClientSettings {
+    /// Whom to connect to.
+    pub server: Server,
+    /// As whom, and whom to trust.
+    pub trust: Trust,
+    /// How to send.
+    pub transport: TransportConfig,
+    /// TCP address of the proxy.
+    pub listen: SocketAddr,
+    /// Who may use it.
+    pub credentials: Credentials,
+}
+
+impl ClientSettings {
+    /// Understands `options`; also gives them with the defaults filled in, for `--check`.
+    ///
+    /// # Errors
+    /// A value is missing or cannot be understood; the text names its option.
+    pub fn new(options: ClientOptions) -> Result<(Self, ClientOptions), Failure> {
+        let options = options.or(ClientOptions {
+            listen: Some(DEFAULT_PROXY.to_owned()),
+            policy: Some("fair".to_owned()),
+            identity: identity::default_path(),
+            ..ClientOptions::default()
+        });
+        let server = options.server.as_deref().ok_or_else(|| {
+            Failure::usage("no server: give --server HOST, RPCLIENT_SERVER, or a settings file")
+        })?;
+        let rate = optional_rate(options.rate.as_deref())?;
+        let policy = policy(options.policy.as_deref().unwrap_or_default(), rate)?;
+        let trust = Trust {
+            identity: options.identity.clone(),
+            host_key: options
+                .host_key
+                .as_deref()
+                .map(|text| parse("host-key", text))
+                .transpose()?,
+            known_hosts: options.known_hosts.clone(),
+        };
+        let credentials = match &options.proxy_users {
+            Some(path) => read_users(path)?,
+            None => Credentials::default(),
+        };
+        let settings = Self {
+            server: parse("server", server)?,
+            trust,
+            transport: TransportConfig::default().policy(policy).ceiling(rate),
+            listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
+            credentials,
+        };
+        Ok((settings, options))
+    }
+}
+
+/// The options in the settings file: the one named, or the program's own if it exists.
+///
+/// # Errors
+/// The file named is missing, unreadable, or holds something else than settings.
+pub fn read_file<T: DeserializeOwned + Default>(
+    named: Option<&Path>,
+    default_name: &str,
+) -> Result<T, Failure> {
+    let default = || dirs::config().map(|dir| dir.join(default_name));
+    let Some(path) = named.map(Path::to_owned).or_else(default) else {
+        return Ok(T::default());
+    };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+            return Ok(T::default());
+        }
+        Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
+    };
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text.as_bytes()[..span.start.min(text.len())]
+                .iter()
+                .filter(|&&b| b == b'\n')
+                .count()
+                + 1
+        });
+        Failure::usage(format!(
+            "{} line {line}: {}",
+            path.display(),
+            error.message()
+        ))
+    })
+}
+
+fn parse<T>(option: &str, text: &str) -> Result<T, Failure>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    text.parse()
+        .map_err(|error| Failure::usage(format!("--{option} {text}: {error}")))
+}
+
+fn needed(option: &str, path: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    path.ok_or_else(|| Failure::usage(format!("no home to keep files in: give --{option}")))
+}
+
+fn optional_rate(text: Option<&str>) -> Result<Option<Bandwidth>, Failure> {
+    text.map(|text| rate::parse(text).map_err(|error| Failure::usage(format!("--rate: {error}"))))
+        .transpose()
+}
+
+fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
+    match (name, rate) {
+        ("fair", _) => Ok(Policy::Fair),
+        ("fixed", Some(rate)) => Ok(Policy::Fixed(rate)),
+        ("fixed", None) => Err(Failure::usage("--policy fixed needs --rate")),
+        _ => Err(Failure::usage(format!(
+            "--policy {name}: it is fair or fixed"
+        ))),
+    }
+}
+
+/// Reads `USER:PASSWORD` lines; empty lines and those that begin with `#` are skipped.
+fn read_users(path: &Path) -> Result<Credentials, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("--proxy-users {}: {error}", path.display())))?;
+    let mut credentials = Credentials::default();
+    for (index, line) in text.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (user, password) = line.split_once(':').ok_or_else(|| {
+            let line = index + 1;
+            Failure::usage(format!("{} line {line}: not USER:PASSWORD", path.display()))
+        })?;
+        credentials.add(user, password);
+    }
+    if credentials.is_required() {
+        Ok(credentials)
+    } else {
+        let path = path.display();
+        Err(Failure::usage(format!(
+            "--proxy-users {path}: no users in it"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Precedence, defaults and the text of mistakes.
+
+use super::*;
+
+fn client(options: ClientOptions) -> Result<ClientSettings, String> {
+    ClientSettings::new(options)
+        .map(|(settings, _)| settings)
+        .map_err(|failure| failure.text)
+}
+
+fn with_server() -> ClientOptions {
+    ClientOptions {
+        server: Some("host".into()),
+        ..ClientOptions::default()
+    }
+}
+
+#[test]
+fn typed_options_win_over_the_file_one_by_one() {
+    let typed = ServerOptions {
+        listen: Some("127.0.0.1:1".into()),
+        allow: vec!["10.0.0.0/8".into()],
+        ..ServerOptions::default()
+    };
+    let file: ServerOptions =
+        toml::from_str("listen = '127.0.0.1:2'\nrate = '5M'\nallow = ['a', 'b']").unwrap();
+    let both = typed.or(file);
+    assert_eq!(both.listen.as_deref(), Some("127.0.0.1:1"));
+    assert_eq!(both.rate.as_deref(), Some("5M"));
+    assert_eq!(both.allow, ["10.0.0.0/8"]);
+}
+
+#[test]
+fn effective_settings_can_be_read_back() {
+    let (_, effective) = ClientSettings::new(with_server()).unwrap();
+    let text = toml::to_string(&effective).unwrap();
+    assert_eq!(toml::from_str::<ClientOptions>(&text).unwrap(), effective);
+    assert_eq!(effective.listen.as_deref(), Some("127.0.0.1:1080"));
+}
+
+#[test]
+fn mistakes_name_their_option() {
+    assert!(
+        client(ClientOptions::default())
+            .unwrap_err()
+            .contains("--server")
+    );
+    let mistake = |change: fn(&mut ClientOptions)| {
+        let mut options = with_server();
+        change(&mut options);
+        client(options).unwrap_err()
+    };
+    assert!(mistake(|o| o.listen = Some("nowhere".into())).starts_with("--listen nowhere"));
+    assert!(mistake(|o| o.rate = Some("fast".into())).starts_with("--rate"));
+    assert!(mistake(|o| o.host_key = Some("MD5:x".into())).starts_with("--host-key"));
+    assert!(mistake(|o| o.policy = Some("fixed".into())).contains("needs --rate"));
+    assert!(mistake(|o| o.policy = Some("x".into())).contains("fair or fixed"));
+}
+
+#[test]
+fn anonymous_needs_a_root() {
+    let options = ServerOptions {
+        anonymous: true,
+        ..ServerOptions::default()
+    };
+    let failure = ServerSettings::new(options).unwrap_err();
+    assert!(failure.text.contains("--root"), "{failure}");
+}
+
+#[test]
+fn a_settings_file_with_a_slip_is_named_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.toml");
+    fs::write(&path, "listen = '127.0.0.1:1'\nlisten-on = 'x'\n").unwrap();
+    let failure = read_file::<ServerOptions>(Some(&path), "unused").unwrap_err();
+    assert!(failure.text.contains("line 2"), "{failure}");
+    assert!(failure.text.contains("listen-on"), "{failure}");
+    let missing = dir.path().join("missing");
+    assert!(read_file::<ServerOptions>(Some(&missing), "unused").is_err());
+}
+
+#[test]
+fn users_are_read_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users");
+    fs::write(&path, "# ours\n\nalice:open:sesame\n").unwrap();
+    assert!(read_users(&path).unwrap().accepts(b"alice", b"open:sesame"));
+    fs::write(&path, "alice\n").unwrap();
+    assert!(read_users(&path).unwrap_err().text.contains("line 1"));
+    fs::write(&path, "").unwrap();
+    assert!(read_users(&path).unwrap_err().text.contains("no users"));
+}

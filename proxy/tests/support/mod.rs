@@ -1,0 +1,202 @@
+//! Both sides of the proxy in one process, joined by a real RPP connection over loopback, and small
+//! origins for them to reach. What is asked of them stands in the tests.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use rp_protocol::{
+    Connection, Endpoint,
+    config::{ClientConfig as TransportClient, EndpointConfig, ServerConfig},
+    crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
+};
+use rp_proxy::{
+    Client, ClientConfig, Exit, ExitConfig, Link, Permit, SERVICE, auth::Credentials,
+    exit::policy::Policy,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+/// Longest any step of a test may take before the test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+struct Anybody;
+
+impl PeerVerifier for Anybody {
+    fn verify(&self, _key: &PublicKey) -> Result<(), PeerRejected> {
+        Ok(())
+    }
+}
+
+/// A client and an exit, joined.
+pub struct World {
+    /// Where the front ends listen.
+    pub proxy: SocketAddr,
+    pub client: Client,
+    pub exit: Exit,
+    /// The exit's endpoint: closing it cuts the link.
+    pub server: Endpoint,
+    pub connection: Connection,
+}
+
+/// Everything on loopback allowed, nobody asked for a password.
+pub async fn world() -> World {
+    world_with(loopback_allowed(), Permit::All, ClientConfig::default()).await
+}
+
+pub fn loopback_allowed() -> Policy {
+    Policy::default()
+        .allow("127.0.0.0/8".parse().unwrap())
+        .allow("::1".parse().unwrap())
+}
+
+pub fn with_password() -> ClientConfig {
+    let mut credentials = Credentials::default();
+    credentials.add("alice", "sesame");
+    ClientConfig::default().credentials(credentials)
+}
+
+pub fn local() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn serve_exit(server: &Endpoint, exit: &Exit, permit: Permit) {
+    let (server, exit) = (server.clone(), exit.clone());
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            let (exit, permit) = (exit.clone(), permit.clone());
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.accept().await {
+                    exit.serve(connection, permit).await;
+                }
+            });
+        }
+    });
+}
+
+pub async fn world_with(policy: Policy, permit: Permit, config: ClientConfig) -> World {
+    let identity = |seed| Arc::new(Identity::from_seed(&[seed; 32]));
+    let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
+    let server = Endpoint::bind(local(), EndpointConfig::default(), Some(server)).unwrap();
+    let remote = server.local_addr().unwrap();
+    let exit = Exit::new(ExitConfig::default().policy(policy));
+    serve_exit(&server, &exit, permit);
+
+    let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
+    let transport = TransportClient::new(identity(2), Arc::new(Anybody), SERVICE);
+    let connection = near.connect(remote, transport.clone()).await.unwrap();
+    let link = Link::new(connection.clone(), move || {
+        let (near, transport) = (near.clone(), transport.clone());
+        async move { near.connect(remote, transport).await }
+    });
+    let client = Client::new(link, config);
+    let listener = TcpListener::bind(local()).await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let serving = client.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
+    World {
+        proxy,
+        client,
+        exit,
+        server,
+        connection,
+    }
+}
+
+/// Fails the test instead of waiting for ever.
+pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("the step ends in time")
+}
+
+/// A TCP server that runs `serve` for each connection.
+pub async fn origin<F, Fut>(serve: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(local()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(tcp));
+        }
+    });
+    addr
+}
+
+/// A TCP server that sends back what it gets, and its end after the client's.
+pub async fn echo() -> SocketAddr {
+    origin(|mut tcp| async move {
+        let (mut read, mut write) = tcp.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
+    })
+    .await
+}
+
+/// An address where nobody listens.
+pub async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind(local()).await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Reads up to and with the empty line that ends a head.
+pub async fn read_head(tcp: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = soon(tcp.read_u8()).await;
+        match byte {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+pub async fn read_exactly(tcp: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    soon(tcp.read_exact(&mut bytes)).await.unwrap();
+    bytes
+}
+
+pub async fn read_to_end(tcp: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    soon(tcp.read_to_end(&mut bytes)).await.unwrap();
+    bytes
+}
+
+/// The SOCKS5 request for an IPv4 target, greeting included.
+pub fn socks5_request(target: SocketAddr) -> Vec<u8> {
+    let SocketAddr::V4(target) = target else {
+        panic!("an IPv4 target");
+    };
+    let mut bytes = vec![5, 1, 0, 5, 1, 0, 1];
+    bytes.extend(target.ip().octets());
+    bytes.extend(target.port().to_be_bytes());
+    bytes
+}
+
+/// A connection to `target` through the SOCKS5 front end, or the reply code that refused it.
+pub async fn socks5(proxy: SocketAddr, target: SocketAddr) -> Result<TcpStream, u8> {
+    let mut tcp = TcpStream::connect(proxy).await.unwrap();
+    tcp.write_all(&socks5_request(target)).await.unwrap();
+    assert_eq!(read_exactly(&mut tcp, 2).await, [5, 0]);
+    let reply = read_exactly(&mut tcp, 10).await;
+    match reply[1] {
+        0 => Ok(tcp),
+        code => Err(code),
+    }
+}
+
+/// Makes dropping `tcp` send a reset.
+pub fn reset_on_drop(tcp: &TcpStream) {
+    socket2::SockRef::from(tcp)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
