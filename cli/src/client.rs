@@ -29,7 +29,7 @@ use crate::{
     connect::{ConnectFailure, Connected, Connector, Family},
     exit_code::{ExitCode, Failure},
     logging,
-    prompt::{Nobody, Terminal},
+    prompt::Terminal,
     run,
     settings::{self, ClientSettings},
 };
@@ -132,14 +132,16 @@ impl Reach {
 
     async fn connect(&self) -> Result<Connection, Failure> {
         let transport = self.transport.clone();
-        let connected = self.connector.connect(rp_proxy::SERVICE, transport, &Terminal);
+        let connected = self
+            .connector
+            .connect(rp_proxy::SERVICE, transport, &Terminal);
         Ok(self.keep(connected.await?))
     }
 
     /// A connection after a loss: nobody is asked, for nobody may be there.
     async fn again(&self) -> Result<Connection, ConnectFailure> {
         let transport = self.transport.clone();
-        let connected = self.connector.connect(rp_proxy::SERVICE, transport, &Nobody);
+        let connected = self.connector.again(rp_proxy::SERVICE, transport);
         Ok(self.keep(connected.await?))
     }
 

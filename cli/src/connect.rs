@@ -285,8 +285,7 @@ impl Connector {
         &self.server
     }
 
-    /// A connection for `service`. The name is resolved each time, for servers move; an unknown
-    /// host key is put to `prompt` as [`connect`] does.
+    /// A connection for `service`; an unknown host key is put to `prompt` as [`connect`] does.
     ///
     /// # Errors
     /// As [`connect`].
@@ -296,6 +295,25 @@ impl Connector {
         transport: TransportConfig,
         prompt: &dyn Prompt,
     ) -> Result<Connected, ConnectFailure> {
+        match self.again(service, transport.clone()).await {
+            Err(_) if self.policy.unknown().is_some() => {
+                self.policy.settle(prompt)?;
+                self.again(service, transport).await
+            }
+            other => other,
+        }
+    }
+
+    /// A connection for `service`, with nobody asked about an unknown host key. The name is
+    /// resolved each time, for servers move.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn again(
+        &self,
+        service: &str,
+        transport: TransportConfig,
+    ) -> Result<Connected, ConnectFailure> {
         let addresses = resolve(&self.server, self.family).await?;
         let attempt = Attempt {
             identity: Arc::clone(&self.identity),
@@ -303,15 +321,8 @@ impl Connector {
             service: service.to_owned(),
             transport,
         };
-        let first = race(&addresses, &attempt).await;
-        let result = match first {
-            Err(Failure::Connect(_)) if self.policy.unknown().is_some() => {
-                self.policy.settle(prompt)?;
-                race(&addresses, &attempt).await
-            }
-            other => other,
-        };
-        result.map_err(|failure| match failure {
+        let connected = race(&addresses, &attempt).await;
+        connected.map_err(|failure| match failure {
             Failure::Socket(error) => ConnectFailure::Socket(error),
             Failure::Connect(source) => ConnectFailure::explain(source, &self.server, service),
         })

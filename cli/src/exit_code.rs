@@ -54,7 +54,7 @@ impl ExitCode {
     }
 }
 
-impl From<ExitCode> for std::process::ExitCode {
+impl From<ExitCode> for process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code.number())
     }

@@ -1,4 +1,8 @@
 //! SOCKS clients through both sides: outcomes, ends, resets, pipelined data.
+#![expect(
+    clippy::unwrap_used,
+    reason = "closures in tests fail the test that runs them"
+)]
 
 mod support;
 
@@ -62,7 +66,9 @@ async fn a_reset_by_the_client_reaches_the_target_as_a_reset() {
         let sender = sender.clone();
         async move {
             tcp.write_all(b"hello").await.unwrap();
-            sender.send(tcp.read_u8().await.unwrap_err().kind()).unwrap();
+            sender
+                .send(tcp.read_u8().await.unwrap_err().kind())
+                .unwrap();
         }
     })
     .await;
@@ -153,7 +159,9 @@ async fn passwords_are_asked_for_and_checked() {
     assert_eq!(read_to_end(&mut tcp).await, [5, 0xff]);
 
     let mut tcp = TcpStream::connect(world.proxy).await.unwrap();
-    tcp.write_all(b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00").await.unwrap();
+    tcp.write_all(b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00")
+        .await
+        .unwrap();
     assert_eq!(read_to_end(&mut tcp).await, [0, 0x5d, 0, 0, 0, 0, 0, 0]);
 }
 
@@ -179,7 +187,10 @@ async fn socks4_and_4a_connect_and_refuse() {
         (read_exactly(&mut tcp, 8).await[1], tcp)
     };
     let port = echo().await.port();
-    for address in [&b"\x7f\x00\x00\x01alice\x00"[..], b"\x00\x00\x00\x01\x00127.0.0.1\x00"] {
+    for address in [
+        &b"\x7f\x00\x00\x01alice\x00"[..],
+        b"\x00\x00\x00\x01\x00127.0.0.1\x00",
+    ] {
         let (code, mut tcp) = ask(port, address).await;
         assert_eq!(code, 0x5a);
         tcp.write_all(b"hello").await.unwrap();

@@ -31,7 +31,15 @@ fn a_server_is_typed_with_or_without_a_port() {
     assert_eq!(shown("2001:db8::1").as_deref(), Some("[2001:db8::1]:7377"));
     assert_eq!(shown("[2001:db8::1]:5").as_deref(), Some("[2001:db8::1]:5"));
     for odd in [
-        "", ":1", "host:", "host:0", "host:99999", "a b", "user@host", "[x]:1", "a/b",
+        "",
+        ":1",
+        "host:",
+        "host:0",
+        "host:99999",
+        "a b",
+        "user@host",
+        "[x]:1",
+        "a/b",
     ] {
         assert_eq!(shown(odd), None, "{odd}");
     }

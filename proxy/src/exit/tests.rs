@@ -13,11 +13,7 @@ fn permitopen_names_hosts_as_typed_and_ports() {
         ("2001:db8::1".into(), Some(22)),
         ("web.example".into(), None),
     ]);
-    for allowed in [
-        "DB.example:5432",
-        "[2001:db8::1]:22",
-        "web.example:1",
-    ] {
+    for allowed in ["DB.example:5432", "[2001:db8::1]:22", "web.example:1"] {
         assert!(permit.allows(&target(allowed)), "{allowed}");
     }
     for refused in ["db.example:5433", "other.example:5432", "[2001:db8::1]:23"] {

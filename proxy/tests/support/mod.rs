@@ -1,7 +1,12 @@
 //! Both sides of the proxy in one process, joined by a real RPP connection over loopback, and small
 //! origins for them to reach. What is asked of them stands in the tests.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test program uses its own part; helpers fail the test that calls them"
+)]
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,7 +25,7 @@ use tokio::{
 };
 
 /// Longest any step of a test may take before the test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 struct Anybody;
@@ -32,34 +37,34 @@ impl PeerVerifier for Anybody {
 }
 
 /// A client and an exit, joined.
-pub struct World {
+pub(crate) struct World {
     /// Where the front ends listen.
-    pub proxy: SocketAddr,
-    pub client: Client,
-    pub exit: Exit,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) client: Client,
+    pub(crate) exit: Exit,
     /// The exit's endpoint: closing it cuts the link.
-    pub server: Endpoint,
-    pub connection: Connection,
+    pub(crate) server: Endpoint,
+    pub(crate) connection: Connection,
 }
 
 /// Everything on loopback allowed, nobody asked for a password.
-pub async fn world() -> World {
+pub(crate) async fn world() -> World {
     world_with(loopback_allowed(), Permit::All, ClientConfig::default()).await
 }
 
-pub fn loopback_allowed() -> Policy {
+pub(crate) fn loopback_allowed() -> Policy {
     Policy::default()
         .allow("127.0.0.0/8".parse().unwrap())
         .allow("::1".parse().unwrap())
 }
 
-pub fn with_password() -> ClientConfig {
+pub(crate) fn with_password() -> ClientConfig {
     let mut credentials = Credentials::default();
     credentials.add("alice", "sesame");
     ClientConfig::default().credentials(credentials)
 }
 
-pub fn local() -> SocketAddr {
+pub(crate) fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
@@ -77,7 +82,7 @@ fn serve_exit(server: &Endpoint, exit: &Exit, permit: Permit) {
     });
 }
 
-pub async fn world_with(policy: Policy, permit: Permit, config: ClientConfig) -> World {
+pub(crate) async fn world_with(policy: Policy, permit: Permit, config: ClientConfig) -> World {
     let identity = |seed| Arc::new(Identity::from_seed(&[seed; 32]));
     let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
     let server = Endpoint::bind(local(), EndpointConfig::default(), Some(server)).unwrap();
@@ -107,14 +112,14 @@ pub async fn world_with(policy: Policy, permit: Permit, config: ClientConfig) ->
 }
 
 /// Fails the test instead of waiting for ever.
-pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work)
         .await
         .expect("the step ends in time")
 }
 
 /// A TCP server that runs `serve` for each connection.
-pub async fn origin<F, Fut>(serve: F) -> SocketAddr
+pub(crate) async fn origin<F, Fut>(serve: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
@@ -131,7 +136,7 @@ where
 }
 
 /// A TCP server that sends back what it gets, and its end after the client's.
-pub async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     origin(|mut tcp| async move {
         let (mut read, mut write) = tcp.split();
         let _ = tokio::io::copy(&mut read, &mut write).await;
@@ -141,13 +146,13 @@ pub async fn echo() -> SocketAddr {
 }
 
 /// An address where nobody listens.
-pub async fn nobody() -> SocketAddr {
+pub(crate) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind(local()).await.unwrap();
     listener.local_addr().unwrap()
 }
 
 /// Reads up to and with the empty line that ends a head.
-pub async fn read_head(tcp: &mut TcpStream) -> String {
+pub(crate) async fn read_head(tcp: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let byte = soon(tcp.read_u8()).await;
@@ -159,20 +164,20 @@ pub async fn read_head(tcp: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-pub async fn read_exactly(tcp: &mut TcpStream, len: usize) -> Vec<u8> {
+pub(crate) async fn read_exactly(tcp: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     soon(tcp.read_exact(&mut bytes)).await.unwrap();
     bytes
 }
 
-pub async fn read_to_end(tcp: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_to_end(tcp: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     soon(tcp.read_to_end(&mut bytes)).await.unwrap();
     bytes
 }
 
 /// The SOCKS5 request for an IPv4 target, greeting included.
-pub fn socks5_request(target: SocketAddr) -> Vec<u8> {
+pub(crate) fn socks5_request(target: SocketAddr) -> Vec<u8> {
     let SocketAddr::V4(target) = target else {
         panic!("an IPv4 target");
     };
@@ -183,7 +188,7 @@ pub fn socks5_request(target: SocketAddr) -> Vec<u8> {
 }
 
 /// A connection to `target` through the SOCKS5 front end, or the reply code that refused it.
-pub async fn socks5(proxy: SocketAddr, target: SocketAddr) -> Result<TcpStream, u8> {
+pub(crate) async fn socks5(proxy: SocketAddr, target: SocketAddr) -> Result<TcpStream, u8> {
     let mut tcp = TcpStream::connect(proxy).await.unwrap();
     tcp.write_all(&socks5_request(target)).await.unwrap();
     assert_eq!(read_exactly(&mut tcp, 2).await, [5, 0]);
@@ -195,7 +200,7 @@ pub async fn socks5(proxy: SocketAddr, target: SocketAddr) -> Result<TcpStream, 
 }
 
 /// Makes dropping `tcp` send a reset.
-pub fn reset_on_drop(tcp: &TcpStream) {
+pub(crate) fn reset_on_drop(tcp: &TcpStream) {
     socket2::SockRef::from(tcp)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
