@@ -149,6 +149,8 @@ impl Receiver {
         }
     }
 
+    //= spec/20-copy.md#requests
+    //# After Done a side MUST NOT send another message on that control stream.
     /// Ends the copy and says why to the other side.
     fn fail(&mut self, error: Error) {
         let done = Message::Done(error.to_done());
@@ -173,6 +175,8 @@ impl Half for Receiver {
             Input::Message(message) => self.on_message(message),
             Input::Blocks(_) | Input::DataEnd => self.on_data(input),
             Input::Malformed(error) => self.fail(Error::Decode(error)),
+            //= spec/20-copy.md#requests
+            //# A side that loses the connection before Done MUST treat the copy as failed.
             Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
             Input::Interrupt => self.fail(Error::Interrupted),
         }
@@ -210,6 +214,8 @@ impl Receiving {
         }
     }
 
+    //= spec/20-copy.md#data
+    //# A receiver SHOULD write each block where it belongs in the order of arrival.
     fn take(&mut self, offset: u64, block: &[u8]) -> Result<(), Error> {
         let end = offset.checked_add(block.len() as u64);
         let limit = self.attributes.size.unwrap_or(u64::MAX);

@@ -192,6 +192,9 @@ impl Sender {
         Self::new(source, progress, State::Sending, ready)
     }
 
+    //= spec/20-copy.md#data
+    //# A sender that knows the size of the file MUST announce it in Put or Ready; standard input
+    //# has none.
     fn new(source: Source, progress: Arc<Progress>, state: State, first: Message) -> Self {
         progress.set_size(source.attributes.size);
         Self {
@@ -245,6 +248,8 @@ impl Sender {
         }
     }
 
+    //= spec/20-copy.md#requests
+    //# After Done a side MUST NOT send another message on that control stream.
     /// Ends the copy and says why to the other side.
     fn fail(&mut self, error: Error) {
         let done = Message::Done(error.to_done());
@@ -269,6 +274,8 @@ impl Half for Sender {
             Input::Message(message) => self.on_message(message),
             Input::Blocks(_) | Input::DataEnd => self.fail(Error::Protocol("data to a sender")),
             Input::Malformed(error) => self.fail(Error::Decode(error)),
+            //= spec/20-copy.md#requests
+            //# A side that loses the connection before Done MUST treat the copy as failed.
             Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
             Input::Interrupt => self.fail(Error::Interrupted),
         }

@@ -232,6 +232,8 @@ impl Drop for Writer {
         if self.over {
             return;
         }
+        //= spec/20-copy.md#files
+        //# A partial file of an interrupted copy MAY stay, so that a later copy can go on from it.
         // Cutting at the end gives back what was set aside beyond it.
         if let Ok(metadata) = self.file.metadata() {
             let _ = self.file.set_len(metadata.len());

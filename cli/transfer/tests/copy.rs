@@ -242,6 +242,10 @@ fn a_pipe_of_unknown_length_is_copied() {
     let Output::Message(Message::Put(put)) = sender.poll() else {
         panic!("a sender begins with Put");
     };
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A sender that knows the size of the file MUST announce it in Put or Ready; standard input
+    //# has none.
     assert_eq!(put.attributes, Attributes::default());
     let target = folder.path().join("target");
     let mut receiver = Receiver::accept(&put, into_file(&target), Arc::default());
@@ -496,6 +500,11 @@ fn what_is_no_message_is_answered_with_its_status() {
         };
         assert_eq!(done.status, error.status());
         assert!(matches!(sender.poll(), Output::Over(Err(_))));
+        //= spec/20-copy.md#requests
+        //= type=test
+        //# After Done a side MUST NOT send another message on that control stream.
+        sender.handle(Input::Message(Message::Ready(Ready::default())));
+        assert!(matches!(sender.poll(), Output::Wait));
     }
 }
 
@@ -511,5 +520,8 @@ fn an_interrupted_receiver_keeps_its_partial_file() {
     assert_eq!(status(&over), Status::Interrupted);
     drop(receiver);
     assert!(!folder.path().join("target").exists());
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A partial file of an interrupted copy MAY stay, so that a later copy can go on from it.
     assert!(folder.path().join(".target.rp-partial").exists());
 }

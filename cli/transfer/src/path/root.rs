@@ -91,7 +91,7 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = self.open_beneath(path, flags).map_err(failed)?;
         //= spec/20-copy.md#paths
-        //# Only a regular file MUST be served.
+        //# A server MUST serve regular files only.
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).map_err(failed)?.st_mode);
         match kind {
             FileType::RegularFile => Ok(file.into()),

@@ -173,7 +173,7 @@ fn links_that_stay_inside_work_where_the_kernel_confines() {
 fn only_regular_files_are_served() {
     //= spec/20-copy.md#paths
     //= type=test
-    //# Only a regular file MUST be served.
+    //# A server MUST serve regular files only.
     let (folder, roots) = tree();
     let pipe = folder.path().join("root/pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();

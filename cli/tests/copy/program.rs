@@ -1,165 +1,17 @@
-//! The program `rpcp` against a server in this process: what it copies, prints and exits with.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers outside of test functions fail the test that calls them"
-)]
+//! The program `rpcp`: what it copies, prints and exits with.
 
 use std::{
     fs,
     io::{Read, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::Arc,
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use rp_cli::{
-    copy::service::{self, Access},
-    identity,
-    prompt::Nobody,
-};
-use rp_protocol::{
-    Endpoint,
-    config::{EndpointConfig, ServerConfig, TransportConfig},
-    crypto::identity::{PeerRejected, PeerVerifier, PublicKey},
-};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use rp_cli::identity;
 
-/// Lets one key in.
-#[derive(Debug)]
-struct Only(PublicKey);
-
-impl PeerVerifier for Only {
-    fn verify(&self, key: &PublicKey) -> Result<(), PeerRejected> {
-        match *key == self.0 {
-            true => Ok(()),
-            false => Err(PeerRejected("not on the list".to_owned())),
-        }
-    }
-}
-
-/// A folder for the user, a folder that is served, and a server for it.
-struct World {
-    folder: TempDir,
-    runtime: Runtime,
-    port: u16,
-    fingerprint: String,
-    endpoint: Endpoint,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::serving(false)
-    }
-
-    fn serving(read_only: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["root", "here"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let runtime = Runtime::new().unwrap();
-        let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
-        let server = Arc::new(identity::ephemeral());
-        let fingerprint = server.public_key().fingerprint();
-        let verifier = Arc::new(Only(key.identity.public_key()));
-        let transport = TransportConfig::default().idle_timeout(Duration::from_secs(3));
-        let config = ServerConfig::new(server, verifier, &[service::SERVICE]).transport(transport);
-        let guard = runtime.enter();
-        let local = "127.0.0.1:0".parse().unwrap();
-        let endpoint = Endpoint::bind(local, EndpointConfig::default(), Some(config)).unwrap();
-        drop(guard);
-        let port = endpoint.local_addr().unwrap().port();
-        let access = Access::beneath(&folder.path().join("root"), read_only).unwrap();
-        let accepting = endpoint.clone();
-        runtime.spawn(async move {
-            while let Some(incoming) = accepting.accept().await {
-                let access = access.clone();
-                tokio::spawn(async move {
-                    if let Ok(connection) = incoming.accept().await {
-                        service::serve(connection, access).await;
-                    }
-                });
-            }
-        });
-        Self {
-            folder,
-            runtime,
-            port,
-            fingerprint,
-            endpoint,
-        }
-    }
-
-    fn here(&self, name: &str) -> PathBuf {
-        self.folder.path().join("here").join(name)
-    }
-
-    fn root(&self, name: &str) -> PathBuf {
-        self.folder.path().join("root").join(name)
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("rp://127.0.0.1:{}/{path}", self.port)
-    }
-
-    /// `rpcp` with the user's key and the server's fingerprint.
-    fn rpcp(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
-        command
-            .current_dir(self.folder.path().join("here"))
-            .env("HOME", self.folder.path())
-            .arg("-i")
-            .arg(self.folder.path().join("id"))
-            .args(["--host-key", &self.fingerprint])
-            .args(args)
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// Runs `rpcp` and expects it to end with `code`; gives what it printed.
-    fn run(&self, code: i32, args: &[&str]) -> Output {
-        expect(code, self.rpcp(args).output().unwrap())
-    }
-
-    /// Ends the server without a word to anybody, as a kill does.
-    fn kill(self) -> TempDir {
-        self.runtime.shutdown_background();
-        self.folder
-    }
-}
-
-fn expect(code: i32, output: Output) -> Output {
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    output
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn content(size: usize) -> Vec<u8> {
-    let mut reader = blake3::Hasher::new().update(b"rpcp").finalize_xof();
-    let mut bytes = vec![0; size];
-    reader.fill(&mut bytes);
-    bytes
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use crate::world::{Wire, World, content, expect, names, stderr};
 
 #[test]
 fn files_of_any_size_travel_both_ways() {
@@ -332,6 +184,14 @@ fn a_file_that_does_not_fit_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn a_disk_that_fills_up_on_the_way_is_exit_code_6() {
+    let world = World::new();
+    fs::write(world.root("file"), content(1_000_000)).unwrap();
+    let output = world.run(6, &[&world.url("file"), "/dev/full"]);
+    assert!(stderr(&output).contains("/dev/full"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_second_writer_of_the_same_file_is_told_so() {
     let world = World::new();
     fs::write(world.here("file"), "second").unwrap();
@@ -362,8 +222,9 @@ fn wait_for(path: &Path, wanted: impl Fn(Option<u64>) -> bool) {
 }
 
 /// Begins a copy that cannot end by itself, and waits until some of it has arrived.
-fn begin_endless(world: &World) -> Child {
-    let mut command = world.rpcp(&["/dev/zero", &world.url("zeros")]);
+fn begin_endless(world: &World, port: u16) -> Child {
+    let url = format!("rp://127.0.0.1:{port}/zeros");
+    let mut command = world.rpcp(&["/dev/zero", &url]);
     let child = command.stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&world.root(".zeros.rp-partial"), |length| {
         length.is_some_and(|length| length > 1 << 20)
@@ -374,7 +235,7 @@ fn begin_endless(world: &World) -> Child {
 #[test]
 fn ctrl_c_leaves_a_partial_file_and_exit_code_130() {
     let world = World::new();
-    let child = begin_endless(&world);
+    let child = begin_endless(&world, world.port);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = expect(130, child.wait_with_output().unwrap());
@@ -390,7 +251,7 @@ fn ctrl_c_leaves_a_partial_file_and_exit_code_130() {
 #[test]
 fn a_server_that_closes_ends_the_copy_at_once() {
     let world = World::new();
-    let child = begin_endless(&world);
+    let child = begin_endless(&world, world.port);
     world.endpoint.close(7u32.into(), b"maintenance");
     let output = expect(3, child.wait_with_output().unwrap());
     assert!(
@@ -402,15 +263,16 @@ fn a_server_that_closes_ends_the_copy_at_once() {
 }
 
 #[test]
-fn a_server_that_is_killed_ends_the_copy_within_the_idle_timeout() {
+fn a_server_that_falls_silent_ends_the_copy_within_the_idle_timeout() {
     let world = World::new();
-    let child = begin_endless(&world);
+    let wire = Wire::to(&world);
+    let child = begin_endless(&world, wire.port);
     let begun = Instant::now();
-    let folder = world.kill();
+    wire.cut();
     let output = expect(9, child.wait_with_output().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(15));
     assert!(stderr(&output).contains("silent"), "{}", stderr(&output));
-    assert!(!folder.path().join("root/zeros").exists());
+    assert!(!world.root("zeros").exists());
 }
 
 #[test]

@@ -1,0 +1,9 @@
+//! The copy service and its program, each against the other and against sides that misbehave.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
+
+mod program;
+mod service;
+mod world;

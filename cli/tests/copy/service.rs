@@ -1,0 +1,251 @@
+//! The service, spoken to message by message: sides that are early, late, or lie.
+
+use std::fs;
+
+use bytes::Bytes;
+use rp_protocol::{Connection, RecvStream, SendStream};
+use rp_transfer::message::{Attributes, Decoder, Digest, Done, Get, Message, Put, Ready, Status};
+
+use crate::world::{World, content, names, stderr};
+
+/// One request's control stream.
+struct Control {
+    writer: SendStream,
+    reader: RecvStream,
+    decoder: Decoder,
+}
+
+impl Control {
+    async fn open(connection: &Connection) -> Self {
+        Self::over(connection.open_bi().await.unwrap())
+    }
+
+    async fn accept(connection: &Connection) -> Self {
+        Self::over(connection.accept_bi().await.unwrap())
+    }
+
+    fn over((writer, reader): (SendStream, RecvStream)) -> Self {
+        let decoder = Decoder::new();
+        Self {
+            writer,
+            reader,
+            decoder,
+        }
+    }
+
+    async fn send(&mut self, message: Message) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.writer.write_bytes(bytes.into()).await.unwrap();
+    }
+
+    /// The next message; `None` at the end.
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some(message) = self.decoder.next_message().unwrap() {
+                return Some(message);
+            }
+            self.decoder
+                .push(&self.reader.read_bytes(4096).await.unwrap()?);
+        }
+    }
+
+    /// The status of the Done that must come next, and the end of the stream after it.
+    async fn status(&mut self) -> Status {
+        let status = match self.next().await {
+            Some(Message::Done(done)) => done.status,
+            other => unreachable!("expected Done, got {other:?}"),
+        };
+        assert_eq!(self.next().await, None);
+        status
+    }
+}
+
+fn put(data: &SendStream, path: &str) -> Message {
+    Message::Put(Put {
+        stream: data.id().into_inner(),
+        path: path.into(),
+        ..Put::default()
+    })
+}
+
+fn digest(bytes: &[u8]) -> Message {
+    Message::Digest(Digest {
+        size: bytes.len() as u64,
+        digest: *blake3::hash(bytes).as_bytes(),
+    })
+}
+
+#[test]
+fn data_may_arrive_before_the_message_that_names_it() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A receiver MUST accept data that arrives before the message that names its stream.
+    let world = World::new();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut data = connection.open_uni().await.unwrap();
+        data.write_bytes(Bytes::from_static(b"early"))
+            .await
+            .unwrap();
+        data.finish().unwrap();
+        data.finished().await.unwrap();
+        let mut control = Control::open(&connection).await;
+        control.send(put(&data, "file")).await;
+        control.send(digest(b"early")).await;
+        assert_eq!(control.next().await, Some(Message::Ready(Ready::default())));
+        assert_eq!(control.status().await, Status::Ok);
+    });
+    assert_eq!(fs::read(world.root("file")).unwrap(), b"early");
+}
+
+#[test]
+fn streams_nobody_names_are_stopped_beyond_a_bound() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A receiver MUST bound how many unnamed data streams it keeps for one connection.
+    let world = World::new();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut streams = Vec::new();
+        for _ in 0..200 {
+            let mut data = connection.open_uni().await.unwrap();
+            data.write_bytes(Bytes::from_static(b"x")).await.unwrap();
+            streams.push(data);
+        }
+        let mut last = streams.pop().unwrap();
+        assert!(last.stopped().await.unwrap().is_some());
+        // The connection goes on as if nothing had happened.
+        let mut control = Control::open(&connection).await;
+        let get = Get {
+            path: b"none".to_vec(),
+        };
+        control.send(Message::Get(get)).await;
+        assert_eq!(control.status().await, Status::NotFound);
+    });
+}
+
+#[test]
+fn many_requests_share_a_connection() {
+    let world = World::new();
+    let bytes = content(300_000);
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut open = Vec::new();
+        for index in 0..40 {
+            let data = connection.open_uni().await.unwrap();
+            let mut control = Control::open(&connection).await;
+            control.send(put(&data, &format!("file{index}"))).await;
+            open.push((control, data));
+        }
+        for (control, mut data) in open {
+            let mut control = control;
+            assert!(matches!(control.next().await, Some(Message::Ready(_))));
+            data.write_bytes(bytes.clone().into()).await.unwrap();
+            data.finish().unwrap();
+            control.send(digest(&bytes)).await;
+            assert_eq!(control.status().await, Status::Ok);
+        }
+    });
+    assert_eq!(names(&world.root("")).len(), 40);
+}
+
+#[test]
+fn a_wrong_digest_leaves_no_file() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# A file whose digest differs MUST NOT take its name.
+    let world = World::new();
+    fs::write(world.root("file"), "old").unwrap();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut data = connection.open_uni().await.unwrap();
+        let mut control = Control::open(&connection).await;
+        control.send(put(&data, "file")).await;
+        data.write_bytes(Bytes::from_static(b"new")).await.unwrap();
+        data.finish().unwrap();
+        control.send(digest(b"mew")).await;
+        assert!(matches!(control.next().await, Some(Message::Ready(_))));
+        assert_eq!(control.status().await, Status::Integrity);
+    });
+    assert_eq!(fs::read(world.root("file")).unwrap(), b"old");
+    assert_eq!(names(&world.root("")), ["file"]);
+}
+
+#[test]
+fn a_first_message_that_is_no_request_is_answered() {
+    //= spec/20-copy.md#requests
+    //= type=test
+    //# The client's first message on it MUST be Put or Get.
+    let world = World::new();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut control = Control::open(&connection).await;
+        control.send(Message::Ready(Ready::default())).await;
+        assert_eq!(control.status().await, Status::Protocol);
+        let mut control = Control::open(&connection).await;
+        let later = Bytes::from_static(&[0, 0, 0, 2, 0, 99]);
+        control.writer.write_bytes(later).await.unwrap();
+        assert_eq!(control.status().await, Status::Unsupported);
+        let mut control = Control::open(&connection).await;
+        let endless = Bytes::from_static(&[0xff; 4]);
+        control.writer.write_bytes(endless).await.unwrap();
+        assert_eq!(control.status().await, Status::Protocol);
+    });
+}
+
+/// A server that answers a Get with `bytes` but swears to `sworn`.
+async fn lie(connection: Connection, bytes: &'static [u8], sworn: &'static [u8]) {
+    let mut control = Control::accept(&connection).await;
+    assert!(matches!(control.next().await, Some(Message::Get(_))));
+    let mut data = connection.open_uni().await.unwrap();
+    let ready = Ready {
+        stream: Some(data.id().into_inner()),
+        attributes: Attributes {
+            size: Some(sworn.len() as u64),
+            ..Attributes::default()
+        },
+    };
+    control.send(Message::Ready(ready)).await;
+    data.write_bytes(Bytes::from_static(bytes)).await.unwrap();
+    data.finish().unwrap();
+    control.send(digest(sworn)).await;
+    while control.next().await.is_some() {}
+}
+
+#[test]
+fn a_server_that_lies_about_the_content_is_exit_code_7() {
+    for (bytes, sworn) in [(&b"new"[..], &b"mew"[..]), (b"shorter", b"than said")] {
+        let world = World::answering(World::folders(), move |connection| {
+            lie(connection, bytes, sworn)
+        });
+        fs::write(world.here("file"), "old").unwrap();
+        let output = world.run(7, &[&world.url("file"), "file"]);
+        assert!(stderr(&output).contains("integrity"), "{}", stderr(&output));
+        assert_eq!(fs::read(world.here("file")).unwrap(), b"old");
+        assert_eq!(names(&world.here("")), ["file"]);
+    }
+}
+
+#[test]
+fn what_a_server_says_cannot_steer_the_terminal() {
+    //= spec/20-copy.md#messages
+    //= type=test
+    //# A text MUST be stripped of control characters before it reaches a terminal or a log.
+    let world = World::answering(World::folders(), |connection| async move {
+        let mut control = Control::accept(&connection).await;
+        let done = Done {
+            status: Status::Failed,
+            text: "\u{1b}[2Jgone\r\nrpcp: \u{202e}all is well".to_owned(),
+        };
+        control.send(Message::Done(done)).await;
+        control.writer.finish().unwrap();
+        while control.next().await.is_some() {}
+    });
+    let output = world.run(1, &[&world.url("file"), "file"]);
+    let shown = stderr(&output);
+    assert_eq!(
+        shown,
+        "rpcp: the other side reports: ?[2Jgone??rpcp: ?all is well\n"
+    );
+}

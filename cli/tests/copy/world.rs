@@ -1,0 +1,236 @@
+//! A server in this process, a user's folder, and a way to run `rpcp` there.
+
+use std::{
+    fs,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rp_cli::{
+    copy::service::{self, Access},
+    identity,
+    prompt::Nobody,
+};
+use rp_protocol::{
+    Connection, Endpoint,
+    config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
+    crypto::identity::{PeerRejected, PeerVerifier, PublicKey},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Lets one key in.
+#[derive(Debug)]
+struct Only(PublicKey);
+
+impl PeerVerifier for Only {
+    fn verify(&self, key: &PublicKey) -> Result<(), PeerRejected> {
+        match *key == self.0 {
+            true => Ok(()),
+            false => Err(PeerRejected("not on the list".to_owned())),
+        }
+    }
+}
+
+/// Lets every key in.
+#[derive(Debug)]
+struct Any;
+
+impl PeerVerifier for Any {
+    fn verify(&self, _: &PublicKey) -> Result<(), PeerRejected> {
+        Ok(())
+    }
+}
+
+/// A folder for the user, a folder that is served, and a server for it.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) runtime: Runtime,
+    pub(crate) port: u16,
+    pub(crate) fingerprint: String,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::serving(false)
+    }
+
+    pub(crate) fn serving(read_only: bool) -> Self {
+        let folder = Self::folders();
+        let access = Access::beneath(&folder.path().join("root"), read_only).unwrap();
+        Self::answering(folder, move |connection| {
+            service::serve(connection, access.clone())
+        })
+    }
+
+    /// What is served and where the user is, both empty.
+    pub(crate) fn folders() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["root", "here"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        folder
+    }
+
+    /// A server of the copy service that does with each connection as `answer` says.
+    pub(crate) fn answering<F>(
+        folder: TempDir,
+        answer: impl Fn(Connection) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Runtime::new().unwrap();
+        let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
+        let server = Arc::new(identity::ephemeral());
+        let fingerprint = server.public_key().fingerprint();
+        let verifier = Arc::new(Only(key.identity.public_key()));
+        let transport = TransportConfig::default().idle_timeout(Duration::from_secs(3));
+        let config = ServerConfig::new(server, verifier, &[service::SERVICE]).transport(transport);
+        let guard = runtime.enter();
+        let local = "127.0.0.1:0".parse().unwrap();
+        let endpoint = Endpoint::bind(local, EndpointConfig::default(), Some(config)).unwrap();
+        drop(guard);
+        let port = endpoint.local_addr().unwrap().port();
+        let accepting = endpoint.clone();
+        runtime.spawn(async move {
+            while let Some(incoming) = accepting.accept().await {
+                if let Ok(connection) = incoming.accept().await {
+                    tokio::spawn(answer(connection));
+                }
+            }
+        });
+        Self {
+            folder,
+            runtime,
+            port,
+            fingerprint,
+            endpoint,
+        }
+    }
+
+    pub(crate) fn here(&self, name: &str) -> PathBuf {
+        self.folder.path().join("here").join(name)
+    }
+
+    pub(crate) fn root(&self, name: &str) -> PathBuf {
+        self.folder.path().join("root").join(name)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("rp://127.0.0.1:{}/{path}", self.port)
+    }
+
+    /// `rpcp` with the user's key and the server's fingerprint.
+    pub(crate) fn rpcp(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+        command
+            .current_dir(self.folder.path().join("here"))
+            .env("HOME", self.folder.path())
+            .arg("-i")
+            .arg(self.folder.path().join("id"))
+            .args(["--host-key", &self.fingerprint])
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `rpcp` and expects it to end with `code`; gives what it printed.
+    pub(crate) fn run(&self, code: i32, args: &[&str]) -> Output {
+        expect(code, self.rpcp(args).output().unwrap())
+    }
+
+    /// A connection to the server, as the user, to say anything on.
+    pub(crate) async fn connect(&self) -> Connection {
+        let key = identity::load_or_make_host_key(&self.folder.path().join("id"), &Nobody);
+        let key = Arc::new(key.unwrap().identity);
+        let any = Arc::new(Any);
+        let config = ClientConfig::new(key, any, service::SERVICE);
+        let local = "127.0.0.1:0".parse().unwrap();
+        let endpoint = Endpoint::bind(local, EndpointConfig::default(), None).unwrap();
+        let remote = self.endpoint.local_addr().unwrap();
+        endpoint.connect(remote, config).await.unwrap()
+    }
+}
+
+/// Passes datagrams on between one client and the server, until it is cut.
+pub(crate) struct Wire {
+    pub(crate) port: u16,
+    cut: Arc<AtomicBool>,
+}
+
+impl Wire {
+    pub(crate) fn to(world: &World) -> Self {
+        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let far = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        far.connect(("127.0.0.1", world.port)).unwrap();
+        let port = near.local_addr().unwrap().port();
+        let cut = Arc::new(AtomicBool::new(false));
+        let (client, whole) = (Arc::new(OnceLock::new()), Arc::clone(&cut));
+        let (from, to, known) = (Arc::clone(&near), Arc::clone(&far), Arc::clone(&client));
+        thread::spawn(move || {
+            let mut datagram = [0; 65536];
+            while let Ok((length, source)) = from.recv_from(&mut datagram) {
+                known.get_or_init(|| source);
+                if !whole.load(Ordering::Relaxed) {
+                    // A full socket buffer is a lost datagram, as anywhere.
+                    let _ = to.send(&datagram[..length]);
+                }
+            }
+        });
+        let whole = Arc::clone(&cut);
+        thread::spawn(move || {
+            let mut datagram = [0; 65536];
+            while let Ok(length) = far.recv(&mut datagram) {
+                if let (Some(client), false) = (client.get(), whole.load(Ordering::Relaxed)) {
+                    let _ = near.send_to(&datagram[..length], client);
+                }
+            }
+        });
+        Self { port, cut }
+    }
+
+    /// From here on nothing arrives, as when a machine loses its power.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn expect(code: i32, output: Output) -> Output {
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) fn content(size: usize) -> Vec<u8> {
+    let mut reader = blake3::Hasher::new().update(b"rpcp").finalize_xof();
+    let mut bytes = vec![0; size];
+    reader.fill(&mut bytes);
+    bytes
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
