@@ -1,10 +1,7 @@
-//! `rpcp` copies files over RPP; see `rpcp --help`.
+//! The program `rpcp`; everything it does lives in the library.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use rp_cli::{args::copy::CopyArgs, copy};
-
 fn main() -> ExitCode {
-    copy::main(&CopyArgs::parse()).into()
+    rp_cli::exit_code::report("rpcp", rp_cli::copy::main())
 }

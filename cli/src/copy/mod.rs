@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser as _;
 use rp_protocol::{
     Endpoint,
     config::{Policy, TransportConfig},
@@ -34,7 +35,6 @@ use rp_transfer::{
     session::{Progress, Summary},
 };
 use thiserror::Error as ThisError;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     location::{Location, LocationError, Remote},
@@ -43,9 +43,11 @@ use self::{
 use crate::{
     args::copy::{CopyArgs, PolicyArg},
     connect::{ConnectFailure, Connected, Trust, connect},
-    exit_code::ExitCode,
+    exit_code::{ExitCode, Failure},
+    logging,
     progress::Bar,
     prompt::Terminal,
+    run,
 };
 
 /// Bytes in flight or waiting for it, and credit given: enough for 1 Gbit/s over 250 ms, and
@@ -76,6 +78,9 @@ pub enum CopyError {
     /// The source is not there.
     #[error("{0}")]
     NoSource(Error),
+    /// Signals cannot be waited for.
+    #[error(transparent)]
+    Signals(Failure),
 }
 
 impl CopyError {
@@ -87,6 +92,7 @@ impl CopyError {
             Self::Lost(ConnectionError::TimedOut) => ExitCode::Timeout,
             Self::Lost(_) => ExitCode::Connect,
             Self::NoSource(_) => ExitCode::NotFound,
+            Self::Signals(failure) => failure.code,
             // The other side may be interrupted too, but only our own user knows of it.
             Self::Transfer(Error::Interrupted) => ExitCode::Interrupted,
             Self::Transfer(error) => match error.status() {
@@ -102,29 +108,24 @@ impl CopyError {
     }
 }
 
-/// Runs `rpcp`: copies, and prints what went wrong.
-pub fn main(args: &CopyArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return report(&Error::io("starting", error).into()),
-    };
-    let result = runtime.block_on(run(args));
-    // A thread may still wait for standard input; the process ends without it.
-    runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::Ok,
-        Err(error) => report(&error),
-    }
+/// Runs `rpcp` with the process's arguments.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn main() -> Result<(), Failure> {
+    let args = CopyArgs::parse();
+    logging::start("warn", args.verbose);
+    run::block_on(async { run_copy(&args).await.map_err(Failure::from) })
 }
 
-fn report(error: &CopyError) -> ExitCode {
-    let note = match error.exit_code() {
-        ExitCode::Interrupted => "; the partial file stays",
-        _ => "",
-    };
-    // Without a standard error there is nobody to tell but the caller, who gets the exit code.
-    let _ = writeln!(io::stderr(), "rpcp: {error}{note}");
-    error.exit_code()
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        let note = match error.exit_code() {
+            ExitCode::Interrupted => "; the partial file stays",
+            _ => "",
+        };
+        Self::new(error.exit_code(), format!("{error}{note}"))
+    }
 }
 
 /// What is to be copied, opened on this side.
@@ -214,9 +215,9 @@ fn missing_source(error: Error) -> CopyError {
     }
 }
 
-async fn run(args: &CopyArgs) -> Result<(), CopyError> {
+async fn run_copy(args: &CopyArgs) -> Result<(), CopyError> {
     let job = Job::open(args)?;
-    let stop = stop_signal()?;
+    let stop = run::stopped();
     tokio::pin!(stop);
     let trust = Trust {
         identity: args.identity.clone(),
@@ -233,12 +234,23 @@ async fn run(args: &CopyArgs) -> Result<(), CopyError> {
         connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
             connected?
         }
-        () = &mut stop => return Err(Error::Interrupted.into()),
+        stopped = &mut stop => {
+            return Err(match stopped {
+                Ok(()) => Error::Interrupted.into(),
+                Err(failure) => CopyError::Signals(failure),
+            });
+        }
     };
     let progress = Arc::new(Progress::default());
     let mut bar = Bar::new(&job.name(), args.quiet);
     let (name, to_stderr) = (job.name(), job.prints_to_standard_output());
     let begun = Instant::now();
+    // Without signal handlers the copy goes on, and a signal simply ends it.
+    let stop = async {
+        if stop.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
     let copying = copy(&connection, job, args.preserve, Arc::clone(&progress), stop);
     let result = tokio::select! {
         result = copying => result,
@@ -303,19 +315,6 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
         .max_connection_credit(WINDOW))
-}
-
-/// Done at the first Ctrl-C or SIGTERM.
-fn stop_signal() -> Result<impl Future<Output = ()>, CopyError> {
-    let failed = |error| Error::io("waiting for signals", error);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 /// The digest in the format of `b3sum`, away from the file itself.
