@@ -6,6 +6,7 @@
 //! 3. [`Arena::flow`] and [`Arena::queue`] answer what happened between two times.
 
 mod config;
+pub mod named;
 mod receiver;
 mod record;
 pub mod scenario;
@@ -175,7 +176,9 @@ impl Arena {
                 self.link
                     .send(now, usize::from(packet.bytes), flow.config.ecn, packet);
             }
-            flow.record.on_state(since, &flow.sender);
+            if since >= flow.config.start {
+                flow.record.on_state(since, &flow.sender);
+            }
         }
     }
 }

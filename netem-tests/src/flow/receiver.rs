@@ -139,6 +139,10 @@ impl Receiver {
             return;
         };
         match &mut self.train {
+            // A train out of order tells nothing.
+            Some(train) if train.part.train == part.train && part.position <= train.last.0 => {
+                self.train = None;
+            }
             Some(train) if train.part.train == part.train => {
                 train.last = (part.position, now);
                 train.bytes = u64::from(part.position - train.first.0) * u64::from(packet.bytes);

@@ -13,6 +13,8 @@ mod tests;
 const SENT_OVER_DELIVERED: f64 = 2.0;
 /// The rate a path may always try, in packets per round trip.
 const FLOOR_PACKETS: u64 = 32;
+/// Packets sent in the first round trip, before anything is known to be delivered.
+const FIRST_PACKETS: u64 = 128;
 /// Packets that make a delivery sample worth something.
 const SAMPLE_PACKETS: u64 = 16;
 /// Shortest round: rates over less than this measure bunching.
@@ -57,7 +59,8 @@ impl Fixed {
             acked_bytes: 0,
             app_limited: false,
             delivered: Bandwidth::ZERO,
-            allowed: Bandwidth::MAX,
+            allowed: Bandwidth::from_delivery(FIRST_PACKETS * u64::from(mtu), initial_rtt)
+                .unwrap_or(Bandwidth::MAX),
         }
     }
 

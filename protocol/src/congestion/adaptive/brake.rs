@@ -15,6 +15,9 @@ const HOLD_UNPROVOKED: f64 = 5.0;
 const HOLD_LONGEST: f64 = 40.0;
 /// Rounds a ceiling is probed from above before it is forgotten.
 const PROBE_ROUNDS: u32 = 4;
+/// A row of brakes must have come down to this share of the rate to have been a test: a policer with
+/// credit left looks like path loss for the first few per cent.
+const FUTILE: f64 = 0.8;
 /// How long a loss-free rate must last to be worth comparing with, and how long it is remembered.
 const SUSTAINED: f64 = 1.2;
 const REMEMBERED: f64 = 15.0;
@@ -281,7 +284,7 @@ impl Brake {
         self.row = Some((first_rate, first_loss, brakes + 1));
         let futile = p.no_queue
             && brakes + 1 >= 3
-            && p.rate < 0.9 * first_rate
+            && tag.rate < FUTILE * first_rate
             && tag.loss() > 0.7 * first_loss;
         futile.then(|| {
             baseline.set(p.now, tag.loss());

@@ -15,7 +15,9 @@ const QUIET_SPREAD: f64 = 0.0012;
 /// Round-trip times of the present and the last rounds.
 #[derive(Debug)]
 pub(super) struct DelayModel {
-    base: Windowed,
+    /// Least RTT of single packets, and of what rounds are judged by.
+    packets: Windowed,
+    minima: Windowed,
     /// Minima of short slots, newest last.
     slots: VecDeque<(f64, f64)>,
     spread: Ewma,
@@ -35,7 +37,8 @@ pub(super) struct DelayModel {
 impl DelayModel {
     pub(super) fn new(initial_rtt: f64) -> Self {
         Self {
-            base: Windowed::minimum(COMPANY_WINDOW),
+            packets: Windowed::minimum(COMPANY_WINDOW),
+            minima: Windowed::minimum(COMPANY_WINDOW),
             slots: VecDeque::new(),
             spread: Ewma::new(0.1),
             spreads: [0.0; 4],
@@ -56,7 +59,7 @@ impl DelayModel {
         }
         self.acked_at = Some(now);
         let Some(rtt) = rtt else { return };
-        self.base.insert(now, rtt);
+        self.packets.insert(now, rtt);
         let width = self.srtt / 64.0;
         match self.slots.back_mut() {
             Some((at, min)) if now - *at < width => *min = min.min(rtt),
@@ -72,9 +75,6 @@ impl DelayModel {
         } else {
             (75.0 * self.base_rtt).clamp(12.0, COMPANY_WINDOW)
         };
-        if let Some(base) = self.base.over(now, width) {
-            self.base_rtt = base.max(1e-6);
-        }
         let in_round = || self.slots.iter().filter(|&&(at, _)| at >= started_at);
         let low = in_round().fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
         let high = in_round().fold(0.0_f64, |max, &(_, rtt)| max.max(rtt));
@@ -100,6 +100,17 @@ impl DelayModel {
         let newest = self.slots.iter().filter(|&&(at, _)| at >= from);
         let min = newest.fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
         if min.is_finite() {
+            self.minima.insert(now, min);
+            // A single packet sees the moment in which somebody's queue is empty. Where there is jitter it
+            // sees the luckiest packet, and all others a queue that never goes away: there, the base is
+            // taken of what the queue is taken of.
+            let filter = match self.window() {
+                Some(_) => &self.minima,
+                None => &self.packets,
+            };
+            if let Some(base) = filter.over(now, width) {
+                self.base_rtt = base.max(1e-6);
+            }
             self.dq = (min - self.base_rtt).max(0.0);
         }
         let oldest = now - LONGEST_WINDOW;
@@ -112,6 +123,16 @@ impl DelayModel {
     pub(super) fn window(&self) -> Option<f64> {
         let spread = self.spread.get().unwrap_or(0.0);
         (spread > 0.002).then(|| (10.0 * spread).min(LONGEST_WINDOW))
+    }
+
+    /// The queue that all of at least three samples since `from` stood above.
+    pub(super) fn queue_since(&self, from: f64) -> f64 {
+        let recent = || self.slots.iter().rev().take_while(|&&(at, _)| at >= from);
+        if recent().count() < 3 {
+            return 0.0;
+        }
+        let min = recent().fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
+        (min - self.base_rtt).max(0.0)
     }
 
     /// Highest queue of the last four rounds.

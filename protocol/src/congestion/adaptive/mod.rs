@@ -105,15 +105,21 @@ impl Adaptive {
             _ => ROUND_PACKETS,
         };
         let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let overdone =
+            matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now));
         let base = self.m.delay.base_rtt;
         let timed = matches!(self.state, State::Delay(_))
             && age > (1.5 * base).max(base + 0.03)
             && tally.acked > 0;
-        (tally.came_round && known) || timed
+        (tally.came_round && known) || timed || overdone
     }
 
     fn close_round(&mut self, now: f64) {
         let tally = self.m.rounds.tally();
+        let overdone = match &self.state {
+            State::Start(start) => start.is_overdone(&self.m, now),
+            _ => false,
+        };
         let returning = self.m.rounds.returning().copied();
         let steady = matches!(self.state, State::Delay(_));
         let started_at = self.m.rounds.started_at();
@@ -133,6 +139,7 @@ impl Adaptive {
                 .is_some_and(|tag| tag.sent_rate().is_some_and(|rate| rate < 0.7 * tag.rate)),
             excess: false,
             ce: std::mem::take(&mut self.ce),
+            overdone,
         };
         self.app_limited = false;
         self.judge_losses(&mut round);
@@ -143,14 +150,10 @@ impl Adaptive {
             } else {
                 d.spanned
             };
-            if steady {
-                if matches!(self.state, State::Start(_)) {
-                    self.m.delivery.raise(sample);
-                } else {
-                    self.m.delivery.update(sample, app_limited);
-                }
-            } else {
+            if matches!(self.state, State::Start(_)) {
                 self.m.delivery.raise(sample);
+            } else {
+                self.m.delivery.update(sample, app_limited);
             }
             self.m.trains.on_delivered(now, sample);
         }
@@ -314,6 +317,10 @@ impl Controller for Adaptive {
     fn on_loss(&mut self, sample: &LossSample<'_>) {
         for packet in sample.lost {
             self.m.rounds.on_lost(packet.index);
+        }
+        let now = self.seconds(sample.now);
+        if matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now)) {
+            self.close_round(now);
         }
     }
 

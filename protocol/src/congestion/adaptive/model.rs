@@ -8,6 +8,10 @@ use super::{
 
 /// Share of the base RTT that a flow alone keeps as queue.
 const QUEUE_SHARE: f64 = 0.04;
+/// The base RTT at which that share holds, and the power of the base it follows: with the first power the
+/// longer of two paths would take nine tenths.
+const QUEUE_REFERENCE: f64 = 0.07;
+const QUEUE_POWER: f64 = 0.6;
 const LEAST_QUEUE: f64 = 0.000_5;
 /// The queue target is never less than this many packet times.
 const QUEUE_PACKETS: f64 = 1.5;
@@ -26,6 +30,8 @@ pub(super) struct Model {
     pub(super) brake: Brake,
     /// Capacity of the bottleneck.
     pub(super) capacity: f64,
+    /// Queue target of a flow that is alone.
+    pub(super) queue_alone: f64,
     /// This flow's share of it.
     pub(super) share: f64,
     pub(super) queue_target: f64,
@@ -57,6 +63,8 @@ pub(super) struct Round {
     pub(super) excess: bool,
     /// Packets marked by a congested queue.
     pub(super) ce: u64,
+    /// START went too far: the round was ended before its time.
+    pub(super) overdone: bool,
 }
 
 impl Round {
@@ -76,6 +84,7 @@ impl Model {
             baseline: Baseline::new(now),
             brake: Brake::new(),
             capacity: 0.0,
+            queue_alone: QUEUE_SHARE * initial_rtt,
             share: 1.0,
             queue_target: QUEUE_SHARE * initial_rtt,
             queue_cap: None,
@@ -102,7 +111,11 @@ impl Model {
             capacity if capacity > 0.0 => QUEUE_PACKETS * self.mtu / capacity,
             _ => 0.0,
         };
-        let target = (QUEUE_SHARE * self.delay.base_rtt / self.share.sqrt())
+        let alone = QUEUE_SHARE
+            * QUEUE_REFERENCE
+            * (self.delay.base_rtt / QUEUE_REFERENCE).powf(QUEUE_POWER);
+        self.queue_alone = alone.max(self.delay.noise());
+        let target = (alone / self.share.sqrt())
             .max(self.delay.noise())
             .max(LEAST_QUEUE)
             .max(packets);

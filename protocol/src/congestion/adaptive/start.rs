@@ -45,6 +45,30 @@ impl Start {
         }
     }
 
+    /// Whether the present round need not end to know that START is over.
+    ///
+    /// A step to four times the rate sends as much in a quarter of a round as the step before did in
+    /// all of it: waiting for the end would fill the queue.
+    pub(super) fn is_overdone(&self, m: &Model, now: f64) -> bool {
+        if self.rounds < 2 {
+            return false;
+        }
+        let from = (now - m.delay.srtt / 4.0).max(m.rounds.started_at());
+        let tally = m.rounds.tally();
+        let resolved = tally.acked + tally.lost;
+        let before = self.lost as f64 / (self.resolved as f64).max(1.0);
+        m.delay.queue_since(from) > Self::exit_queue(m)
+            || (resolved >= 40 && tally.lost as f64 > (before + 0.25) * resolved as f64)
+    }
+
+    /// The queue that ends START.
+    fn exit_queue(m: &Model) -> f64 {
+        // Not by the share: it is small only because the flow is new.
+        (2.0 * m.queue_alone)
+            .max(0.003)
+            .max(0.06 * m.delay.base_rtt)
+    }
+
     /// One round; true when START is over.
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;
@@ -77,13 +101,32 @@ impl Start {
     }
 
     fn is_done(&mut self, m: &mut Model, round: &Round) -> bool {
-        let base = m.delay.base_rtt;
-        let queue = (2.0 * m.queue_target).max(0.003).max(0.06 * base);
+        let queue = Self::exit_queue(m);
         if self.rounds < 2 {
             return false;
         }
         let rate = m.delivery.rate;
         let loss = self.loss();
+        if round.overdone {
+            let rate = if round.arrival > 0.0 {
+                round.arrival
+            } else {
+                rate
+            };
+            let lossless = m.delay.queue_since(round.now - m.delay.srtt / 4.0) > queue;
+            let rate = if lossless {
+                0.97 * rate
+            } else {
+                0.95 * rate / (1.0 - loss)
+            };
+            m.rate = rate.min(m.rate);
+            m.delivery.set(m.rate);
+            if !lossless {
+                let srtt = m.delay.srtt;
+                m.brake.note_ceiling(round.now, srtt, m.rate / 0.95, true);
+            }
+            return true;
+        }
         if m.delay.dq > queue && rate > 0.0 {
             m.rate = m.rate.min(0.97 * rate);
             return true;

@@ -1,0 +1,291 @@
+//! The named scenarios of the congestion specification, each a function from a seed to figures.
+//! What a good figure is stands in the tests; grids of plain cells in `scenario`.
+
+use std::time::Duration;
+
+use rp_protocol::{config::Policy, units::Bandwidth};
+
+use super::{
+    AckPolicy, Application, Arena, FlowConfig,
+    scenario::{self, Cell, Solo},
+};
+use crate::{
+    link::{LinkConfig, Spread, Step},
+    loss::Loss,
+    queue::{Policer, QueueLimit},
+};
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Rate falls tenfold and comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct StepFigures {
+    /// Goodput over the low rate, from 3 s after the fall on.
+    pub low: f64,
+    /// Goodput over the high rate, from 3 s after the return on.
+    pub back: f64,
+    /// Seconds from the return to 90 % of the rate.
+    pub back_after: f64,
+}
+
+/// 100 to 10 to 100 Mbit/s at 20 s and 40 s.
+pub fn step_10x(rtt_ms: u64, seed: u64) -> StepFigures {
+    let cell = plain(100.0, rtt_ms, 1.0, 0.0);
+    let low = Bandwidth::from_bits_per_second(10_000_000);
+    let step = |at, rate| Step {
+        at: secs(at),
+        rate: Some(rate),
+        ..Step::default()
+    };
+    let link = cell
+        .link()
+        .steps(vec![step(20, low), step(40, cell.rate())]);
+    let mut arena = Arena::new(link, seed);
+    let flow = arena.add(FlowConfig::new(Policy::Fair));
+    arena.run(secs(60));
+    let record = arena.flow(flow);
+    let share = |from, to, of: Bandwidth| {
+        record.goodput(secs(from)..secs(to)).bytes_per_second() as f64
+            / of.bytes_per_second() as f64
+    };
+    let goal = cell.rate().scaled(0.9);
+    let back_after = (400..600)
+        .map(|tick| tick * 100)
+        .find(|&ms| {
+            let from = Duration::from_millis(ms);
+            record.goodput(from..from + Duration::from_millis(200)) >= goal
+        })
+        .map_or(f64::INFINITY, |ms| ms as f64 / 1e3 - 40.0);
+    StepFigures {
+        low: share(23, 40, low),
+        back: share(43, 60, cell.rate()),
+        back_after,
+    }
+}
+
+/// A token-bucket policer of `mbps` and `depth` packets on a gigabit line, 50 ms.
+pub fn police(mbps: f64, depth: u64, loss: f64, to: Duration, seed: u64) -> Solo {
+    let line = plain(1000.0, 50, 1.0, loss);
+    let cell = plain(mbps, 50, 1.0, loss);
+    let link = line.link().policer(Policer {
+        rate: cell.rate(),
+        burst_bytes: depth * 1200,
+    });
+    scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), seed, to)
+}
+
+/// Impairments of a single flow at 100 Mbit/s, 1 BDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impairment {
+    /// Delay varies by up to this, order kept.
+    Jitter(Duration),
+    /// 3 % of packets are overtaken by up to this.
+    Reorder(Duration),
+    /// An ACK every 10 ms only.
+    Ack10,
+    /// The same, and a fifth of the ACKs is lost.
+    Ack10Loss20,
+    /// Loss in bursts of this many packets, 4 % of all.
+    Bursts(u32),
+    /// ACKs vary by up to 5 ms.
+    AckJitter,
+    /// The receiver does not time trains.
+    NoTrains,
+}
+
+/// One flow under an impairment.
+pub fn impaired(kind: Impairment, rtt_ms: u64, seed: u64) -> Solo {
+    let mut cell = plain(100.0, rtt_ms, 1.0, 0.0);
+    let mut link = cell.link();
+    let mut flow = FlowConfig::new(Policy::Fair);
+    match kind {
+        Impairment::Jitter(most) => link = link.jitter(Spread::Uniform(most), true),
+        Impairment::Reorder(by) => link = link.reorder(0.03, by),
+        Impairment::Ack10 => flow = flow.acks(AckPolicy::Every(Duration::from_millis(10))),
+        Impairment::Ack10Loss20 => {
+            flow = flow
+                .acks(AckPolicy::Every(Duration::from_millis(10)))
+                .ack_loss(Loss::bernoulli(0.2));
+        }
+        Impairment::Bursts(mean) => {
+            cell.loss = 0.04;
+            link = link.loss(Loss::bursts(cell.loss, f64::from(mean)));
+        }
+        Impairment::AckJitter => flow = flow.ack_jitter(Spread::Uniform(Duration::from_millis(5))),
+        Impairment::NoTrains => flow = flow.trains(false),
+    }
+    scenario::solo(&cell, link, flow, seed, secs(30))
+}
+
+/// Goodput over the link of an application that has data 2 s on, 1 s off, at 1 % loss.
+pub fn idle_burst(rtt_ms: u64, seed: u64) -> f64 {
+    let cell = plain(100.0, rtt_ms, 1.0, 0.01);
+    let mut arena = Arena::new(cell.link(), seed);
+    let flow = arena.add(
+        FlowConfig::new(Policy::Fair).application(Application::Bursts {
+            on: secs(2),
+            off: secs(1),
+        }),
+    );
+    arena.run(secs(45));
+    arena
+        .flow(flow)
+        .goodput(secs(15)..secs(45))
+        .bytes_per_second() as f64
+        / cell.limit()
+}
+
+/// A second flow joins a full link: largest queue after it, and the mean queue from 3 s after it on,
+/// in round trips.
+pub fn start_late(rtt_ms: u64, seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, rtt_ms, 2.0, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    arena.add(FlowConfig::new(Policy::Fair).start(secs(10)));
+    arena.run(secs(20));
+    let rtt = cell.rtt().as_secs_f64();
+    (
+        arena.queue(secs(10)..secs(13)).max.as_secs_f64() / rtt,
+        arena.queue(secs(13)..secs(20)).mean.as_secs_f64() / rtt,
+    )
+}
+
+/// CUBIC stops at 45 s: mean queue over the RTT and Jain's index of `own` flows from 60 s on.
+pub fn cubic_leaves(own: u64, rtt_ms: u64, seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, rtt_ms, 1.0, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    for i in 0..own {
+        arena.add(FlowConfig::new(Policy::Fair).start(secs(i)));
+    }
+    let filler = arena.add(FlowConfig::tcp().start(secs(5)).stop(secs(45)));
+    arena.run(secs(80));
+    let range = secs(60)..secs(80);
+    let mut shares = scenario::shares(&arena, range.clone());
+    shares.remove(filler);
+    let queue = arena.queue(range).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    (queue, scenario::jain(&shares))
+}
+
+/// Four CUBIC flows and one of ours: our share and the smallest CUBIC share.
+pub fn cubic_4(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, rtt_ms, bdp, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    for i in 0..4 {
+        arena.add(FlowConfig::tcp().start(secs(i)));
+    }
+    arena.run(secs(80));
+    let shares = scenario::shares(&arena, secs(30)..secs(80));
+    let least = shares[1..].iter().copied().fold(f64::INFINITY, f64::min);
+    (shares[0], least)
+}
+
+/// `n` own flows that start a second apart: Jain's index over 20 s, 20 s after the last start, their
+/// sum over the limit, and the mean queue over the RTT.
+pub fn own(cell: &Cell, n: u64, trains: bool, seed: u64) -> (f64, f64, f64) {
+    let mut arena = Arena::new(cell.link(), seed);
+    for i in 0..n {
+        let flow = FlowConfig::new(Policy::Fair).trains(trains);
+        arena.add(flow.start(secs(i)));
+    }
+    let range = secs(19 + n)..secs(39 + n);
+    arena.run(range.end);
+    let sum: f64 = (0..arena.flows())
+        .map(|i| arena.flow(i).goodput(range.clone()).bytes_per_second() as f64)
+        .sum();
+    let queue = arena.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    let jain = scenario::jain(&scenario::shares(&arena, range));
+    (jain, sum / cell.limit(), queue)
+}
+
+/// Eight flows join a 10 Mbit/s link one by one: drops over packets sent.
+pub fn late_full(seed: u64) -> f64 {
+    let cell = plain(10.0, 100, 0.25, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    for i in 0..8 {
+        arena.add(FlowConfig::new(Policy::Fair).start(secs(2 * i)));
+    }
+    arena.run(secs(60));
+    let counters = arena.link();
+    counters.queue_dropped as f64 / counters.offered as f64
+}
+
+/// The base RTT rises from 100 to 180 ms at 30 s: goodput from then on.
+pub fn base_rises(seed: u64) -> f64 {
+    let cell = plain(100.0, 100, 1.0, 0.0);
+    let link = cell.link().steps(vec![Step {
+        at: secs(30),
+        delay: Some(Duration::from_millis(130)),
+        ..Step::default()
+    }]);
+    one(link, seed, secs(32)..secs(60)) / cell.limit()
+}
+
+/// Loss rises from 0 to 8 % at 20 s: goodput from 5 s later on.
+pub fn loss_rises(seed: u64) -> f64 {
+    let mut cell = plain(100.0, 100, 1.0, 0.0);
+    let link = cell.link().steps(vec![Step {
+        at: secs(20),
+        loss: Some(Loss::bernoulli(0.08)),
+        ..Step::default()
+    }]);
+    cell.loss = 0.08;
+    one(link, seed, secs(25)..secs(60)) / cell.limit()
+}
+
+/// Two own flows of 50 and 150 ms: the longer one's share.
+pub fn rtt_unfair(seed: u64) -> f64 {
+    let cell = plain(100.0, 50, 1.0, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    arena.add(FlowConfig::new(Policy::Fair).extra_rtt(Duration::from_millis(100)));
+    arena.run(secs(90));
+    scenario::shares(&arena, secs(40)..secs(90))[1]
+}
+
+/// A queue marks above 5 ms: goodput, and the mean queue over the RTT.
+pub fn marking_queue(seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, 50, 4.0, 0.0);
+    let link = cell.link().mark_above(Duration::from_millis(5));
+    let mut arena = Arena::new(link, seed);
+    arena.add(FlowConfig::new(Policy::Fair).ecn(true));
+    arena.run(secs(20));
+    let range = secs(5)..secs(20);
+    let goodput = arena.flow(0).goodput(range.clone()).bytes_per_second() as f64;
+    let queue = arena.queue(range).mean.as_secs_f64();
+    (goodput / cell.limit(), queue / cell.rtt().as_secs_f64())
+}
+
+/// A typed rate of 800 Mbit/s on a 10 Mbit/s link: sent over delivered.
+pub fn fixed_lie(seed: u64) -> f64 {
+    let cell = plain(10.0, 50, 1.0, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    let rate = Bandwidth::from_bits_per_second(800_000_000);
+    let flow = arena.add(FlowConfig::new(Policy::Fixed(rate)));
+    arena.run(secs(20));
+    arena.flow(flow).sent_packets() as f64 / arena.link().delivered as f64
+}
+
+fn one(link: LinkConfig, seed: u64, range: std::ops::Range<Duration>) -> f64 {
+    let mut arena = Arena::new(link, seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    arena.run(range.end);
+    arena.flow(0).goodput(range).bytes_per_second() as f64
+}
+
+/// A cell without anything special.
+pub fn plain(mbps: f64, rtt_ms: u64, bdp: f64, loss: f64) -> Cell {
+    Cell {
+        mbps,
+        rtt_ms,
+        bdp,
+        loss,
+    }
+}
+
+/// The link of `cell` with a queue of whole packets.
+pub fn packet_queue(cell: &Cell, packets: u64) -> LinkConfig {
+    cell.link().queue(QueueLimit::Bytes(packets * 1200))
+}
