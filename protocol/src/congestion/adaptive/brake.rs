@@ -158,7 +158,7 @@ impl Brake {
     pub(super) fn on_clean(&mut self, now: f64, tag: &Tag) {
         self.excess_rounds = 0;
         self.emergency_rounds = 0;
-        if tag.app_limited || tag.probe {
+        if tag.is_slowed() {
             return;
         }
         self.r_ok = self.r_ok.max(tag.rate);

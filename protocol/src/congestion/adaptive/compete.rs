@@ -54,6 +54,10 @@ impl Compete {
         }
     }
 
+    pub(super) fn is_testing(&self) -> bool {
+        matches!(self.phase, Phase::Test { .. })
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self.phase {
             Phase::Climb => "compete",

@@ -86,8 +86,9 @@ impl DelayModel {
                 self.spreads[3],
                 high - low,
             ];
-            self.spread
-                .update(self.spreads.iter().copied().fold(f64::INFINITY, f64::min));
+            let mut sorted = self.spreads;
+            sorted.sort_by(f64::total_cmp);
+            self.spread.update(sorted[1]);
         }
         let peak = (high - self.base_rtt).max(0.0);
         self.peaks = [self.peaks[1], self.peaks[2], self.peaks[3], peak];

@@ -16,7 +16,7 @@ use self::{
     compete::Compete,
     delay::Delay,
     model::{Model, Round},
-    rounds::Tag,
+    rounds::{Kind, Tag},
     start::{INITIAL_PACKETS, Start},
 };
 use super::{
@@ -126,7 +126,7 @@ impl Adaptive {
         let company = matches!(self.state, State::Compete(_)) || self.company.on_probation();
         self.m.delay.close_round(now, started_at, company, steady);
         let delivered = self.m.delivery.close_round(self.m.delay.window());
-        let app_limited = returning.is_some_and(|tag| tag.app_limited || tag.probe);
+        let app_limited = returning.is_some_and(|tag| tag.is_slowed());
         let mut round = Round {
             now,
             acked: tally.acked,
@@ -167,7 +167,13 @@ impl Adaptive {
             m.probe
                 .on_round(now, m.baseline.loss(), m.delay.base_rtt, packets, may_probe);
         let rate = m.send_rate();
-        m.rounds.turn(now, rate, probing);
+        let kind = match &self.state {
+            _ if probing => Kind::Probe,
+            State::Delay(delay) if delay.is_draining() => Kind::Drain,
+            State::Compete(compete) if compete.is_testing() => Kind::Drain,
+            _ => Kind::Usual,
+        };
+        m.rounds.turn(now, rate, kind);
     }
 
     fn steer(&mut self, round: &Round) {
@@ -189,6 +195,7 @@ impl Adaptive {
                     self.company.leave(m, round, compete.curve, held);
                     let next = m.rounds.number() + 1;
                     m.rate = held;
+                    m.delivery.set(held);
                     m.brake.reset(next, held);
                     self.state = State::Delay(Delay::new(round.now));
                 }
@@ -205,7 +212,7 @@ impl Adaptive {
             if !steady || !self.m.brake.is_fresh(&tag) || tag.resolved() == 0 {
                 continue;
             }
-            if tag.probe {
+            if tag.kind == Kind::Probe {
                 self.m.baseline.on_probe(round.now, &tag);
                 continue;
             }

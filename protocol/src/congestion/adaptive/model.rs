@@ -10,8 +10,10 @@ use super::{
 const QUEUE_SHARE: f64 = 0.04;
 /// The base RTT at which that share holds, and the power of the base it follows: with the first power the
 /// longer of two paths would take nine tenths.
-const QUEUE_REFERENCE: f64 = 0.07;
+const QUEUE_REFERENCE: f64 = 0.1;
 const QUEUE_POWER: f64 = 0.6;
+/// Share of a short base RTT that the target stops at.
+const QUEUE_SHARE_MOST: f64 = 0.06;
 const LEAST_QUEUE: f64 = 0.000_5;
 /// The queue target is never less than this many packet times.
 const QUEUE_PACKETS: f64 = 1.5;
@@ -111,9 +113,9 @@ impl Model {
             capacity if capacity > 0.0 => QUEUE_PACKETS * self.mtu / capacity,
             _ => 0.0,
         };
-        let alone = QUEUE_SHARE
-            * QUEUE_REFERENCE
-            * (self.delay.base_rtt / QUEUE_REFERENCE).powf(QUEUE_POWER);
+        let base = self.delay.base_rtt;
+        let alone = (QUEUE_SHARE * QUEUE_REFERENCE * (base / QUEUE_REFERENCE).powf(QUEUE_POWER))
+            .min(QUEUE_SHARE_MOST * base);
         self.queue_alone = alone.max(self.delay.noise());
         let target = (alone / self.share.sqrt())
             .max(self.delay.noise())

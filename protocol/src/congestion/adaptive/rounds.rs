@@ -6,6 +6,17 @@ use std::collections::VecDeque;
 /// Most rounds ever open at once; the oldest is closed unresolved beyond.
 const MAX_TAGS: usize = 128;
 
+/// Why a round is sent at the rate it is sent at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The rate is what the path is believed to carry.
+    Usual,
+    /// Slower, to see the loss that is not ours.
+    Probe,
+    /// Slower, to let the queue run empty.
+    Drain,
+}
+
 /// The packets sent in one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tag {
@@ -22,14 +33,18 @@ pub(super) struct Tag {
     pub(super) rate: f64,
     /// The application could not fill it, or the law sent slower on purpose.
     pub(super) app_limited: bool,
-    /// Sent slower on purpose, to see the loss that is not ours.
-    pub(super) probe: bool,
+    pub(super) kind: Kind,
     closed: bool,
 }
 
 impl Tag {
     fn is_resolved(&self) -> bool {
         self.closed && self.acked + self.lost >= self.sent
+    }
+
+    /// Its delivery tells nothing of what the path could have delivered.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.app_limited || self.kind != Kind::Usual
     }
 
     /// Packets whose fate is known.
@@ -80,11 +95,11 @@ impl Rounds {
             newest: None,
             before: None,
         };
-        rounds.open(now, 0, rate, false);
+        rounds.open(now, 0, rate, Kind::Usual);
         rounds
     }
 
-    fn open(&mut self, now: f64, number: u64, rate: f64, probe: bool) {
+    fn open(&mut self, now: f64, number: u64, rate: f64, kind: Kind) {
         self.tags.push_back(Tag {
             number,
             first: 0,
@@ -96,7 +111,7 @@ impl Rounds {
             last_sent_at: now,
             rate,
             app_limited: false,
-            probe,
+            kind,
             closed: false,
         });
     }
@@ -177,7 +192,7 @@ impl Rounds {
     }
 
     /// End the round: packets from here on belong to the next, sent at `rate`.
-    pub(super) fn turn(&mut self, now: f64, rate: f64, probe: bool) {
+    pub(super) fn turn(&mut self, now: f64, rate: f64, kind: Kind) {
         self.tally = Tally::default();
         self.started_at = now;
         let number = self.number() + 1;
@@ -186,13 +201,13 @@ impl Rounds {
             Some(tag) if tag.sent == 0 => {
                 tag.number = number;
                 tag.rate = rate;
-                tag.probe = probe;
+                tag.kind = kind;
             }
             Some(tag) => {
                 tag.closed = true;
-                self.open(now, number, rate, probe);
+                self.open(now, number, rate, kind);
             }
-            None => self.open(now, number, rate, probe),
+            None => self.open(now, number, rate, kind),
         }
     }
 

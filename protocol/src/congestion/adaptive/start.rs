@@ -114,8 +114,13 @@ impl Start {
                 rate
             };
             let lossless = m.delay.queue_since(round.now - m.delay.srtt / 4.0) > queue;
+            // There is company, and the step before was far below it: begin nearer to a fair share.
+            let fair = m
+                .trains
+                .valid()
+                .map_or(0.0, |capacity| (2.0 * rate).min(capacity / 4.0));
             let rate = if lossless {
-                0.97 * rate
+                (0.97 * rate).max(fair)
             } else {
                 0.95 * rate / (1.0 - loss)
             };
