@@ -61,6 +61,11 @@ impl Delay {
         if !self.draining(m, round) {
             self.steer(m, round);
         }
+        //= spec/04-congestion.md#marks
+        //# After a round with CE marks the rate MUST NOT be above 0.95 of the delivered rate.
+        if round.ce > 0 && m.delivery.rate > 0.0 {
+            m.rate = m.rate.min(0.95 * m.delivery.rate);
+        }
         m.rate = m.rate.min(m.brake.cap(round.now));
         self.set_window(m);
     }

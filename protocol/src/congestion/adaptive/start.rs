@@ -132,7 +132,7 @@ impl Start {
             }
             return true;
         }
-        if m.delay.dq > queue && rate > 0.0 {
+        if (m.delay.dq > queue || round.ce > 0) && rate > 0.0 {
             m.rate = m.rate.min(0.97 * rate);
             return true;
         }

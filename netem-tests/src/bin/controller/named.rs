@@ -1,0 +1,167 @@
+//! The named scenarios, printed; their limits stand in `tests/controller.rs`.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::Args;
+use rp_netem_tests::flow::named::{self, Impairment};
+
+use crate::parallel::parallel;
+
+/// The named scenarios.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// Only those whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+impl Named {
+    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut rows = alone();
+        rows.extend(together());
+        rows.retain(|(name, _)| name.contains(&self.only));
+        let count = rows.len() * usize::try_from(self.seeds).unwrap_or(1);
+        let figures = parallel(count, |i| {
+            let (_, run) = &rows[i % rows.len()];
+            run(1 + (i / rows.len()) as u64)
+        });
+        for (i, (name, _)) in rows.iter().enumerate() {
+            let list: Vec<&str> = figures
+                .iter()
+                .skip(i)
+                .step_by(rows.len())
+                .map(String::as_str)
+                .collect();
+            writeln!(out, "{name:<24} {}", list.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+type Row = (String, Box<dyn Fn(u64) -> String + Sync>);
+
+fn row(name: impl Into<String>, run: impl Fn(u64) -> String + Sync + 'static) -> Row {
+    (name.into(), Box::new(run))
+}
+
+fn figures(solo: &rp_netem_tests::flow::scenario::Solo) -> String {
+    format!(
+        "{:.3} q {:.2}/{:.2} drops {:.3} start {:.1}",
+        solo.goodput, solo.queue_mean, solo.queue_p95, solo.drops, solo.start_rtts
+    )
+}
+
+fn alone() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for rtt in [20, 100, 200] {
+        rows.push(row(format!("step_10x {rtt}"), move |seed| {
+            let f = named::step_10x(rtt, seed);
+            format!(
+                "low {:.3} back {:.3} after {:.1} s",
+                f.low, f.back, f.back_after
+            )
+        }));
+    }
+    for mbps in [5.0, 30.0, 100.0] {
+        for depth in [20, 100, 1000] {
+            for loss in [0.0, 0.02] {
+                rows.push(row(format!("police {mbps} {depth} {loss}"), move |seed| {
+                    figures(&named::police(
+                        mbps,
+                        depth,
+                        loss,
+                        Duration::from_secs(40),
+                        seed,
+                    ))
+                }));
+            }
+        }
+    }
+    rows.push(row("ratchet", |seed| {
+        figures(&named::police(
+            30.0,
+            100,
+            0.02,
+            Duration::from_secs(300),
+            seed,
+        ))
+    }));
+    let ms = Duration::from_millis;
+    let kinds = [
+        Impairment::Jitter(ms(5)),
+        Impairment::Jitter(ms(10)),
+        Impairment::Reorder(ms(5)),
+        Impairment::Reorder(ms(10)),
+        Impairment::Ack10,
+        Impairment::Ack10Loss20,
+        Impairment::Bursts(5),
+        Impairment::Bursts(20),
+        Impairment::AckJitter,
+        Impairment::NoTrains,
+    ];
+    for kind in kinds {
+        for rtt in [20, 50, 100] {
+            rows.push(row(format!("{kind:?} {rtt}"), move |seed| {
+                figures(&named::impaired(kind, rtt, seed))
+            }));
+        }
+    }
+    for rtt in [20, 100] {
+        rows.push(row(format!("idle_burst {rtt}"), move |seed| {
+            format!("{:.3}", named::idle_burst(rtt, seed))
+        }));
+    }
+    rows.push(row("base_rises", |seed| {
+        format!("{:.3}", named::base_rises(seed))
+    }));
+    rows.push(row("loss_rises", |seed| {
+        format!("{:.3}", named::loss_rises(seed))
+    }));
+    rows.push(row("fixed_lie", |seed| {
+        format!("{:.3}", named::fixed_lie(seed))
+    }));
+    rows.push(row("marking_queue", |seed| {
+        let (goodput, queue) = named::marking_queue(seed);
+        format!("{goodput:.3} queue {queue:.3}")
+    }));
+    rows
+}
+
+fn together() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for rtt in [20, 100, 200] {
+        rows.push(row(format!("start_late {rtt}"), move |seed| {
+            let (max, mean) = named::start_late(rtt, seed);
+            format!("max {max:.2} later {mean:.2}")
+        }));
+        for own in [1, 3] {
+            rows.push(row(format!("cubic_leaves {own} {rtt}"), move |seed| {
+                let (queue, jain) = named::cubic_leaves(own, rtt, seed);
+                format!("queue {queue:.2} jain {jain:.3}")
+            }));
+        }
+        for bdp in [0.25, 1.0, 4.0] {
+            rows.push(row(format!("cubic_4 {bdp} {rtt}"), move |seed| {
+                let (ours, least) = named::cubic_4(bdp, rtt, seed);
+                format!("ours {ours:.2} least {least:.2}")
+            }));
+        }
+        rows.push(row(format!("own_notrain {rtt}"), move |seed| {
+            let cell = named::plain(100.0, rtt, 1.0, 0.0);
+            let (jain, sum, queue) = named::own(&cell, 4, false, seed);
+            format!("jain {jain:.2} sum {sum:.3} queue {queue:.2}")
+        }));
+    }
+    rows.push(row("late_full", |seed| {
+        format!("{:.3}", named::late_full(seed))
+    }));
+    rows.push(row("rtt_unfair", |seed| {
+        format!("{:.3}", named::rtt_unfair(seed))
+    }));
+    rows
+}

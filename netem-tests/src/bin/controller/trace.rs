@@ -1,0 +1,121 @@
+//! One cell with a trace of one flow, for working on a law.
+//! Figures over many cells stand in `grids` and `named`.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::Args;
+use rp_netem_tests::{
+    flow::{Arena, FlowConfig, scenario::Cell},
+    link::Spread,
+    queue::Policer,
+};
+use rp_protocol::{config::Policy, units::Bandwidth};
+
+/// One cell with a trace of one flow.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    #[arg(long, default_value_t = 100.0)]
+    mbps: f64,
+    #[arg(long, default_value_t = 100)]
+    rtt: u64,
+    #[arg(long, default_value_t = 1.0)]
+    bdp: f64,
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Flows as kind@start or kind@start-stop, kinds `fair`, `notrain`, `cubic`, `tcp`.
+    #[arg(long, default_value = "fair@0", value_delimiter = ',')]
+    flows: Vec<String>,
+    /// Delay varies by up to so many milliseconds, order kept.
+    #[arg(long, default_value_t = 0)]
+    jitter: u64,
+    /// Depth in packets and rate in Mbit/s of a policer in front, as 100@30.
+    #[arg(long)]
+    police: Option<String>,
+    /// Which flow to trace.
+    #[arg(long, default_value_t = 0)]
+    of: usize,
+    /// Milliseconds between lines.
+    #[arg(long, default_value_t = 100)]
+    every: u64,
+}
+
+impl Trace {
+    pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<()> {
+        let cell = Cell {
+            mbps: self.mbps,
+            rtt_ms: self.rtt,
+            bdp: self.bdp,
+            loss: self.loss,
+        };
+        let jitter = Spread::Uniform(Duration::from_millis(self.jitter));
+        let mut link = cell.link().jitter(jitter, true);
+        if let Some(policer) = self.police.as_deref().and_then(parse_policer) {
+            link = link.policer(policer);
+        }
+        let mut arena = Arena::new(link, self.seed);
+        for flow in &self.flows {
+            arena.add(parse_flow(flow).trace(true));
+        }
+        arena.run(Duration::from_secs_f64(self.seconds));
+        trace(out, &arena, self.of, Duration::from_millis(self.every))
+    }
+}
+
+fn parse_policer(text: &str) -> Option<Policer> {
+    let (depth, mbps) = text.split_once('@')?;
+    Some(Policer {
+        rate: Bandwidth::from_bits_per_second(1_000_000).scaled(mbps.parse().ok()?),
+        burst_bytes: 1200 * depth.parse::<u64>().ok()?,
+    })
+}
+
+fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io::Result<()> {
+    let mut next = Duration::ZERO;
+    for state in arena.flow(of).states() {
+        if state.at < next {
+            continue;
+        }
+        next = state.at + every;
+        let queue = arena.queue(state.at.saturating_sub(Duration::from_millis(20))..state.at);
+        writeln!(
+            out,
+            "{:8.3} {:8} rate {:8.3} Mbit/s deliv {:8.3} win {:7} srtt {:6.1} min {:6.1} dq {:6.2} q {:6.2} pb {:5.2} % lost {} {}",
+            state.at.as_secs_f64(),
+            state.report.state,
+            state.rate.bits_per_second() as f64 / 1e6,
+            state.report.delivery_rate.bits_per_second() as f64 / 1e6,
+            state.window,
+            state.rtt.as_secs_f64() * 1e3,
+            state.report.min_rtt.unwrap_or_default().as_secs_f64() * 1e3,
+            state.report.queue_delay.as_secs_f64() * 1e3,
+            queue.mean.as_secs_f64() * 1e3,
+            state.report.baseline_loss * 100.0,
+            state.lost,
+            state.report.detail,
+        )?;
+    }
+    Ok(())
+}
+
+fn parse_flow(text: &str) -> FlowConfig {
+    let (kind, start) = text.split_once('@').unwrap_or((text, "0"));
+    let flow = match kind {
+        "cubic" => FlowConfig::new(Policy::Cubic),
+        "tcp" => FlowConfig::tcp(),
+        "notrain" => FlowConfig::new(Policy::Fair).trains(false),
+        _ => FlowConfig::new(Policy::Fair),
+    };
+    let (start, stop) = start.split_once('-').unwrap_or((start, ""));
+    let flow = flow.start(Duration::from_secs_f64(start.parse().unwrap_or(0.0)));
+    match stop.parse() {
+        Ok(stop) => flow.stop(Duration::from_secs_f64(stop)),
+        Err(_) => flow,
+    }
+}

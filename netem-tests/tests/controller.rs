@@ -1,0 +1,235 @@
+//! The congestion laws against the named scenarios of spec/04, in virtual time: a fast subset.
+//! The full grids are a command: `cargo run -p rp-netem-tests --bin controller -- --help`.
+
+use std::time::Duration;
+
+use rp_netem_tests::flow::{
+    Arena, FlowConfig,
+    named::{self, Impairment, plain},
+    scenario::{self, Solo},
+};
+use rp_protocol::{config::Policy, units::Bandwidth};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn alone(mbps: f64, rtt_ms: u64, bdp: f64, loss: f64) -> Solo {
+    let cell = plain(mbps, rtt_ms, bdp, loss);
+    let to = (40 * cell.rtt()).max(secs(8));
+    scenario::solo(&cell, cell.link(), FlowConfig::new(Policy::Fair), 1, to)
+}
+
+#[test]
+fn solo_grid_fills_the_link_with_a_small_queue() {
+    for (mbps, rtt, bdp, loss) in [
+        (10.0, 50, 0.25, 0.0),
+        (10.0, 100, 1.0, 0.1),
+        (10.0, 300, 4.0, 0.01),
+        (100.0, 10, 1.0, 0.01),
+        (100.0, 20, 0.25, 0.1),
+        (100.0, 100, 0.25, 0.001),
+        (100.0, 100, 4.0, 0.05),
+        (100.0, 300, 1.0, 0.1),
+        (1000.0, 20, 1.0, 0.01),
+    ] {
+        let solo = alone(mbps, rtt, bdp, loss);
+        let cell = format!("{mbps} Mbit/s, {rtt} ms, {bdp} BDP, {loss}: {solo:?}");
+        assert!(solo.goodput >= 0.92, "{cell}");
+        assert!(solo.queue_mean <= 0.11 && solo.queue_p95 <= 0.25, "{cell}");
+        assert!(solo.start_rtts <= 6.0 && solo.overshoot <= 1.0, "{cell}");
+    }
+}
+
+#[test]
+fn solo_30_percent_of_loss_is_not_taken_for_congestion() {
+    for rtt in [20, 100] {
+        let cell = plain(100.0, rtt, 1.0, 0.3);
+        let solo = scenario::solo(
+            &cell,
+            cell.link(),
+            FlowConfig::new(Policy::Fair),
+            1,
+            secs(15),
+        );
+        assert!(solo.goodput >= 0.9, "{rtt} ms: {solo:?}");
+    }
+}
+
+#[test]
+fn shallow_05_keeps_its_own_drops_small() {
+    for (rtt, loss) in [(50, 0.0), (100, 0.01), (100, 0.03)] {
+        let solo = alone(100.0, rtt, 0.05, loss);
+        assert!(
+            solo.goodput >= 0.92 && solo.drops <= 0.05,
+            "{rtt} ms, {loss}: {solo:?}"
+        );
+    }
+}
+
+#[test]
+fn start_200_needs_six_round_trips_whatever_the_loss() {
+    for loss in [0.0, 0.02, 0.1] {
+        let solo = alone(100.0, 200, 1.0, loss);
+        assert!(
+            solo.start_rtts <= 6.0 && solo.overshoot <= 0.3,
+            "{loss}: {solo:?}"
+        );
+    }
+}
+
+#[test]
+fn start_late_does_not_flood_a_full_link() {
+    for rtt in [20, 100] {
+        let (max, mean) = named::start_late(rtt, 1);
+        assert!(max <= 1.0 && mean <= 0.2, "{rtt} ms: {max} then {mean}");
+    }
+}
+
+#[test]
+fn step_10x_is_followed_within_three_seconds() {
+    for rtt in [20, 100] {
+        let figures = named::step_10x(rtt, 1);
+        assert!(figures.low >= 0.94, "{rtt} ms: {figures:?}");
+        assert!(figures.back_after <= 3.0, "{rtt} ms: {figures:?}");
+    }
+}
+
+#[test]
+fn police_is_found_without_delay() {
+    for (mbps, depth, loss) in [(30.0, 20, 0.0), (30.0, 100, 0.02), (100.0, 100, 0.0)] {
+        let solo = named::police(mbps, depth, loss, secs(40), 1);
+        assert!(
+            solo.goodput >= 0.9 && solo.drops <= 0.05,
+            "{mbps} Mbit/s, depth {depth}, {loss}: {solo:?}"
+        );
+    }
+}
+
+#[test]
+fn cubic_1_is_neither_crushed_nor_obeyed() {
+    for (rtt, bdp) in [(50, 0.5), (50, 1.0), (100, 1.0), (50, 2.0)] {
+        let cell = plain(100.0, rtt, bdp, 0.0);
+        for late in [false, true] {
+            let share = scenario::beside_cubic(&cell, late, 1);
+            assert!(
+                (0.25..=0.75).contains(&share),
+                "{rtt} ms, {bdp} BDP, late {late}: {share}"
+            );
+        }
+    }
+}
+
+#[test]
+fn cubic_leaves_and_the_queue_goes_with_it() {
+    for own in [1, 3] {
+        let (queue, jain) = named::cubic_leaves(own, 100, 1);
+        assert!(queue <= 0.2 && jain >= 0.95, "{own} flows: {queue}, {jain}");
+    }
+}
+
+#[test]
+fn own_n_flows_share_evenly() {
+    for (rtt, n, loss) in [(20, 8, 0.0), (50, 2, 0.01), (50, 4, 0.0), (100, 4, 0.01)] {
+        let (jain, sum, queue) = named::own(&plain(100.0, rtt, 1.0, loss), n, true, 1);
+        let figures = format!("{rtt} ms, {n} flows, {loss}: {jain}, {sum}, {queue}");
+        assert!(jain >= 0.95 && sum >= 0.95 && queue <= 0.25, "{figures}");
+    }
+}
+
+#[test]
+fn own_notrain_flows_do_not_collapse() {
+    let (_, sum, _) = named::own(&plain(100.0, 50, 1.0, 0.0), 2, false, 1);
+    assert!(sum >= 0.95, "{sum}");
+    let solo = named::impaired(Impairment::NoTrains, 50, 1);
+    assert!(solo.goodput >= 0.95 && solo.start_rtts <= 8.0, "{solo:?}");
+}
+
+#[test]
+fn rtt_unfair_leaves_the_shorter_path_its_part() {
+    let longer = named::rtt_unfair(1);
+    assert!((0.2..=0.82).contains(&longer), "{longer}");
+}
+
+#[test]
+fn ack10_jitter_reordering_and_bursts_cost_little() {
+    for (kind, rtt, least) in [
+        (Impairment::Jitter(ms(5)), 100, 0.88),
+        (Impairment::Reorder(ms(5)), 50, 0.95),
+        (Impairment::Ack10, 50, 0.95),
+        (Impairment::Ack10Loss20, 50, 0.9),
+        (Impairment::Bursts(5), 50, 0.88),
+        (Impairment::Bursts(20), 50, 0.7),
+        (Impairment::AckJitter, 50, 0.9),
+    ] {
+        let solo = named::impaired(kind, rtt, 1);
+        assert!(solo.goodput >= least, "{kind:?}, {rtt} ms: {solo:?}");
+    }
+}
+
+#[test]
+fn idle_burst_resumes_at_the_rate_it_had() {
+    let goodput = named::idle_burst(100, 1);
+    assert!(goodput >= 0.5, "{goodput}");
+}
+
+#[test]
+fn loss_that_begins_later_is_learnt() {
+    let goodput = named::loss_rises(1);
+    assert!(goodput >= 0.95, "{goodput}");
+}
+
+#[test]
+fn late_full_does_not_drop_a_quarter() {
+    let drops = named::late_full(1);
+    assert!(drops <= 0.25, "{drops}");
+}
+
+//= spec/04-congestion.md#fixed-rate
+//= type=test
+//# A sender with a typed rate MUST NOT send at more than twice the rate that is delivered, except
+//# for 32 packets per round trip.
+#[test]
+fn fixed_rate_that_is_a_lie_wastes_no_more_than_it_delivers() {
+    let ratio = named::fixed_lie(1);
+    assert!(ratio <= 2.1, "{ratio}");
+}
+
+#[test]
+fn marking_queue_is_heeded() {
+    let (goodput, queue) = named::marking_queue(1);
+    assert!(goodput >= 0.9 && queue <= 0.15, "{goodput}, {queue}");
+}
+
+#[test]
+fn very_slow_and_very_fast_links_are_filled() {
+    for (mbps, rtt, seconds, least) in [
+        (0.01, 100, 200, 0.8),
+        (0.2, 50, 30, 0.9),
+        (10_000.0, 20, 1, 0.8),
+    ] {
+        let cell = plain(mbps, rtt, 8.0, 0.0);
+        let link =
+            named::packet_queue(&cell, 1000.max(8 * cell.rate().bytes_in(cell.rtt()) / 1200));
+        let solo = scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), 1, secs(seconds));
+        assert!(solo.goodput >= least, "{mbps} Mbit/s: {solo:?}");
+    }
+}
+
+#[test]
+fn two_runs_with_one_seed_are_the_same() {
+    let run = || {
+        let cell = plain(20.0, 40, 1.0, 0.02);
+        let mut arena = Arena::new(cell.link(), 7);
+        arena.add(FlowConfig::new(Policy::Fair).trace(true));
+        arena.add(FlowConfig::tcp());
+        arena.run(secs(5));
+        let rates: Vec<Bandwidth> = arena.flow(0).states().iter().map(|s| s.rate).collect();
+        (rates, arena.link().delivered)
+    };
+    assert_eq!(run(), run());
+}
