@@ -18,10 +18,11 @@ use std::{
 
 use hdrhistogram::Histogram;
 use rustix::io::Errno;
+use serde::Deserialize;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::{
-    carrier::{Stop, earlier, sharpen_timers, wait},
+    carrier::{Stop, be_punctual, earlier, wait},
     link::{Link, LinkConfig, LinkCounters},
     netns::{self, Namespace, join},
 };
@@ -126,6 +127,12 @@ impl TunLab {
         self.far.set(variable, value)
     }
 
+    /// Packets a kernel dropped before the emulator saw them, because the emulator was not scheduled in
+    /// time. Not zero means that the machine was too busy for what was measured.
+    pub fn overrun(&self) -> io::Result<u64> {
+        Ok(device_drops(&self.near)? + device_drops(&self.far)?)
+    }
+
     /// What has happened until some milliseconds ago.
     pub fn report(&self) -> TunReport {
         *self.report.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,6 +188,28 @@ fn make_device(namespace: &Namespace, own: Ipv4Addr, peer: Ipv4Addr) -> io::Resu
     Ok(device)
 }
 
+/// What `ip -s -j link` says of a device, as far as it is of interest.
+#[derive(Deserialize)]
+struct DeviceState {
+    stats64: Directions,
+}
+
+#[derive(Deserialize)]
+struct Directions {
+    tx: Transmitted,
+}
+
+#[derive(Deserialize)]
+struct Transmitted {
+    dropped: u64,
+}
+
+fn device_drops(namespace: &Namespace) -> io::Result<u64> {
+    let output = namespace.ip(&["-s", "-j", "link", "show", "dev", DEVICE])?;
+    let states: Vec<DeviceState> = serde_json::from_slice(&output.stdout)?;
+    Ok(states.iter().map(|state| state.stats64.tx.dropped).sum())
+}
+
 /// How late deliveries were.
 struct Lateness {
     histogram: Histogram<u64>,
@@ -220,7 +249,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) -> io::Result<()> {
-        sharpen_timers();
+        be_punctual();
         let mut ready = Vec::new();
         let mut publish_at = Instant::now();
         while !self.stop.is_requested() {

@@ -17,7 +17,7 @@ use std::{
 
 use self::flow::{Batch, Flows, Port, Received};
 use crate::{
-    carrier::{Stop, earlier, sharpen_timers, wait},
+    carrier::{Stop, be_punctual, earlier, wait},
     link::{Link, LinkConfig, LinkCounters},
 };
 
@@ -147,7 +147,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) -> io::Result<()> {
-        sharpen_timers();
+        be_punctual();
         let mut ready = Vec::new();
         let mut publish_at = Instant::now();
         while !self.stop.is_requested() {
