@@ -13,6 +13,7 @@ use rp_protocol::units::Bandwidth;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use crate::{
+    carrier::be_punctual,
     link::LinkConfig,
     loss::Loss,
     netns::join,
@@ -92,6 +93,7 @@ fn round_trip() -> io::Result<Finding> {
     let near = lab.near().run(|| bind(NEAR))?;
     let far = lab.far().run(|| bind(FAR))?;
     let echo = std::thread::spawn(move || -> io::Result<()> {
+        be_punctual();
         let mut buffer = [0; 64];
         for _ in 0..PINGS {
             let (len, from) = far.recv_from(&mut buffer)?;
@@ -99,14 +101,19 @@ fn round_trip() -> io::Result<Finding> {
         }
         Ok(())
     });
-    let mut extra = Vec::with_capacity(PINGS);
-    let mut buffer = [0; 64];
-    for _ in 0..PINGS {
-        let began = Instant::now();
-        near.send_to(&[0; 56], (FAR, 7))?;
-        near.recv_from(&mut buffer)?;
-        extra.push(began.elapsed().saturating_sub(rtt));
-    }
+    let ping = std::thread::spawn(move || -> io::Result<Vec<Duration>> {
+        be_punctual();
+        let mut extra = Vec::with_capacity(PINGS);
+        let mut buffer = [0; 64];
+        for _ in 0..PINGS {
+            let began = Instant::now();
+            near.send_to(&[0; 56], (FAR, 7))?;
+            near.recv_from(&mut buffer)?;
+            extra.push(began.elapsed().saturating_sub(rtt));
+        }
+        Ok(extra)
+    });
+    let mut extra = join(ping)?;
     join(echo)?;
     extra.sort_unstable();
     let (median, p95) = (extra[PINGS / 2], extra[PINGS * 95 / 100]);
