@@ -163,6 +163,10 @@ impl Connection {
         path.refresh_policy(now);
         let size = usize::from(path.packet_size());
         let mut budget = path.budget(now);
+        if self.paced_until.is_some_and(|until| now < until) {
+            // Other input came first; the burst is not earned yet.
+            budget = 0;
+        }
         let most = MAX_SEGMENTS.min(MAX_BATCH / size);
         let mut stuck = false;
         for _ in 0..most {

@@ -12,9 +12,9 @@ pub(super) const SLOT_BYTES: usize = 65536;
 /// application keeps longer than that is freed by its last slice instead of coming back.
 const MAX_LENT: usize = 64;
 
-/// Receives up to this size are copied out: a lone 1500-byte packet held by a slow reader must not pin
-/// 64 KB, and copying it costs less than clearing a slot.
-const COPY_MAX: usize = 2048;
+/// Receives up to this size are copied out: a lone packet held by a slow reader must not pin 64 KB, and
+/// copying so little costs less than clearing a slot for its next use.
+const COPY_MAX: usize = 16 << 10;
 
 /// Makes and takes back receive buffers.
 ///
