@@ -3,6 +3,7 @@
 //! The programs are started as a user would start them; nothing of them is linked in here, but for keys.
 
 mod content;
+mod leftovers;
 mod programs;
 mod table;
 mod web;
@@ -18,6 +19,7 @@ use anyhow::{Context, bail, ensure};
 use rp_cli::{identity::load_or_make_host_key, openssh::format_key, prompt::Terminal};
 use tokio::task::spawn_blocking;
 
+pub use self::leftovers::clean;
 pub use self::table::{Outcome, Row, Table, Verdict};
 use self::{
     content::Content,
@@ -67,10 +69,11 @@ pub async fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> anyhow::Resul
             build().await?
         }
     };
-    let folder = tempfile::Builder::new()
-        .prefix("rapidpath-demo-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
+    let cleaned = leftovers::clean().context("cannot remove what a killed run left")?;
+    if cleaned > 0 {
+        tell(&format!("removed what {cleaned} killed runs had left"));
+    }
+    let folder = leftovers::make_folder().context("cannot make a temporary folder")?;
     let bytes = options.bytes;
     let content = spawn_blocking(move || Content::generate(bytes)).await?;
     let mut stage = Stage::set(folder.path(), &programs, options, &content).await?;

@@ -9,6 +9,7 @@ pub mod host;
 pub mod link;
 pub mod loss;
 pub mod netns;
+mod process;
 pub mod quantity;
 pub mod queue;
 pub mod scenario;

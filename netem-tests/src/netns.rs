@@ -14,9 +14,11 @@ use std::{
 };
 
 use rustix::{
-    process::{Pid, Signal, geteuid, kill_process},
+    process::geteuid,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
+
+use crate::process::ProcessId;
 
 /// What every namespace of the lab is called first.
 const PREFIX: &str = "rplab";
@@ -46,10 +48,9 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace; `label` tells it from the others of this process.
     pub fn create(label: &str) -> io::Result<Self> {
-        let process = std::process::id();
-        let started = start_time(process)
+        let own = ProcessId::own()
             .ok_or_else(|| io::Error::other("this process is not listed in /proc"))?;
-        let name = format!("{PREFIX}-{process}-{started}-{label}");
+        let name = format!("{PREFIX}-{own}-{label}");
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -133,9 +134,9 @@ pub fn clean() -> io::Result<Vec<String>> {
 
 /// Removes what this process has made, for an end that does not come by dropping everything.
 pub fn remove_own() {
-    let process = std::process::id();
+    let own = ProcessId::own();
     for name in existing().unwrap_or_default() {
-        if owner(&name).is_some_and(|(owner, _)| owner == process) {
+        if own.is_some() && owner(&name) == own {
             // A failure leaves it to the next run or the clean-up command.
             let _ = remove(&name);
         }
@@ -164,33 +165,25 @@ fn remove(name: &str) -> io::Result<()> {
     let inside = ip(&["netns", "pids", name])?;
     for line in String::from_utf8_lossy(&inside.stdout).lines() {
         // The lab's own threads may stand inside; they end by themselves.
-        let process = line.trim().parse().ok().and_then(Pid::from_raw);
-        if let Some(process) = process
-            && process != rustix::process::getpid()
+        if let Ok(number) = line.trim().parse()
+            && number != std::process::id()
+            && let Some(process) = ProcessId::of(number)
         {
-            // It may have ended by itself in between.
-            let _ = kill_process(process, Signal::KILL);
+            process.kill();
         }
     }
     ip(&["netns", "del", name]).map(|_| ())
 }
 
-/// The process and start time in a namespace's name; `None` if the name is not the lab's.
-fn owner(name: &str) -> Option<(u32, u64)> {
-    let mut parts = name.strip_prefix(PREFIX)?.strip_prefix('-')?.splitn(3, '-');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+/// The process in a namespace's name; `None` if the name is not the lab's.
+fn owner(name: &str) -> Option<ProcessId> {
+    let rest = name.strip_prefix(PREFIX)?.strip_prefix('-')?;
+    let (label, _) = rest.match_indices('-').nth(1)?;
+    rest[..label].parse().ok()
 }
 
 fn is_leftover(name: &str) -> bool {
-    owner(name).is_some_and(|(process, started)| start_time(process) != Some(started))
-}
-
-/// When a process began, in clock ticks after boot (proc_pid_stat(5), field 22).
-fn start_time(process: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The second field may hold spaces and parentheses; the third follows the last `)`.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    owner(name).is_some_and(|owner| !owner.is_alive())
 }
 
 /// Runs `ip`; a failure carries what it said.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use rp_netem_tests::{netns, self_check};
+use rp_netem_tests::{demo, netns, self_check};
 
 /// The emulated link between two network namespaces (root).
 #[derive(Parser)]
@@ -20,7 +20,7 @@ struct Args {
 enum Command {
     /// Measure round trip, loss and TCP over known links, and compare
     Check,
-    /// Remove namespaces that killed runs left behind
+    /// Remove namespaces, programs and folders that killed runs left behind
     Clean,
 }
 
@@ -58,11 +58,15 @@ fn clean() -> io::Result<bool> {
     for name in &removed {
         writeln!(out, "removed {name}")?;
     }
+    let runs = demo::clean()?;
+    if runs > 0 {
+        writeln!(out, "removed programs and folders of {runs} demo runs")?;
+    }
     let left = netns::existing()?;
     for name in &left {
         writeln!(out, "in use by a running lab: {name}")?;
     }
-    if removed.is_empty() && left.is_empty() {
+    if removed.is_empty() && runs == 0 && left.is_empty() {
         writeln!(out, "nothing left behind")?;
     }
     Ok(true)

@@ -11,6 +11,8 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
+use super::leftovers::note_process;
+
 /// Lines of a program's output shown when something failed.
 const LAST_WORDS: usize = 20;
 
@@ -83,7 +85,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts `path` with `folder` as its home, so that nothing of the user's is read or written.
+    /// Starts `path` with `folder` as its home and no other environment, so that nothing of the user's
+    /// is read or written.
     pub(super) fn start(path: &Path, folder: &Path, arguments: &[&OsStr]) -> anyhow::Result<Self> {
         let name = path
             .file_stem()
@@ -93,14 +96,18 @@ impl Program {
         let file = File::create(&log)?;
         let child = Command::new(path)
             .args(arguments)
+            .env_clear()
             .env("HOME", folder)
-            .env_remove("XDG_CONFIG_HOME")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", path.display()))?;
+        if let Some(number) = child.id() {
+            note_process(folder, &name, number)?;
+        }
         Ok(Self { name, child, log })
     }
 
