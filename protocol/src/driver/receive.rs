@@ -28,6 +28,20 @@ pub(super) struct Receiver {
     out: Vec<u8>,
 }
 
+/// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
+/// under load may be long after ACKs are due.
+async fn next_turn() {
+    let mut is_next = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_next, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Why the loop goes on.
 enum Wake {
     Readable,
@@ -58,7 +72,7 @@ impl Receiver {
             }
             if self.receive() {
                 // The connections' tasks work on what is still in the cache.
-                tokio::task::yield_now().await;
+                next_turn().await;
             }
         }
     }
