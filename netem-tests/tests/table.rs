@@ -17,6 +17,8 @@ struct Cell {
     /// Of the link's physical limit, whole transfer from the first packet to the last byte; what
     /// arrived until the time limit if it was cut off.
     share: f64,
+    /// The same for the second half of the bytes alone, without the start.
+    later_share: f64,
     /// Bytes put on the link per byte delivered.
     wire: f64,
     /// 95th percentile of the queue's delay.
@@ -36,10 +38,16 @@ fn measure(loss: f64, rtt: Duration, span: Duration) -> Cell {
     let pair = world
         .add_transfer(bytes, TransportConfig::default())
         .expect("the world's own address and service are valid");
-    world.run(span * 6, |world| world.completed_after(pair).is_some());
-    let arrived = world
-        .receiving(pair)
-        .map_or(0, |receiving| receiving.bytes());
+    let arrived = |world: &World| {
+        world
+            .receiving(pair)
+            .map_or(0, |receiving| receiving.bytes())
+    };
+    let patience = span * 20;
+    world.run(patience, |world| arrived(world) >= bytes / 2);
+    let (half, half_took) = (arrived(&world), world.elapsed());
+    world.run(patience, |world| world.completed_after(pair).is_some());
+    let arrived = arrived(&world);
     let failure = world.completed_after(pair).is_none().then(|| {
         let error = world.near(pair).applications().find_map(|app| app.error());
         format!(
@@ -53,6 +61,7 @@ fn measure(loss: f64, rtt: Duration, span: Duration) -> Cell {
     let (forward, _) = world.links();
     Cell {
         share: arrived as f64 / took.as_secs_f64() / limit,
+        later_share: (arrived - half) as f64 / (took - half_took).as_secs_f64() / limit,
         wire: forward.offered_bytes as f64 / arrived.max(1) as f64,
         queue_p95: forward.queue_delay.p95,
         failure,
@@ -64,7 +73,7 @@ fn column(rtt: Duration, span: Duration) -> (String, Vec<String>) {
     let mut failures = Vec::new();
     let mut table = format!(
         "100 Mbit/s, {} ms, queue 1 BDP, {} s of link: share of C(1-p)*1448/1500\n\
-         loss    share  wire bytes/byte  queue p95\n",
+         loss    share  2nd half  wire bytes/byte  queue p95\n",
         rtt.as_millis(),
         span.as_secs()
     );
@@ -78,9 +87,10 @@ fn column(rtt: Duration, span: Duration) -> (String, Vec<String>) {
         failures.extend(cell.failure);
         writeln!(
             table,
-            "{:>3.0} %    {:.2}   {:>14.2}  {:>6} ms{cut}",
+            "{:>3.0} %    {:.2}      {:.2}  {:>15.2}  {:>6} ms{cut}",
             loss * 100.0,
             cell.share,
+            cell.later_share,
             cell.wire,
             cell.queue_p95.as_millis()
         )
