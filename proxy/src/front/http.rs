@@ -75,6 +75,7 @@ pub(super) async fn serve(tcp: TcpStream, permit: Permit, door: &Door) -> Result
         .header_read_timeout(HEAD_TIMEOUT)
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .preserve_header_case(true)
         .serve_connection(TokioIo::new(Guarded::new(tcp, verdict)), service)
@@ -188,6 +189,7 @@ impl Session {
         let stream = self.door.open(target, Bytes::new()).await?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .preserve_header_case(true)
             .handshake(TokioIo::new(stream))

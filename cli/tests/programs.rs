@@ -1,0 +1,437 @@
+//! The real `rpserver` and `rpclient`: what they print, what they relay, how they end.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use rp_cli::{identity, openssh, prompt::Nobody};
+use tempfile::TempDir;
+
+/// A program that runs, and the lines it has said.
+struct Running {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// What stands behind `label` on the next line that begins with it.
+    fn said(&mut self, label: &str) -> String {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                let mut errors = String::new();
+                let mut stderr = self.child.stderr.take().unwrap();
+                stderr.read_to_string(&mut errors).unwrap();
+                panic!("ended before it said {label}: {errors}");
+            }
+            if let Some(rest) = line.strip_prefix(label) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder with a user's key, and a server that lets it in.
+struct World {
+    folder: TempDir,
+    server: Running,
+    address: String,
+    fingerprint: String,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::serving(&["--allow", "127.0.0.0/8"])
+    }
+
+    fn serving(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
+        let line = openssh::format_key(&key.identity.public_key());
+        fs::write(folder.path().join("authorized_keys"), line + "\n").unwrap();
+        let mut command = program("rpserver", &folder);
+        command.args(["--listen", "127.0.0.1:0"]);
+        command.arg("--key").arg(folder.path().join("host_key"));
+        command
+            .arg("--authorized-keys")
+            .arg(folder.path().join("authorized_keys"));
+        command.args(args);
+        let mut server = Running::start(command);
+        let fingerprint = server.said("host key ");
+        let fingerprint = fingerprint.split(' ').next().unwrap().to_owned();
+        let address = server.said("listening on ");
+        Self {
+            folder,
+            server,
+            address,
+            fingerprint,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `rpclient` with everything it needs to reach the server.
+    fn client(&self, args: &[&str]) -> Command {
+        let mut command = self.bare_client(args);
+        command.args(["--host-key", &self.fingerprint]);
+        command
+    }
+
+    /// `rpclient` that does not know the server's key.
+    fn bare_client(&self, args: &[&str]) -> Command {
+        let mut command = program("rpclient", &self.folder);
+        command.args(args);
+        command.args(["--server", &self.address, "--listen", "127.0.0.1:0"]);
+        command.arg("-i").arg(self.path("id"));
+        command
+    }
+
+    fn proxy(&self) -> (Running, String) {
+        let mut client = Running::start(self.client(&[]));
+        let proxy = client.said("listening on ");
+        (client, proxy)
+    }
+}
+
+/// A program of ours, away from the settings of whoever runs the tests and from any terminal.
+fn program(name: &str, folder: &TempDir) -> Command {
+    let path = match name {
+        "rpserver" => env!("CARGO_BIN_EXE_rpserver"),
+        _ => env!("CARGO_BIN_EXE_rpclient"),
+    };
+    let mut command = Command::new("setsid");
+    command.arg("--wait").arg(path);
+    command.env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", folder.path());
+    command
+}
+
+fn ends_with(mut command: Command, code: i32) -> String {
+    let Output { status, stderr, .. } = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "{text}");
+    text
+}
+
+/// A web server with one answer.
+fn web(body: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for tcp in listener.incoming() {
+            let mut tcp = BufReader::new(tcp.unwrap());
+            let mut line = String::new();
+            while tcp.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = tcp.get_mut().write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    addr
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+#[test]
+fn help_names_every_option() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, options) in [
+        (
+            "rpserver",
+            &[
+                "--listen",
+                "--key",
+                "--authorized-keys",
+                "--root",
+                "--anonymous",
+                "--allow",
+                "--deny",
+                "--rate",
+                "--config",
+                "--check",
+            ][..],
+        ),
+        (
+            "rpclient",
+            &[
+                "--server",
+                "--host-key",
+                "--known-hosts",
+                "--identity",
+                "--listen",
+                "--proxy-users",
+                "--policy",
+                "--rate",
+                "--config",
+                "--check",
+                "connect",
+            ],
+        ),
+    ] {
+        let output = program(name, &folder).arg("--help").output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for option in options {
+            assert!(text.contains(option), "{name} {option}: {text}");
+        }
+        assert!(text.contains("bits per second"), "{text}");
+    }
+}
+
+#[test]
+fn mistakes_end_with_2_and_name_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, args: &[&str]| {
+        let mut command = program(name, &folder);
+        command.args(args);
+        ends_with(command, 2)
+    };
+    assert!(run("rpclient", &[]).contains("--server"));
+    assert!(run("rpclient", &["--no-such-option"]).contains("--no-such-option"));
+    assert!(run("rpclient", &["--server", "a b"]).contains("--server a b"));
+    assert!(run("rpserver", &["--allow", "10.0.0.0/99"]).contains("--allow 10.0.0.0/99"));
+    assert!(run("rpserver", &["--root", "/nonexistent/x"]).contains("/nonexistent/x"));
+    assert!(run("rpserver", &["--config", "/nonexistent/x"]).contains("/nonexistent/x"));
+    assert!(run("rpclient", &["--server", "h", "connect", "a b", "22"]).contains("a b"));
+}
+
+#[test]
+fn check_prints_flags_over_environment_over_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    fs::write(
+        &file,
+        "server = 'file'\nrate = '1M'\nlisten = '127.0.0.1:3'\n",
+    )
+    .unwrap();
+    let mut command = program("rpclient", &folder);
+    command.arg("--check").arg("--config").arg(&file);
+    command.args(["--listen", "127.0.0.1:1"]);
+    command
+        .env("RPCLIENT_LISTEN", "127.0.0.1:2")
+        .env("RPCLIENT_RATE", "2M");
+    let output = command.output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "server = \"file\"",
+        "rate = \"2M\"",
+        "listen = \"127.0.0.1:1\"",
+        "policy = \"fair\"",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_server_is_refused_without_a_terminal() {
+    let world = World::new();
+    let text = ends_with(world.bare_client(&[]), 3);
+    assert!(
+        text.contains(&format!("--host-key {}", world.fingerprint)),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn another_host_key_is_refused() {
+    let world = World::new();
+    let other = identity::ephemeral().public_key().fingerprint();
+    let text = ends_with(world.bare_client(&["--host-key", &other]), 3);
+    assert!(text.contains(&world.fingerprint), "{text}");
+}
+
+#[test]
+fn an_unknown_client_key_is_told_what_to_do() {
+    let world = World::new();
+    fs::write(world.path("authorized_keys"), "").unwrap();
+    for args in [&[][..], &["connect", "127.0.0.1", "9"]] {
+        let text = ends_with(world.client(args), 3);
+        assert!(text.contains("authorized_keys"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn silence_is_told_from_refusal() {
+    let world = World::new();
+    // Bound, so that nobody else answers, and never read.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut command = program("rpclient", &world.folder);
+    command.args(["--server", &address, "--host-key", &world.fingerprint]);
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .arg("-i")
+        .arg(world.path("id"));
+    let text = ends_with(command, 3);
+    assert!(text.contains("blocks UDP"), "{text}");
+}
+
+#[test]
+fn connect_joins_standard_streams_with_a_target() {
+    let world = World::new();
+    let web = web(b"through");
+    let port = web.port().to_string();
+    let mut child = world
+        .client(&["connect", "127.0.0.1", &port])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout.ends_with(b"through"));
+}
+
+#[test]
+fn connect_says_why_a_target_is_not_reached() {
+    let world = World::new();
+    let text = ends_with(world.client(&["connect", "10.1.2.3", "80"]), 1);
+    assert!(
+        text.contains("10.1.2.3:80: the target is not allowed: private network"),
+        "{text}"
+    );
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let text = ends_with(
+        world.client(&["connect", "127.0.0.1", &free.port().to_string()]),
+        1,
+    );
+    assert!(text.contains("connection refused"), "{text}");
+}
+
+#[test]
+fn curl_fetches_by_every_door() {
+    if !has("curl") {
+        eprintln!("skipped: no curl");
+        return;
+    }
+    let world = World::new();
+    let web = web(b"fetched");
+    let (_client, proxy) = world.proxy();
+    for door in ["socks5h", "socks5", "socks4", "socks4a", "http"] {
+        for tunnel in [false, true] {
+            let mut curl = Command::new("curl");
+            curl.args([
+                "-sS",
+                "-x",
+                &format!("{door}://{proxy}"),
+                &format!("http://{web}/"),
+            ]);
+            curl.env("no_proxy", "").env("NO_PROXY", "");
+            if tunnel {
+                curl.arg("--proxytunnel");
+            }
+            let output = curl.output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.stdout, b"fetched", "{door} {errors}");
+        }
+    }
+}
+
+#[test]
+fn a_restarted_server_is_found_again() {
+    let world = World::new();
+    let web = web(b"again");
+    let (_client, proxy) = world.proxy();
+    let fetch = || {
+        let mut tcp = TcpStream::connect(&proxy).unwrap();
+        let request = format!("GET http://{web}/ HTTP/1.1\r\nConnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(fetch().ends_with("again"));
+    let address = world.address.clone();
+    let World {
+        folder, mut server, ..
+    } = world;
+    server.terminate();
+    assert!(server.child.wait().unwrap().success());
+    let mut command = program("rpserver", &folder);
+    command.args(["--listen", &address, "--allow", "127.0.0.0/8"]);
+    command.arg("--key").arg(folder.path().join("host_key"));
+    command
+        .arg("--authorized-keys")
+        .arg(folder.path().join("authorized_keys"));
+    let mut server = Running::start(command);
+    server.said("listening on ");
+    // The client waits for its link, so that at most the first request meets the dead one.
+    assert!((0..5).any(|_| fetch().ends_with("again")));
+}
+
+#[test]
+fn termination_is_clean() {
+    let mut world = World::new();
+    let (mut client, _proxy) = world.proxy();
+    client.terminate();
+    assert!(client.child.wait().unwrap().success());
+    world.server.terminate();
+    assert!(world.server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line() {
+    let world = World::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = program("rpclient", &world.folder);
+    command.args(["--server", &world.address, "--listen", &address]);
+    command
+        .args(["--host-key", &world.fingerprint])
+        .arg("-i")
+        .arg(world.path("id"));
+    let text = ends_with(command, 1);
+    assert!(
+        text.contains(&format!("cannot listen on tcp {address}")),
+        "{text}"
+    );
+}
