@@ -1,6 +1,7 @@
 //! The real `rpserver` and `rpclient`: what they print, what they relay, how they end.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 

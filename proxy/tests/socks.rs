@@ -1,8 +1,4 @@
 //! SOCKS clients through both sides: outcomes, ends, resets, pipelined data.
-#![expect(
-    clippy::unwrap_used,
-    reason = "closures in tests fail the test that runs them"
-)]
 
 mod support;
 
