@@ -26,6 +26,8 @@ pub(super) struct Receiver {
     /// Emptied vectors for the next deliveries.
     spare: Vec<Vec<Datagram>>,
     out: Vec<u8>,
+    /// A connection has not taken its last delivery.
+    is_behind: bool,
 }
 
 /// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
@@ -60,6 +62,7 @@ impl Receiver {
             deliveries: Vec::new(),
             spare: Vec::new(),
             out: Vec::new(),
+            is_behind: false,
         }
     }
 
@@ -72,7 +75,12 @@ impl Receiver {
             }
             if self.receive() {
                 // The connections' tasks work on what is still in the cache.
-                next_turn().await;
+                if std::mem::take(&mut self.is_behind) {
+                    // The kernel's buffer waits more cheaply than an inbox does.
+                    tokio::task::yield_now().await;
+                } else {
+                    next_turn().await;
+                }
             }
         }
     }
@@ -162,8 +170,11 @@ impl Receiver {
 
     fn deliver(&mut self) {
         for (_, connection, mut datagrams) in self.deliveries.drain(..) {
-            let dropped = connection.deliver(&mut datagrams);
-            self.endpoint.inbox_drops.fetch_add(dropped, Relaxed);
+            let delivered = connection.deliver(&mut datagrams);
+            self.is_behind |= delivered.is_behind;
+            self.endpoint
+                .inbox_drops
+                .fetch_add(delivered.dropped, Relaxed);
             // Swapped with what the task had emptied, or emptied itself.
             self.spare.push(datagrams);
         }

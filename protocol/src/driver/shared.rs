@@ -71,6 +71,15 @@ struct Inbox {
     task: Option<Waker>,
 }
 
+/// How a delivery went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivered {
+    /// Datagrams that did not fit.
+    pub(super) dropped: u64,
+    /// The task has not collected the delivery before.
+    pub(super) is_behind: bool,
+}
+
 /// The part of a connection behind its one lock.
 #[derive(Debug)]
 pub(super) struct State {
@@ -132,10 +141,11 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leave `datagrams` for the task and wake it; how many did not fit and were dropped.
-    pub(super) fn deliver(&self, datagrams: &mut Vec<Datagram>) -> u64 {
+    /// Leave `datagrams` for the task and wake it.
+    pub(super) fn deliver(&self, datagrams: &mut Vec<Datagram>) -> Delivered {
         let mut inbox = self.inbox();
         let mut dropped = 0;
+        let is_behind = !inbox.datagrams.is_empty();
         if inbox.datagrams.is_empty() && inbox.bytes == 0 {
             inbox.bytes = datagrams.iter().map(|one| one.payload.len()).sum();
             mem::swap(&mut inbox.datagrams, datagrams);
@@ -155,7 +165,7 @@ impl Shared {
         if let Some(task) = task {
             task.wake();
         }
-        dropped
+        Delivered { dropped, is_behind }
     }
 
     /// Swap what was delivered into `datagrams`, which must be empty; the task of `cx` is woken by
