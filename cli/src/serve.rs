@@ -75,7 +75,12 @@ async fn serve(settings: ServerSettings) -> Result<(), Failure> {
         authorized_keys.clone(),
         &services(&settings),
     )
-    .transport(TransportConfig::default().ceiling(settings.rate));
+    .transport(
+        TransportConfig::default()
+            .ceiling(settings.rate)
+            .send_buffer(copy::WINDOW)
+            .max_stream_credit(copy::WINDOW),
+    );
     let endpoint = Endpoint::bind(settings.listen, EndpointConfig::default(), Some(config))
         .and_then(|endpoint| endpoint.local_addr().map(|local| (endpoint, local)));
     let (endpoint, local) = endpoint.map_err(|error| {

@@ -229,8 +229,9 @@ async fn carry_data(
 ) -> Result<bool, ReadError> {
     let mut stream = arrivals.take(id).await?;
     let mut offset = 0;
+    let mut blocks = Vec::new();
     loop {
-        let mut blocks = Vec::new();
+        blocks.clear();
         if ordered {
             let Some(bytes) = stream.read_bytes(BATCH).await? else {
                 return Ok(true);
@@ -241,10 +242,27 @@ async fn carry_data(
         } else if !stream.read_blocks(&mut blocks, BATCH).await? {
             return Ok(true);
         }
-        if inputs.send(Input::Blocks(blocks)).await.is_err() {
+        if inputs.send(Input::Blocks(joined(&blocks))).await.is_err() {
             return Ok(false);
         }
     }
+}
+
+/// The same bytes with neighbours joined, copied out of the receive buffers.
+///
+/// A block is a slice of a buffer several times its size. Waiting for the disk as slices, blocks
+/// would hold that much memory; as copies they hold what they are, and are written in one call.
+fn joined(blocks: &[(u64, Bytes)]) -> Vec<(u64, Bytes)> {
+    let follows = |a: &(u64, Bytes), b: &(u64, Bytes)| a.0 + a.1.len() as u64 == b.0;
+    blocks
+        .chunk_by(follows)
+        .filter_map(|run| {
+            let mut bytes = Vec::with_capacity(run.iter().map(|block| block.1.len()).sum());
+            run.iter()
+                .for_each(|block| bytes.extend_from_slice(&block.1));
+            Some((run.first()?.0, Bytes::from(bytes)))
+        })
+        .collect()
 }
 
 /// Waits for the user to stop the copy, and gives the half a moment to say so.

@@ -52,7 +52,7 @@ use crate::{
 
 /// Bytes in flight or waiting for it, and credit given: enough for 1 Gbit/s over 250 ms, and
 /// little enough that a copy stays far under 64 MB of memory.
-const WINDOW: u64 = 32 << 20;
+pub const WINDOW: u64 = 32 << 20;
 
 /// How long the end of a connection may take to be sent.
 const GOODBYE: Duration = Duration::from_millis(100);

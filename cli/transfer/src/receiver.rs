@@ -15,6 +15,10 @@ use crate::{
 /// hashed: a system call and a hash over single packets costs several times as much.
 const STAGE: u64 = 256 << 10;
 
+/// Blocks of this length are written as they are: joining them with others would save nothing that
+/// the copy does not cost.
+const DIRECT: u64 = 64 << 10;
+
 /// Makes the sink once it is known what will come.
 pub type OpenSink = Box<dyn FnOnce(&Attributes) -> Result<Box<dyn Sink>, Error> + Send>;
 
@@ -240,6 +244,11 @@ impl Receiving {
     /// Appends a block to the stage, writing at every multiple of [`STAGE`].
     fn gather(&mut self, mut block: &[u8]) -> Result<(), Error> {
         while !block.is_empty() {
+            if self.stage.is_empty() && block.len() as u64 >= DIRECT {
+                self.write(self.stage_start, block)?;
+                self.stage_start += block.len() as u64;
+                return Ok(());
+            }
             let room = STAGE - self.stage_start % STAGE - self.stage.len() as u64;
             let room = usize::try_from(room).unwrap_or(usize::MAX);
             let (piece, rest) = block.split_at(room.min(block.len()));
