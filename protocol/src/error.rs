@@ -176,6 +176,9 @@ fn printable(reason: &[u8]) -> String {
     reason
         .iter()
         .take(200)
+        //= spec/06-lifecycle.md#closing
+        //# The reason in a CLOSE frame is not trusted: it MUST NOT be shown or logged without its
+        //# control characters replaced.
         .map(|&b| {
             if (0x20..0x7f).contains(&b) {
                 char::from(b)

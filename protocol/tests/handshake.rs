@@ -146,6 +146,13 @@ fn first_datagrams_are_padded() {
 //= type=test
 //# A server SHOULD answer with a Retry while more handshakes are in progress than its threshold, unless
 //# the packet has a valid token.
+//= spec/02-handshake.md#retry
+//= type=test
+//# A client MUST repeat the token in every Initial packet it sends after the Retry.
+//= spec/02-handshake.md#retry
+//= type=test
+//# A server MUST be able to learn the original destination connection id from the token alone, and
+//# MUST send it back in its transport parameters.
 #[test]
 fn loaded_server_asks_for_a_token_and_takes_it() {
     let endpoint = EndpointConfig::default().retry_above(0);

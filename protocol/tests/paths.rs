@@ -56,6 +56,10 @@ fn path_that_stops_carrying_large_packets_is_noticed() {
     assert!(path.max_payload <= 1300);
 }
 
+//= spec/07-paths.md#packet-size
+//= type=test
+//# The packet size MUST NOT be lowered unless at least three probes of the size in use were lost
+//# while a smaller packet arrived.
 #[test]
 fn heavy_random_loss_does_not_lower_the_packet_size() {
     let mut pair = Pair::new();
@@ -94,6 +98,9 @@ fn transfer_goes_on_when_the_clients_address_changes() {
     );
 }
 
+//= spec/07-paths.md#rebinding
+//= type=test
+//# When the new address never answers, the server MUST go back to the one before.
 #[test]
 fn address_that_never_answers_is_given_up() {
     let mut pair = Pair::new();

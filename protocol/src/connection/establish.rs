@@ -186,6 +186,8 @@ impl Connection {
             self.fail_with(now, error.code(), error.into());
             return;
         }
+        //= spec/02-handshake.md#parameters
+        //# An endpoint MUST NOT act on the peer's parameters before the handshake is complete.
         let done = !self.handshake.session.is_handshaking();
         if done && matches!(self.state, State::Handshaking) && self.keys.is_some() {
             match self.adopt_parameters() {
@@ -267,6 +269,8 @@ impl Connection {
             .set_peer_timeout(Duration::from_millis(params.idle_timeout_ms));
         self.datagrams.set_peer_max(params.max_datagram);
         self.streams.set_peer_parameters(&params);
+        //= spec/07-paths.md#packet-size
+        //# An endpoint MUST NOT send a packet larger than the peer's max_udp_payload.
         for path in &mut self.paths {
             path.mtu
                 .limit(u16::try_from(params.max_udp_payload).unwrap_or(u16::MAX));

@@ -232,6 +232,8 @@ impl Connection {
     /// An address that never answered is not the peer's: go back to the one that was.
     pub(super) fn revert_failed_rebinding(&mut self, now: Instant) {
         let path = &mut self.paths[0];
+        //= spec/07-paths.md#rebinding
+        //# When the new address never answers, the server MUST go back to the one before.
         let interval = path.probe_interval();
         if path.validation.on_timeout(now, interval)
             && let Some(previous) = self.previous_remote.take()

@@ -110,6 +110,8 @@ impl Ids {
         rng: &mut impl Rng,
         events: &mut VecDeque<EndpointEvent>,
     ) {
+        //= spec/07-paths.md#connection-ids
+        //# An endpoint SHOULD keep one id on offer that the peer does not use yet.
         while self.local.len() < 1 + SPARES {
             let id = ConnectionId::new(rng.random());
             self.local.push(Local {
@@ -229,6 +231,9 @@ impl Ids {
         rng: &mut impl Rng,
         events: &mut VecDeque<EndpointEvent>,
     ) -> Result<(), TransportError> {
+        //= spec/07-paths.md#connection-ids
+        //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when the peer retires an
+        //# id that was never issued.
         if sequence >= self.next_sequence {
             return Err(TransportError::new(
                 TransportCode::PROTOCOL_VIOLATION,

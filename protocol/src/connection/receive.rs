@@ -273,6 +273,9 @@ impl Connection {
         }
         let tail = reset_tail(&packet);
         let mut payload = packet.split_off(pn_offset + unprotected.pn_len);
+        //= spec/02-handshake.md#header-protection
+        //# A receiver MUST NOT act on anything it read from a protected header before the packet
+        //# has opened.
         let opened = match keys.open(path.id, number, &packet, &mut payload) {
             Ok(opened) => opened,
             Err(error) => {

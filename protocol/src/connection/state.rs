@@ -136,6 +136,8 @@ impl Idle {
 
     /// When the peer is given up, not before three probe intervals.
     pub(super) fn expires_at(&self, probe_interval: Duration) -> Instant {
+        //= spec/06-lifecycle.md#idle-timeout
+        //# An endpoint MUST NOT give the peer up before three probe intervals have passed.
         self.active + self.timeout.max(3 * probe_interval)
     }
 

@@ -50,6 +50,9 @@ enum Purpose {
 impl Connection {
     /// Write the next datagrams into `out`.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        //= spec/06-lifecycle.md#closing
+        //# An endpoint MUST NOT send anything but CLOSE once it has closed, and MUST NOT send
+        //# anything at all once it has received CLOSE.
         match self.state {
             State::Closing(_) => return self.transmit_close(out),
             State::Draining { .. } | State::Drained => return None,
@@ -309,6 +312,8 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<(PacketBuilder, u64)> {
         let path = &mut self.paths[0];
+        //= spec/02-handshake.md#sealing
+        //# An endpoint MUST NOT seal two packets under the same key, path id and packet number.
         let number = path.take_number(&mut self.rng);
         let header = Header::Short {
             dcid: self.ids.remote(),
@@ -328,6 +333,8 @@ impl Connection {
             Level::Initial => Header::Initial {
                 dcid,
                 scid,
+                //= spec/02-handshake.md#retry
+                //# A client MUST repeat the token in every Initial packet it sends after the Retry.
                 token: self.handshake.token.clone(),
                 number,
             },

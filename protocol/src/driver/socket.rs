@@ -90,6 +90,8 @@ impl Socket {
     /// Bind `local`, ask for large buffers, and say so where the kernel grants small ones.
     pub(super) fn bind(local: SocketAddr) -> io::Result<Self> {
         let setup = setup::bind(local)?;
+        //= spec/07-paths.md#packet-size
+        //# A packet MUST NOT be fragmented by IP.
         let segmented = UdpSocketState::new((&setup.io).into())?;
         Ok(Self {
             plain: UdpSocketState::new((&setup.io).into())?,

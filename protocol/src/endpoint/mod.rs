@@ -249,6 +249,8 @@ impl Endpoint {
             self.stats.dropped += 1;
             return Routed::Dropped;
         }
+        //= spec/02-handshake.md#retry
+        //# A server MUST treat a packet whose token is not valid as if it carried none.
         // A token that does not verify is as good as none: the client may have kept it too long.
         let proven = self
             .tokens
@@ -337,6 +339,9 @@ impl Endpoint {
         let server = self.server.as_ref().ok_or(ConnectionError::LocallyClosed)?;
         let config = &server.config.transport;
         let mut params = parameters(config, &self.config, local_id);
+        //= spec/02-handshake.md#retry
+        //# A server MUST be able to learn the original destination connection id from the token
+        //# alone, and MUST send it back in its transport parameters.
         params.original_destination_id = Some(original_id);
         params.retry_source_id = retry_id;
         params.stateless_reset_token = Some(*self.reset_key.token(&local_id).as_bytes());

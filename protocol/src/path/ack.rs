@@ -57,6 +57,10 @@ impl AckPolicy {
         packet_bytes: u16,
         reorder_window: Duration,
     ) -> Self {
+        //= spec/03-reliability.md#ack-policy
+        //# A sender SHOULD ask for one ACK per RTT/8, at most 10 ms (2 ms from 1 Gbit/s on), but
+        //# not for more than one per eight packets unless eight packets are more than an eighth of
+        //# its window.
         let longest = if rate >= FAST { 2 } else { 10 };
         let interval = (smoothed_rtt / 8).min(Duration::from_millis(longest));
         let few = (window_packets / 8).clamp(2, BULK_PACKETS);
@@ -110,6 +114,9 @@ impl AckSchedule {
 
     /// The peer asks for `policy`.
     pub(crate) fn set_policy(&mut self, policy: AckPolicy) {
+        //= spec/03-reliability.md#ack-policy
+        //# A receiver MUST ignore an ACK_POLICY whose sequence number is not above that of the
+        //# policy in force.
         if policy.sequence > self.policy.sequence {
             self.policy = policy;
         }

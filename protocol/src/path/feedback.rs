@@ -77,6 +77,9 @@ impl Path {
         if !spurious.is_empty() {
             self.counters.spurious_losses += spurious.len() as u64;
             self.loss.on_spurious(now, &self.rtt);
+            //= spec/03-reliability.md#loss-detection
+            //# A sender MUST tell its congestion controller of packets that were declared lost and
+            //# arrived after all.
             self.controller.on_spurious_loss(now, &spurious);
         }
         let ce_packets = self
@@ -162,6 +165,8 @@ impl Path {
         out: &mut Feedback,
     ) -> Result<(), TransportError> {
         self.counters.naks_received += 1;
+        //= spec/03-reliability.md#skipped-numbers
+        //# A NAK of a number above all that were sent MUST be answered in the same way.
         self.refuse_unsent(nak.ranges.largest())?;
         let mut lost = Vec::new();
         for range in nak.ranges.iter() {
@@ -187,9 +192,15 @@ impl Path {
     /// The clock struck: losses, or a probe.
     pub(crate) fn on_timeout(&mut self, now: Instant, out: &mut Feedback) {
         self.detect_losses(now, out);
+        //= spec/03-reliability.md#probes
+        //# A probe timeout alone MUST NOT declare anything lost.
         let delay = self.peer_ack_delay();
         if self.loss.on_timeout(now, &self.sent, &self.rtt, delay) {
             self.counters.probe_timeouts += 1;
+            //= spec/03-reliability.md#probes
+            //# When nothing is acknowledged for a probe interval, smoothed RTT + max(4 x RTT
+            //# variation, 1 ms) + the delay it allowed the peer, a sender MUST send two probe
+            //# packets whatever window and pacer say.
             self.probes = PROBES_PER_TIMEOUT;
             self.controller
                 .on_probe_timeout(now, self.loss.probe_count());

@@ -58,6 +58,8 @@ impl NakSchedule {
             self.gaps.pop_front();
             self.dropped += 1;
         }
+        //= spec/03-reliability.md#nak-schedule
+        //# A receiver SHOULD name a due gap within 1 ms.
         let due = now + reorder_window;
         self.gaps.push_back(Gap {
             numbers: missing,

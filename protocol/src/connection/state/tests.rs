@@ -60,3 +60,14 @@ fn smaller_timeout_wins_and_zero_means_none() {
     );
     assert_eq!(idle.keep_alive_at(), start + Duration::from_secs(5));
 }
+
+//= spec/06-lifecycle.md#idle-timeout
+//= type=test
+//# An endpoint MUST NOT give the peer up before three probe intervals have passed.
+#[test]
+fn peer_on_a_slow_path_is_given_three_probe_intervals() {
+    let start = epoch();
+    let second = Duration::from_secs(1);
+    let idle = Idle::new(start, second, second);
+    assert_eq!(idle.expires_at(2 * second), start + 6 * second);
+}

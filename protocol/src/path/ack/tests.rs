@@ -30,6 +30,10 @@ fn ack_is_due_after_the_policys_packets_or_its_delay() {
     assert_eq!(schedule.due_at(), None);
 }
 
+//= spec/03-reliability.md#ack-policy
+//= type=test
+//# A receiver MUST ignore an ACK_POLICY whose sequence number is not above that of the policy in
+//# force.
 #[test]
 fn older_policy_never_replaces_a_newer_one() {
     let mut schedule = AckSchedule::new();
@@ -50,6 +54,10 @@ fn absurd_policy_is_clamped() {
     assert_eq!((absurd.packets, absurd.delay), (1, MAX_DELAY));
 }
 
+//= spec/03-reliability.md#ack-policy
+//= type=test
+//# A sender SHOULD ask for one ACK per RTT/8, at most 10 ms (2 ms from 1 Gbit/s on), but not for
+//# more than one per eight packets unless eight packets are more than an eighth of its window.
 #[test]
 fn policy_follows_rate_and_rtt() {
     let of = |mbit: u64, rtt_ms: u64, window| {

@@ -29,6 +29,9 @@ fn search_finds_the_largest_size_that_passes() {
     }
 }
 
+//= spec/07-paths.md#packet-size
+//= type=test
+//# An endpoint MUST NOT send a packet larger than the peer's max_udp_payload.
 #[test]
 fn search_respects_the_peers_limit() {
     let mut search = MtuSearch::new(8952, true);
