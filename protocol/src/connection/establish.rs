@@ -21,7 +21,7 @@ use crate::{
     },
     endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
-    stream::credit::Budget,
+    stream::Streams,
     units::Side,
     wire::params::TransportParameters,
 };
@@ -41,7 +41,7 @@ pub(crate) struct Opening {
     pub(crate) handshake: Handshake,
     pub(crate) reset_key: ResetKey,
     pub(crate) seed: [u8; 32],
-    pub(crate) budget: Budget,
+    pub(crate) streams: Streams,
 }
 
 /// The handshake's state; the session outlives it for the peer's name.
@@ -74,11 +74,9 @@ impl Handshake {
         now: Instant,
         crypto: ClientCrypto,
         config: &TransportConfig,
-        endpoint: &EndpointConfig,
-        local_id: ConnectionId,
+        params: &TransportParameters,
         original_id: ConnectionId,
     ) -> Result<Self, ConnectionError> {
-        let params = parameters(config, endpoint, local_id);
         let mut encoded = Vec::new();
         params.encode(&mut encoded);
         let session = Session::client(&crypto, encoded.clone())?;
@@ -165,18 +163,17 @@ pub(crate) fn parameters(
     config: &TransportConfig,
     endpoint: &EndpointConfig,
     local_id: ConnectionId,
+    streams: &Streams,
 ) -> TransportParameters {
-    TransportParameters {
+    let mut params = TransportParameters {
         idle_timeout_ms: u64::try_from(config.idle_timeout.as_millis()).unwrap_or(0),
         max_udp_payload: u64::from(endpoint.max_udp_payload),
-        initial_max_data: config.initial_stream_credit * 16,
-        initial_max_stream_data: config.initial_stream_credit,
-        initial_max_streams_bi: config.max_streams_bi,
-        initial_max_streams_uni: config.max_streams_uni,
         max_datagram: config.datagram_buffer.min(usize::from(u16::MAX)) as u64,
         initial_source_id: Some(local_id),
         ..TransportParameters::default()
-    }
+    };
+    streams.describe(&mut params);
+    params
 }
 
 impl Connection {

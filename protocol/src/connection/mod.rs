@@ -50,7 +50,7 @@ use crate::{
     error::{ConnectionError, TransportCode, TransportError},
     path::{Feedback, Path, id::PathId},
     stats::{Dropped, Stats},
-    stream::{Streams, StreamsConfig},
+    stream::Streams,
     units::{Bandwidth, CloseCode, Side},
     wire::frame::Close,
 };
@@ -106,7 +106,7 @@ impl Connection {
             handshake,
             reset_key,
             seed,
-            budget,
+            streams,
         } = opening;
         let mut rng = StdRng::from_seed(seed);
         let path = Path::new(
@@ -126,7 +126,7 @@ impl Connection {
             keys: None,
             ids: Ids::new(local_id, remote_id, reset_key),
             paths: vec![path],
-            streams: Streams::new(StreamsConfig::new(side, &config, budget)),
+            streams,
             datagrams: Datagrams::new(config.datagram_buffer),
             idle: Idle::new(now, config.idle_timeout, config.keep_alive),
             announce_done: false,

@@ -179,7 +179,8 @@ impl Connection {
             let before = out.len();
             match self.write_packet(now, purpose, size, out) {
                 Ok(0) => {
-                    stuck = true;
+                    // A report may find its gaps closed meanwhile; that says nothing of data.
+                    stuck = purpose != Purpose::Report;
                     break;
                 }
                 Ok(len) => budget = budget.saturating_sub(len as u64),

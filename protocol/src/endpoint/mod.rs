@@ -24,7 +24,7 @@ use self::{
     reset::ResetLimiter,
 };
 use crate::{
-    config::{ClientConfig, EndpointConfig, ServerConfig},
+    config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
     connection::Handshake,
     connection::parameters,
     connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
@@ -33,7 +33,7 @@ use crate::{
         token::{ResetKey, RetryTokens},
     },
     error::{ConnectError, ConnectionError},
-    stream::credit::Budget,
+    stream::{Streams, StreamsConfig, credit::Budget},
     units::Side,
     wire::header::{MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader},
 };
@@ -160,14 +160,9 @@ impl Endpoint {
         let local_id = self.random_id();
         let remote_id = self.random_id();
         let crypto = ClientCrypto::new(&config);
-        let handshake = Handshake::client(
-            now,
-            crypto,
-            &config.transport,
-            &self.config,
-            local_id,
-            remote_id,
-        )?;
+        let streams = self.streams(Side::Client, &config.transport);
+        let params = parameters(&config.transport, &self.config, local_id, &streams);
+        let handshake = Handshake::client(now, crypto, &config.transport, &params, remote_id)?;
         let opening = Opening {
             side: Side::Client,
             config: config.transport,
@@ -178,7 +173,7 @@ impl Endpoint {
             handshake,
             reset_key: self.reset_key.clone(),
             seed: self.rng.random(),
-            budget: self.budget.clone(),
+            streams,
         };
         let handle = self.enter(local_id, None);
         Ok((handle, Connection::new(now, opening)))
@@ -302,7 +297,7 @@ impl Endpoint {
         };
         let local_id = self.random_id();
         let made = self.make_server(now, local_id, original_id, validated.then_some(key.id));
-        let (config, handshake) = match made {
+        let (config, handshake, streams) = match made {
             Ok(made) => made,
             Err(error) => {
                 self.stats.half_open -= 1;
@@ -319,7 +314,7 @@ impl Endpoint {
             handshake,
             reset_key: self.reset_key.clone(),
             seed: self.rng.random(),
-            budget: self.budget.clone(),
+            streams,
         };
         let handle = self.enter(local_id, Some(key));
         let mut connection = Connection::new(now, opening);
@@ -335,10 +330,11 @@ impl Endpoint {
         local_id: ConnectionId,
         original_id: ConnectionId,
         retry_id: Option<ConnectionId>,
-    ) -> Result<(crate::config::TransportConfig, Handshake), ConnectionError> {
+    ) -> Result<(TransportConfig, Handshake, Streams), ConnectionError> {
         let server = self.server.as_ref().ok_or(ConnectionError::LocallyClosed)?;
         let config = &server.config.transport;
-        let mut params = parameters(config, &self.config, local_id);
+        let streams = self.streams(Side::Server, config);
+        let mut params = parameters(config, &self.config, local_id, &streams);
         //= spec/02-handshake.md#retry
         //# A server MUST be able to learn the original destination connection id from the token
         //# alone, and MUST send it back in its transport parameters.
@@ -349,7 +345,12 @@ impl Endpoint {
         params.encode(&mut encoded);
         let session = Session::server(&server.crypto, encoded)?;
         let handshake = Handshake::server(now, session, config, original_id, retry_id);
-        Ok((config.clone(), handshake))
+        Ok((config.clone(), handshake, streams))
+    }
+
+    /// No streams yet, within the endpoint's budget.
+    fn streams(&self, side: Side, config: &TransportConfig) -> Streams {
+        Streams::new(StreamsConfig::new(side, config, self.budget.clone()))
     }
 
     /// Turn an attempt away, with a packet that says so in `out`, which must be empty.

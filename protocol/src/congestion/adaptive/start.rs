@@ -13,6 +13,8 @@ const FIRST_ROUND_PACKETS: u64 = 24;
 const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
 const PLATEAU_ROUNDS: u32 = 3;
+/// Share of the rate in force that a round must have been sent at to justify a higher one.
+const FULL_ROUND: f64 = 0.7;
 /// Most loss that START believes to be the path's own.
 const WORST_BASELINE: f64 = 0.12;
 
@@ -86,7 +88,9 @@ impl Start {
     }
 
     fn grow(&self, m: &mut Model, round: &Round) {
-        if round.app_limited && self.rounds > 1 {
+        // A moment without data marks a whole round as limited by the application; what counts is
+        // whether the round was sent at about the rate in force.
+        if round.app_limited && self.rounds > 1 && round.sent_rate < FULL_ROUND * m.rate {
             return;
         }
         let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
