@@ -69,7 +69,7 @@ pub async fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> anyhow::Resul
             build().await?
         }
     };
-    let cleaned = leftovers::clean().context("cannot remove what a killed run left")?;
+    let cleaned = clean().context("cannot remove what a killed run left")?;
     if cleaned > 0 {
         tell(&format!("removed what {cleaned} killed runs had left"));
     }

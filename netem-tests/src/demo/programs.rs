@@ -44,8 +44,12 @@ struct Message {
 /// Builds the programs with the cargo that runs us, or the one on the path.
 pub(super) async fn build() -> anyhow::Result<Programs> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // This package is selected too, so that its dependencies' features are those it was built with
+    // itself, and nothing but the programs is compiled again.
     let output = Command::new(&cargo)
-        .args(["build", "--release", "--package", "rp-cli", "--bins"])
+        .args(["build", "--release", "--package", "rp-cli"])
+        .args(["--package", env!("CARGO_PKG_NAME")])
+        .args(["--bin", "rpserver", "--bin", "rpclient", "--bin", "rpcp"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
