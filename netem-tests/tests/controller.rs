@@ -71,6 +71,9 @@ fn shallow_05_keeps_its_own_drops_small() {
     }
 }
 
+//= spec/04-congestion.md#start
+//= type=test
+//# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.
 #[test]
 fn start_200_needs_six_round_trips_whatever_the_loss() {
     for loss in [0.0, 0.02, 0.1] {
@@ -110,6 +113,10 @@ fn police_is_found_without_delay() {
     }
 }
 
+//= spec/04-congestion.md#compete
+//= type=test
+//# A competing sender MUST cut its window to 0.7 when a round loses more than the baseline explains
+//# while the queue is above half of its recent peak.
 #[test]
 fn cubic_1_is_neither_crushed_nor_obeyed() {
     for (rtt, bdp) in [(50, 0.5), (50, 1.0), (100, 1.0), (50, 2.0)] {
@@ -132,6 +139,9 @@ fn cubic_leaves_and_the_queue_goes_with_it() {
     }
 }
 
+//= spec/04-congestion.md#queue-target
+//= type=test
+//# The queue target MUST grow as the share of the capacity falls.
 #[test]
 fn own_n_flows_share_evenly() {
     for (rtt, n, loss) in [(20, 8, 0.0), (50, 2, 0.01), (50, 4, 0.0), (100, 4, 0.01)] {
@@ -141,6 +151,9 @@ fn own_n_flows_share_evenly() {
     }
 }
 
+//= spec/04-congestion.md#trains
+//= type=test
+//# The law MUST work without valid trains.
 #[test]
 fn own_notrain_flows_do_not_collapse() {
     let (_, sum, _) = named::own(&plain(100.0, 50, 1.0, 0.0), 2, false, 1);
@@ -177,6 +190,10 @@ fn idle_burst_resumes_at_the_rate_it_had() {
     assert!(goodput >= 0.5, "{goodput}");
 }
 
+//= spec/04-congestion.md#loss-baseline
+//= type=test
+//# Rounds MUST be chosen for the baseline by the rate they were sent at, never by the loss they
+//# had.
 #[test]
 fn loss_that_begins_later_is_learnt() {
     let goodput = named::loss_rises(1);
@@ -199,6 +216,9 @@ fn fixed_rate_that_is_a_lie_wastes_no_more_than_it_delivers() {
     assert!(ratio <= 2.1, "{ratio}");
 }
 
+//= spec/04-congestion.md#marks
+//= type=test
+//# After a round with CE marks the rate MUST NOT be above 0.95 of the delivered rate.
 #[test]
 fn marking_queue_is_heeded() {
     let (goodput, queue) = named::marking_queue(1);

@@ -94,6 +94,8 @@ impl Brake {
         self.ceiling.as_ref()
     }
 
+    //= spec/04-congestion.md#brake
+    //# A sender MUST NOT answer the loss of rounds that were sent before its last brake.
     /// Was this round sent after the last brake?
     pub(super) fn is_fresh(&self, tag: &Tag) -> bool {
         tag.number >= self.since

@@ -76,6 +76,9 @@ impl Delivery {
     }
 
     /// Samples of the next two rounds span idle time.
+    //= spec/04-congestion.md#rounds
+    //# After an idle time of more than half a round trip the delivery samples of two rounds MUST be
+    //# discarded.
     pub(super) fn on_idle(&mut self) {
         self.discard = 2;
         self.marks.clear();
@@ -135,6 +138,9 @@ impl Delivery {
 
     /// Take `sample` into the smoothed rate; `only_up` for rounds that were not full.
     pub(super) fn update(&mut self, sample: f64, only_up: bool) {
+        //= spec/04-congestion.md#rounds
+        //# Delivery in a round that the application could not fill, or that was sent slower on purpose,
+        //# MUST NOT lower the smoothed rate.
         if only_up && sample <= self.rate {
             return;
         }

@@ -1,1 +1,139 @@
+use super::*;
+use crate::congestion::testing::epoch;
 
+const MTU: u16 = 1200;
+const RTT: Duration = Duration::from_millis(100);
+
+/// Sends and acknowledges `packets` evenly at `rate`, each a round trip after it left.
+fn run(law: &mut Adaptive, from: Instant, first: u64, packets: u64, rate: f64) -> Instant {
+    let spacing = Duration::from_secs_f64(f64::from(MTU) / rate);
+    let sample = |index: u64| PacketSample {
+        index: first + index,
+        bytes: MTU,
+        sent_at: from + spacing * u32::try_from(index).unwrap(),
+        app_limited: false,
+    };
+    let in_flight = u64::try_from(RTT.as_nanos() / spacing.as_nanos()).unwrap();
+    for step in 0..packets + in_flight {
+        if step < packets {
+            law.on_sent(&SentSample {
+                packet: sample(step),
+                in_flight_bytes: in_flight * u64::from(MTU),
+            });
+        }
+        if let Some(index) = step.checked_sub(in_flight) {
+            let packet = sample(index);
+            law.on_ack(&AckSample {
+                now: packet.sent_at + RTT,
+                acked: &[packet],
+                rtt: Some(RTT),
+                smoothed_rtt: RTT,
+                received_at: Some(packet.sent_at + RTT / 2 - from + Duration::from_secs(9)),
+                prior_in_flight_bytes: 0,
+                in_flight_bytes: 0,
+                ce_packets: 0,
+            });
+        }
+    }
+    sample(packets).sent_at + RTT
+}
+
+//= spec/04-congestion.md#probe-timeout
+//= type=test
+//# A single probe timeout MUST NOT change the rate.
+#[test]
+fn one_probe_timeout_is_nothing_and_the_second_halves() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let rate = law.pacing_rate();
+    law.on_probe_timeout(now, 1);
+    assert_eq!(law.pacing_rate(), rate);
+    law.on_probe_timeout(now, 2);
+    assert_eq!(law.pacing_rate(), rate.scaled(0.5));
+}
+
+//= spec/04-congestion.md#floor
+//= type=test
+//# The rate MUST NOT fall below two packets per round trip.
+#[test]
+fn silence_leaves_two_packets_per_round_trip() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    for count in 1..100 {
+        law.on_probe_timeout(now, count);
+    }
+    let per_rtt = law.pacing_rate().bytes_in(RTT);
+    assert!((2399..=2400).contains(&per_rtt), "{per_rtt}");
+    assert!(law.window() >= 4 * u64::from(MTU));
+}
+
+#[test]
+fn delivery_makes_the_rate_grow() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let before = law.pacing_rate();
+    let rate = before.bytes_per_second() as f64;
+    run(&mut law, now, 0, 400, rate);
+    assert!(
+        law.pacing_rate() > before.scaled(1.5),
+        "{}",
+        law.pacing_rate()
+    );
+}
+
+//= spec/04-congestion.md#growth
+//= type=test
+//# The rate MUST NOT grow after a round in which the application, and not the rate, was the limit.
+#[test]
+fn an_idle_application_does_not_raise_the_rate() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let start = run(&mut law, now, 0, 400, 384_000.0);
+    law.state = State::Delay(Delay::new(law.seconds(start)));
+    let before = law.m.rate;
+    let round = Round {
+        now: law.seconds(start),
+        acked: 10,
+        lost: 0,
+        arrival: 1e5,
+        spanned: 1e5,
+        sent_rate: before,
+        app_limited: true,
+        kept_back: false,
+        excess: false,
+        ce: 0,
+        overdone: false,
+    };
+    law.m.delay.dq = 0.0;
+    law.steer(&round);
+    assert!(law.m.rate <= before);
+}
+
+#[test]
+fn a_ceiling_bounds_the_rate_at_once() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let ceiling = Bandwidth::from_bits_per_second(80_000);
+    law.set_ceiling(Some(ceiling));
+    assert_eq!(law.pacing_rate(), ceiling);
+    law.set_ceiling(None);
+    assert!(law.pacing_rate() > ceiling);
+}
+
+#[test]
+fn absurd_samples_leave_finite_answers() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, Duration::ZERO, now);
+    for (span, packets) in [(Duration::ZERO, 8), (Duration::from_nanos(1), 8), (RTT, 0)] {
+        law.on_train(&TrainSample {
+            now,
+            packets,
+            bytes: u64::MAX,
+            span,
+        });
+    }
+    let end = run(&mut law, now, 0, 200, 1e6);
+    law.on_probe_timeout(end, u32::MAX);
+    assert!(law.pacing_rate() < Bandwidth::MAX);
+    assert!(law.window() < u64::MAX / 2 && law.send_quantum() <= 64_000);
+}

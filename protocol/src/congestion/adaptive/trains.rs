@@ -91,6 +91,8 @@ impl Trains {
         (quartile(3) < AGREE * quartile(1)).then(|| quartile(2))
     }
 
+    //= spec/04-congestion.md#trains
+    //# The law MUST work without valid trains.
     /// The capacity estimate: never below what is delivered.
     pub(super) fn capacity(&self, now: f64, delivered: f64) -> f64 {
         let known = match self.valid() {
