@@ -1,6 +1,7 @@
 //! The control messages of the copy service and their bytes (spec/20-copy.md, "Messages").
 //! What a message makes a side do lives in `sender` and `receiver`.
 
+mod decoder;
 mod fields;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
+pub use self::decoder::Decoder;
 use self::fields::{FieldReader, FieldWriter};
 
 /// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and room for
@@ -450,57 +452,4 @@ fn cut(text: &str, limit: usize) -> &str {
         .rev()
         .find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
-}
-
-/// Takes a control stream in pieces and gives its messages back one by one.
-///
-/// Holds at most one incomplete message: [`MAX_MESSAGE`] bytes and what one piece adds.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
-}
-
-impl Decoder {
-    /// An empty decoder.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds the next piece of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next whole message, if there is one.
-    pub fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        let rest = &self.buffer[self.start..];
-        let Some((prefix, rest)) = rest.split_first_chunk::<LENGTH_PREFIX>() else {
-            return Ok(None);
-        };
-        //= spec/20-copy.md#messages
-        //# A length below 2 or above 65536 MUST be refused before any memory is set aside for it.
-        let length = u32::from_be_bytes(*prefix);
-        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-        if !(2..=MAX_MESSAGE).contains(&bytes) {
-            return Err(DecodeError::Length(length));
-        }
-        let Some(body) = rest.get(..bytes) else {
-            return Ok(None);
-        };
-        let message = Message::decode(body)?;
-        self.start += LENGTH_PREFIX + bytes;
-        Ok(Some(message))
-    }
-
-    /// What the end of the stream means: an error inside a message.
-    pub fn finish(&self) -> Result<(), DecodeError> {
-        if self.start == self.buffer.len() {
-            Ok(())
-        } else {
-            Err(DecodeError::Incomplete)
-        }
-    }
 }
