@@ -1,6 +1,6 @@
 //! A peer that holds the keys and breaks the rules.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 
@@ -59,11 +59,11 @@ fn code(result: Result<(), TransportError>) -> TransportCode {
     result.expect_err("a rule was broken").code
 }
 
-fn ranges(ranges: &[std::ops::Range<u64>]) -> AckRanges {
-    AckRanges::new(ranges.iter().cloned()).expect("not empty")
+fn ranges(numbers: Range<u64>) -> AckRanges {
+    AckRanges::new(std::iter::once(numbers)).expect("not empty")
 }
 
-fn ack(acked: &[std::ops::Range<u64>]) -> Frame {
+fn ack(acked: Range<u64>) -> Frame {
     let head = AckHead {
         path: PathId::INITIAL,
         delay_us: 0,
@@ -76,7 +76,7 @@ fn ack(acked: &[std::ops::Range<u64>]) -> Frame {
     })
 }
 
-fn nak(path: u32, missing: &[std::ops::Range<u64>]) -> Frame {
+fn nak(path: u32, missing: Range<u64>) -> Frame {
     Frame::Nak(Nak {
         path: PathId(path),
         ranges: ranges(missing),
@@ -90,7 +90,7 @@ fn nak(path: u32, missing: &[std::ops::Range<u64>]) -> Frame {
 #[test]
 fn ack_of_a_packet_never_sent_is_a_violation() {
     let mut pair = connected();
-    let result = hand(&mut pair, To::Client, ack(&[0..1_000_000]));
+    let result = hand(&mut pair, To::Client, ack(0..1_000_000));
     assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION);
 }
 
@@ -98,7 +98,7 @@ fn ack_of_a_packet_never_sent_is_a_violation() {
 fn a_violation_closes_the_connection_on_both_ends() {
     let mut pair = connected();
     let now = pair.now;
-    let error = hand(&mut pair, To::Client, ack(&[0..1_000_000])).expect_err("a violation");
+    let error = hand(&mut pair, To::Client, ack(0..1_000_000)).expect_err("a violation");
     pair.client().fail(now, error);
     pair.run(Duration::from_millis(200));
     let told = pair.saw(true, |event| {
@@ -114,7 +114,7 @@ fn a_violation_closes_the_connection_on_both_ends() {
 #[test]
 fn nak_of_a_packet_never_sent_is_a_violation() {
     let mut pair = connected();
-    let result = hand(&mut pair, To::Client, nak(0, &[900_000..900_001]));
+    let result = hand(&mut pair, To::Client, nak(0, 900_000..900_001));
     assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION);
 }
 
@@ -123,7 +123,7 @@ fn nak_of_everything_acknowledged_repairs_nothing() {
     let mut pair = connected();
     let before = pair.client().stats().paths[0].clone();
     for _ in 0..1000 {
-        hand(&mut pair, To::Client, nak(0, &[0..20])).expect("harmless");
+        hand(&mut pair, To::Client, nak(0, 0..20)).expect("harmless");
     }
     pair.run(Duration::from_millis(300));
     let after = &pair.client().stats().paths[0];
@@ -149,7 +149,7 @@ fn repeated_nak_repairs_once() {
     assert!(sent > before);
     // Numbers may be ahead of the count by those skipped: name the last ones that are surely there.
     for _ in 0..100 {
-        hand(&mut pair, To::Client, nak(0, &[sent - 1..sent])).expect("it was sent");
+        hand(&mut pair, To::Client, nak(0, sent - 1..sent)).expect("it was sent");
     }
     pair.run(Duration::from_millis(5));
     assert!(pair.client().stats().paths[0].sent_packets <= sent + 2);
@@ -163,7 +163,7 @@ fn repeated_nak_repairs_once() {
 fn frames_of_unknown_paths_are_a_violation() {
     let mut pair = connected();
     assert_eq!(
-        code(hand(&mut pair, To::Client, nak(5, &[0..1]))),
+        code(hand(&mut pair, To::Client, nak(5, 0..1))),
         TransportCode::PROTOCOL_VIOLATION
     );
     let policy = AckPolicy {
