@@ -128,7 +128,7 @@ fn the_send_buffer_follows_the_window_up_to_its_ceiling() {
 
 #[test]
 fn a_stream_without_credit_does_not_take_the_buffer_from_others() {
-    let transport = TransportConfig::default();
+    let transport = TransportConfig::default().initial_stream_credit(64 << 10);
     let mut pair = Pair::with(&transport);
     let ids: Vec<_> = (0..100)
         .map(|_| pair.client.open(Dir::Bi).unwrap())

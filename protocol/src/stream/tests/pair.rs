@@ -120,7 +120,7 @@ pub(super) fn write_up_to(streams: &mut Streams, id: StreamId, mut offset: u64, 
 
 impl Pair {
     pub(super) fn new() -> Self {
-        Self::with(&TransportConfig::default())
+        Self::with(&TransportConfig::default().initial_stream_credit(64 << 10))
     }
 
     /// Two ends of the same settings that know each other's parameters.
