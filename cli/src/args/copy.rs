@@ -9,7 +9,7 @@ use crate::{connect::Family, openssh::Fingerprint, rate};
 
 /// Copy a file fast over long and lossy networks.
 ///
-/// A location is a local path, `-` for standard input or output, or rp://HOST[:PORT]/PATH: a path
+/// A location is a local path, `-` for standard input or output, or `rp://HOST[:PORT]/PATH`: a path
 /// beneath the root of an rpserver. A folder, or a path that ends in `/`, keeps the source's name.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rpcp", version, max_term_width = 100)]

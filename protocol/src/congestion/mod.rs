@@ -1,7 +1,7 @@
 //! Congestion control: the [`Controller`] trait, what it is told and what it answers.
 //! Recovery, packet numbers and sockets live elsewhere; a controller sees only samples.
 //!
-//! A new controller is: one file, one line here, one [`Policy`](crate::config::Policy) variant, one scenario.
+//! A new controller is: one file, one line here, one [`Policy`] variant, one scenario.
 
 use std::{
     fmt,

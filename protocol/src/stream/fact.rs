@@ -4,8 +4,8 @@
 use super::id::StreamId;
 use crate::units::{CloseCode, Dir};
 
-/// What a packet carried for the streams; comes back in [`Streams::on_ack`] or
-/// [`Streams::on_loss`].
+/// What a packet carried for the streams; comes back in [`Streams::on_ack`](super::Streams::on_ack) or
+/// [`Streams::on_loss`](super::Streams::on_loss).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamSent {
     /// Bytes of a stream, or only its end.

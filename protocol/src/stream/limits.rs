@@ -8,7 +8,7 @@ use crate::{
     units::{MAX_VARINT, Side},
 };
 
-/// Settings of [`Streams`].
+/// Settings of [`Streams`](super::Streams).
 #[derive(Clone, Debug)]
 pub struct StreamsConfig {
     pub(super) side: Side,
