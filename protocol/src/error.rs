@@ -95,7 +95,9 @@ impl fmt::Display for TransportCode {
             Self::AEAD_LIMIT_REACHED => "AEAD limit reached",
             other => match other.alert() {
                 // The two that a user can do something about (RFC 8446 section 6).
-                Some(49) => "the peer does not let our key in (TLS alert 49)",
+                Some(49) => {
+                    "the peer does not let our key in: its authorized_keys must list it (TLS alert 49)"
+                }
                 Some(120) => "the peer does not offer this service (TLS alert 120)",
                 Some(alert) => return write!(f, "TLS alert {alert}"),
                 None => return write!(f, "code {:#x}", other.0),
