@@ -216,7 +216,6 @@ impl Path {
 
     fn convict(&mut self, now: Instant, numbers: &[u64], out: &mut Feedback) {
         let mut samples = Vec::with_capacity(numbers.len());
-        let base_loss = self.controller.report().baseline_loss;
         let mut shrunk = false;
         for &number in numbers {
             let Some(packet) = self.sent.declare_lost(number, now) else {
@@ -229,6 +228,7 @@ impl Path {
             if let Some(bytes) = probe {
                 //= spec/07-paths.md#packet-size
                 //# The loss of a probe MUST NOT be reported to the congestion controller.
+                let base_loss = self.controller.report().baseline_loss;
                 shrunk |= self.mtu.on_probe_lost(now, bytes, base_loss);
                 continue;
             }
