@@ -209,6 +209,13 @@ impl TransportConfig {
     }
 }
 
+impl TransportConfig {
+    /// Largest DATAGRAM frame taken, as announced to the peer; 0 for none.
+    pub(crate) fn max_datagram(&self) -> u64 {
+        self.datagram_buffer.min(usize::from(u16::MAX)) as u64
+    }
+}
+
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {

@@ -50,7 +50,11 @@ impl Datagrams {
         if self.peer_max == 0 {
             return Err(SendDatagramError::Unsupported);
         }
-        if data.len() > room || data.len() as u64 > self.peer_max {
+        //= spec/05-streams.md#datagrams
+        //# A sender MUST NOT send a DATAGRAM frame larger than the peer's max_datagram parameter, type and length
+        //# included
+        let frame = Datagram { data: data.clone() };
+        if data.len() > room || frame.encoded_len() as u64 > self.peer_max {
             return Err(SendDatagramError::TooLarge);
         }
         if self.outgoing_bytes + data.len() > self.capacity {

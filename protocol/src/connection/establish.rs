@@ -168,7 +168,7 @@ pub(crate) fn parameters(
     let mut params = TransportParameters {
         idle_timeout_ms: u64::try_from(config.idle_timeout.as_millis()).unwrap_or(0),
         max_udp_payload: u64::from(endpoint.max_udp_payload),
-        max_datagram: config.datagram_buffer.min(usize::from(u16::MAX)) as u64,
+        max_datagram: config.max_datagram(),
         initial_source_id: Some(local_id),
         ..TransportParameters::default()
     };

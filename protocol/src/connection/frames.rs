@@ -75,10 +75,13 @@ impl Connection {
                 Ok(())
             }
             Frame::Datagram(datagram) => {
-                if self.config.datagram_buffer == 0 {
+                //= spec/05-streams.md#datagrams
+                //# A receiver MUST close the connection with PROTOCOL_VIOLATION when it receives one that is.
+                // The length may be left out of a frame, so only the type is sure to be there.
+                if 1 + datagram.data.len() as u64 > self.config.max_datagram() {
                     return Err(TransportError::new(
                         TransportCode::PROTOCOL_VIOLATION,
-                        "a datagram where none is taken",
+                        "a datagram larger than the limit announced",
                     ));
                 }
                 if self.datagrams.on_received(datagram.data) {

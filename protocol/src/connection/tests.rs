@@ -8,14 +8,16 @@ use bytes::Bytes;
 #[expect(dead_code, reason = "the harness serves many tests")]
 mod pair;
 
-use self::pair::{Pair, pattern};
+use self::pair::{Pair, Setup, pattern};
 use super::receive::Origin;
 use crate::{
+    config::TransportConfig,
     endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
     path::id::PathId,
     wire::frame::{
-        Ack, AckHead, AckPolicy, AckRanges, Crypto, Frame, Nak, NewConnectionId, RetireConnectionId,
+        Ack, AckHead, AckPolicy, AckRanges, Crypto, Datagram, Frame, Nak, NewConnectionId,
+        RetireConnectionId,
     },
 };
 
@@ -253,4 +255,28 @@ fn retirement_of_an_id_never_issued_is_a_violation() {
     };
     let result = hand(&mut pair, To::Server, Frame::RetireConnectionId(retirement));
     assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION);
+}
+
+//= spec/05-streams.md#datagrams
+//= type=test
+//# A receiver MUST close the connection with PROTOCOL_VIOLATION when it receives one that is.
+#[test]
+fn datagram_above_the_announced_limit_is_a_violation() {
+    let server = TransportConfig::default().datagram_buffer(100);
+    let mut pair = Setup {
+        server,
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    let datagram = |len| {
+        Frame::Datagram(Datagram {
+            data: Bytes::from(vec![0; len]),
+        })
+    };
+    hand(&mut pair, To::Server, datagram(99)).expect("within the limit");
+    assert_eq!(
+        code(hand(&mut pair, To::Server, datagram(100))),
+        TransportCode::PROTOCOL_VIOLATION
+    );
 }
