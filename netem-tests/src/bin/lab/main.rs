@@ -1,0 +1,54 @@
+//! `cargo lab`: measures, checks and cleans up; see `cargo lab --help`. Only the arguments are here:
+//! each subcommand has a file beside this one, and what it runs is in the library.
+//!
+//! A new subcommand is: one file, one variant of [`Command`], one arm of `main`.
+
+mod check;
+mod clean;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// The laboratory: emulated links, and what programs make of them.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure round trip, loss and TCP over known links, and compare (root)
+    Check(check::Args),
+    /// Remove namespaces, programs and folders that killed runs left behind
+    Clean(clean::Args),
+}
+
+/// How a subcommand ended.
+enum End {
+    /// All that was asked for was done, and was good.
+    Good,
+    /// Something was bad, or was left out; what has been printed says what.
+    Bad,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Check(args) => args.run(),
+        Command::Clean(args) => args.run(),
+    };
+    match outcome {
+        Ok(End::Good) => ExitCode::SUCCESS,
+        Ok(End::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody to tell if standard error is closed.
+            let _ = writeln!(io::stderr(), "lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
