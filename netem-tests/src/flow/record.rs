@@ -35,6 +35,8 @@ pub struct State {
     pub window: u64,
     /// What it says of itself.
     pub report: ControllerReport,
+    /// Its own estimates, by name.
+    pub estimates: Vec<(&'static str, f64)>,
     /// Packets declared lost so far.
     pub lost: u64,
 }
@@ -66,12 +68,17 @@ impl Record {
         if !self.keep_states || self.states.last().is_some_and(|last| at < last.at + SLOT) {
             return;
         }
+        let mut estimates = Vec::new();
+        sender
+            .controller
+            .estimates(&mut |name, value| estimates.push((name, value)));
         self.states.push(State {
             at,
             rtt: sender.smoothed_rtt(),
             rate: sender.controller.pacing_rate(),
             window: sender.controller.window(),
             report: sender.controller.report(),
+            estimates,
             lost: sender.lost_packets,
         });
     }

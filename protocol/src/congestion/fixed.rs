@@ -167,7 +167,6 @@ impl Controller for Fixed {
                 .min_rtt
                 .map_or(Duration::ZERO, |min| self.smoothed_rtt.saturating_sub(min)),
             baseline_loss: 0.0,
-            detail: String::new(),
         }
     }
 }

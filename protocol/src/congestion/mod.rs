@@ -136,12 +136,17 @@ pub trait Controller: Send + fmt::Debug {
     fn send_quantum(&self) -> u64;
     /// Never exceed this rate, whatever the path would carry; `None` lifts it.
     fn set_ceiling(&mut self, ceiling: Option<Bandwidth>);
-    /// State, rate and estimates for stats and traces.
+    /// State, rate and estimates for stats and traces. Cheap: asked for at every ACK of a traced path.
     fn report(&self) -> ControllerReport;
+    /// More of the same, for traces only: a controller's own estimates, each by a name of its own in
+    /// snake case with the unit at its end.
+    fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
+        let _ = visit;
+    }
 }
 
 /// What a controller believes, for stats and traces.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ControllerReport {
     /// Name of the state, as in spec/04-congestion.md.
     pub state: &'static str,
@@ -153,6 +158,4 @@ pub struct ControllerReport {
     pub queue_delay: Duration,
     /// Loss believed not to be congestion, 0 to 1.
     pub baseline_loss: f64,
-    /// More of the same, for traces: a controller's own words.
-    pub detail: String,
 }

@@ -84,9 +84,9 @@ fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io:
         }
         next = state.at + every;
         let queue = arena.queue(state.at.saturating_sub(Duration::from_millis(20))..state.at);
-        writeln!(
+        write!(
             out,
-            "{:8.3} {:8} rate {:8.3} Mbit/s deliv {:8.3} win {:7} srtt {:6.1} min {:6.1} dq {:6.2} q {:6.2} pb {:5.2} % lost {} {}",
+            "{:8.3} {:8} rate {:8.3} Mbit/s deliv {:8.3} win {:7} srtt {:6.1} min {:6.1} dq {:6.2} q {:6.2} pb {:5.2} % lost {}",
             state.at.as_secs_f64(),
             state.report.state,
             state.rate.bits_per_second() as f64 / 1e6,
@@ -98,8 +98,11 @@ fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io:
             queue.mean.as_secs_f64() * 1e3,
             state.report.baseline_loss * 100.0,
             state.lost,
-            state.report.detail,
         )?;
+        for (name, value) in &state.estimates {
+            write!(out, " {name} {value:.2}")?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

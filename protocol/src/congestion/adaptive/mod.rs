@@ -415,8 +415,11 @@ impl Controller for Adaptive {
             min_rtt: self.min_rtt,
             queue_delay: Duration::try_from_secs_f64(self.m.delay.dq).unwrap_or_default(),
             baseline_loss: self.m.baseline.loss(),
-            detail: self.m.detail(),
         }
+    }
+
+    fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
+        self.m.estimates(visit);
     }
 }
 

@@ -131,20 +131,16 @@ impl Model {
     }
 
     /// For traces.
-    pub(super) fn detail(&self) -> String {
-        format!(
-            "base {:.2} ms target {:.2} ms capacity {:.2} Mbit/s trains {:.2} share {:.2} cap {:.2} D {:.1} noise {:.2} ms",
-            self.delay.base_rtt * 1e3,
-            self.queue_target * 1e3,
-            self.capacity * 8e-6,
-            self.trains.valid().unwrap_or(0.0) * 8e-6,
-            self.share,
-            self.brake
-                .ceiling()
-                .map_or(0.0, |ceiling| ceiling.rate * 8e-6),
-            self.baseline.dispersion(),
-            self.delay.noise() * 1e3,
-        )
+    pub(super) fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
+        visit("base_rtt_ms", self.delay.base_rtt * 1e3);
+        visit("queue_target_ms", self.queue_target * 1e3);
+        visit("capacity_mbps", self.capacity * 8e-6);
+        visit("trains_mbps", self.trains.valid().unwrap_or(0.0) * 8e-6);
+        visit("share", self.share);
+        let ceiling = self.brake.ceiling().map_or(0.0, |ceiling| ceiling.rate);
+        visit("brake_ceiling_mbps", ceiling * 8e-6);
+        visit("loss_dispersion", self.baseline.dispersion());
+        visit("noise_ms", self.delay.noise() * 1e3);
     }
 
     /// Queue below which loss cannot be called congestion.

@@ -225,7 +225,6 @@ impl Controller for Cubic {
                 .min_rtt
                 .map_or(Duration::ZERO, |min| self.smoothed_rtt.saturating_sub(min)),
             baseline_loss: 0.0,
-            detail: String::new(),
         }
     }
 }
