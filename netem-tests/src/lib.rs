@@ -12,6 +12,8 @@ pub mod netns;
 mod process;
 pub mod quantity;
 pub mod queue;
+pub mod record;
+pub mod report;
 pub mod scenario;
 pub mod self_check;
 pub mod tcp;

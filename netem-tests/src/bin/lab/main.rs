@@ -5,6 +5,7 @@
 
 mod check;
 mod clean;
+mod report;
 
 use std::{
     io::{self, Write},
@@ -27,6 +28,8 @@ enum Command {
     Check(check::Args),
     /// Remove namespaces, programs and folders that killed runs left behind
     Clean(clean::Args),
+    /// Turn all records into one page of tables and plots
+    Report(report::Args),
 }
 
 /// How a subcommand ended.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
+        Command::Report(args) => args.run(),
     };
     match outcome {
         Ok(End::Good) => ExitCode::SUCCESS,
