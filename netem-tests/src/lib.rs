@@ -8,6 +8,7 @@ pub mod flow;
 pub mod host;
 pub mod link;
 pub mod loss;
+pub mod netem;
 pub mod netns;
 mod process;
 pub mod quantity;

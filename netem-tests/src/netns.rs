@@ -10,6 +10,7 @@ use std::{
     os::fd::AsFd,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     thread::{self, JoinHandle},
 };
 
@@ -37,6 +38,12 @@ pub fn unavailable() -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// A number no other lab of this process has: several may live in one.
+pub(crate) fn next_serial() -> u64 {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A network namespace that lives as long as this value.

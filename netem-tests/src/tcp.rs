@@ -10,7 +10,7 @@ use std::{
 use rustix::net::sockopt::set_tcp_congestion;
 
 use crate::{
-    netns::join,
+    netns::{Namespace, join},
     tun::{FAR, TunLab},
 };
 
@@ -41,10 +41,16 @@ pub fn available() -> Vec<String> {
 
 /// Lets TCP's windows grow to what the link needs, as a well-kept bulk server would.
 pub fn enlarge_windows(lab: &TunLab) -> io::Result<()> {
+    enlarge_windows_of(lab.near())?;
+    enlarge_windows_of(lab.far())
+}
+
+/// The same on one side, whatever link it is on.
+pub fn enlarge_windows_of(side: &Namespace) -> io::Result<()> {
     for variable in ["net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"] {
-        lab.set(variable, "4096 1048576 268435456")?;
+        side.set(variable, "4096 1048576 268435456")?;
     }
-    lab.set("net/ipv4/tcp_no_metrics_save", "1")
+    side.set("net/ipv4/tcp_no_metrics_save", "1")
 }
 
 /// Sends `bytes` from near to far under the congestion control of that name, for at most `limit`.
@@ -54,7 +60,18 @@ pub fn transfer(
     bytes: u64,
     limit: Duration,
 ) -> io::Result<Transfer> {
-    let (listener, port) = lab.far().run(|| {
+    transfer_between(lab.near(), lab.far(), congestion, bytes, limit)
+}
+
+/// The same from one side to another, whose address is [`FAR`], whatever link joins them.
+pub fn transfer_between(
+    near: &Namespace,
+    far: &Namespace,
+    congestion: &str,
+    bytes: u64,
+    limit: Duration,
+) -> io::Result<Transfer> {
+    let (listener, port) = far.run(|| {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
@@ -63,14 +80,12 @@ pub fn transfer(
     let ends = began + limit;
     let congestion = congestion.to_owned();
     let to = SocketAddr::from((FAR, port));
-    let sender = lab.near().spawn(move || {
+    let sender = near.spawn(move || {
         let stream = TcpStream::connect_timeout(&to, limit)?;
         set_tcp_congestion(&stream, &congestion)?;
         send(stream, bytes, ends)
     })?;
-    let receiver = lab
-        .far()
-        .spawn(move || receive(&listener, bytes, began, ends))?;
+    let receiver = far.spawn(move || receive(&listener, bytes, began, ends))?;
     let received = join(receiver);
     let sent = join(sender);
     match (received, sent) {

@@ -79,8 +79,7 @@ impl TunLab {
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         netns::clean()?;
-        // Several labs may live in one process.
-        let serial = next_serial();
+        let serial = netns::next_serial();
         let near = Namespace::create(&format!("{serial}-near"))?;
         let far = Namespace::create(&format!("{serial}-far"))?;
         let near_device = make_device(&near, NEAR, FAR)?;
@@ -156,12 +155,6 @@ impl Drop for TunLab {
             let _ = join(thread);
         }
     }
-}
-
-fn next_serial() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A device inside `namespace`, with its address and a route to the other side. It vanishes with its
