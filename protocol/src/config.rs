@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     crypto::identity::{Identity, PeerVerifier},
+    trace::Tracer,
     units::Bandwidth,
 };
 
@@ -94,6 +95,7 @@ pub struct TransportConfig {
     pub(crate) datagram_buffer: usize,
     pub(crate) max_udp_payload: u16,
     pub(crate) mtu_discovery: bool,
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl TransportConfig {
@@ -207,6 +209,13 @@ impl TransportConfig {
         self.mtu_discovery = search;
         self
     }
+
+    /// Who is told what each connection does, event by event. Default nobody; then it costs nothing.
+    #[must_use]
+    pub fn tracer(mut self, tracer: Option<Arc<dyn Tracer>>) -> Self {
+        self.tracer = tracer;
+        self
+    }
 }
 
 impl TransportConfig {
@@ -234,6 +243,7 @@ impl Default for TransportConfig {
             datagram_buffer: 1 << 20,
             max_udp_payload: 8952,
             mtu_discovery: true,
+            tracer: None,
         }
     }
 }

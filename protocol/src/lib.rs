@@ -19,6 +19,7 @@ pub mod stats;
 pub mod stream;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 pub mod units;
 pub mod wire;
 

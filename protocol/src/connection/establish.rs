@@ -127,6 +127,11 @@ impl Handshake {
         }
     }
 
+    /// What both ends know the connection by from its first packet on.
+    pub(super) fn original_id(&self) -> ConnectionId {
+        self.original_id
+    }
+
     /// The TLS session.
     pub(super) fn session(&self) -> &Session {
         &self.session
@@ -278,6 +283,7 @@ impl Connection {
     /// The handshake is complete on this side.
     fn establish(&mut self, now: Instant) {
         self.state = State::Established;
+        self.paths[0].on_established(now);
         self.idle.on_received(now);
         self.endpoint_events.push_back(EndpointEvent::Established);
         self.events.push_back(Event::Connected);

@@ -51,6 +51,7 @@ use crate::{
     path::{Feedback, Path, id::PathId},
     stats::{Dropped, Stats},
     stream::Streams,
+    trace::{self, Start, Trace},
     units::{Bandwidth, CloseCode, Side},
     wire::frame::Close,
 };
@@ -109,7 +110,7 @@ impl Connection {
             streams,
         } = opening;
         let mut rng = StdRng::from_seed(seed);
-        let path = Path::new(
+        let mut path = Path::new(
             PathId::INITIAL,
             now,
             remote,
@@ -117,6 +118,13 @@ impl Connection {
             &config,
             rng.random(),
         );
+        let start = Start {
+            now,
+            side,
+            remote,
+            connection: handshake.original_id(),
+        };
+        path.trace = Trace::begin(config.tracer.as_deref(), &start);
         let mut connection = Self {
             side,
             state: State::Handshaking,
@@ -216,7 +224,7 @@ impl Connection {
                 State::Handshaking => ConnectionError::HandshakeTimedOut,
                 _ => ConnectionError::TimedOut,
             };
-            self.fail_silently(error);
+            self.fail_silently(now, error);
             return;
         }
         if self
@@ -285,14 +293,14 @@ impl Connection {
 
     fn start_closing(&mut self, now: Instant, frame: Close, error: ConnectionError) {
         let until = now + self.linger();
-        self.leave_open(error);
+        self.leave_open(now, error);
         self.state = State::Closing(Closing::new(frame, until));
     }
 
     /// The peer closed.
     fn start_draining(&mut self, now: Instant, error: ConnectionError) {
         if self.state.is_open() {
-            self.leave_open(error);
+            self.leave_open(now, error);
         }
         if !matches!(self.state, State::Drained) {
             self.state = State::Draining {
@@ -302,14 +310,16 @@ impl Connection {
     }
 
     /// End at once and tell nobody: nobody is there.
-    fn fail_silently(&mut self, error: ConnectionError) {
+    fn fail_silently(&mut self, now: Instant, error: ConnectionError) {
         if self.state.is_open() {
-            self.leave_open(error);
+            self.leave_open(now, error);
         }
         self.drain();
     }
 
-    fn leave_open(&mut self, error: ConnectionError) {
+    fn leave_open(&mut self, now: Instant, error: ConnectionError) {
+        let close = || trace::Event::Closed((&error).into());
+        self.paths[0].trace.emit(now, close);
         if matches!(self.state, State::Handshaking) {
             self.endpoint_events.push_back(EndpointEvent::Established);
         }

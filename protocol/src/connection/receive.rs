@@ -16,6 +16,7 @@ use crate::{
     endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
     path::Arrival,
+    trace,
     units::{EcnCodepoint, Side},
     wire::{
         frame::{Frame, FrameIter},
@@ -70,7 +71,7 @@ impl Connection {
         self.streams.begin_datagram(rest.len());
         while !rest.is_empty() {
             let Ok(header) = PartialHeader::decode(&rest) else {
-                self.on_unreadable(&rest);
+                self.on_unreadable(now, &rest);
                 break;
             };
             let packet = rest.split_to(header.packet_len);
@@ -80,9 +81,9 @@ impl Connection {
     }
 
     /// Too short or too odd for a packet: a stateless reset looks like that too.
-    fn on_unreadable(&mut self, bytes: &[u8]) {
+    fn on_unreadable(&mut self, now: Instant, bytes: &[u8]) {
         if self.ids.is_reset(bytes) {
-            self.fail_silently(ConnectionError::Reset);
+            self.fail_silently(now, ConnectionError::Reset);
         } else {
             self.dropped.malformed += 1;
         }
@@ -109,12 +110,12 @@ impl Connection {
                 let token = Bytes::copy_from_slice(&packet[token.clone()]);
                 self.on_retry(now, &packet, *scid, token);
             }
-            PacketKind::VersionNegotiation { .. } => self.on_version_negotiation(&packet),
+            PacketKind::VersionNegotiation { .. } => self.on_version_negotiation(now, &packet),
             PacketKind::UnknownVersion { .. } => self.dropped.unexpected += 1,
         }
     }
 
-    fn on_version_negotiation(&mut self, packet: &[u8]) {
+    fn on_version_negotiation(&mut self, now: Instant, packet: &[u8]) {
         //= spec/02-handshake.md#version-negotiation
         //# A client MUST ignore a Version Negotiation packet that lists the version it used, that arrives after
         //# any other packet of the server, or whose ids are not those of its first packet.
@@ -126,7 +127,7 @@ impl Connection {
                     && self.ids.is_local(offer.dcid)
                     && offer.scid == self.ids.remote() =>
             {
-                self.fail_silently(ConnectionError::VersionMismatch);
+                self.fail_silently(now, ConnectionError::VersionMismatch);
             }
             Ok(_) => self.dropped.unexpected += 1,
             Err(_) => self.dropped.malformed += 1,
@@ -260,7 +261,7 @@ impl Connection {
         };
         let path = &mut self.paths[0];
         let Some(unprotected) = keys.unprotect_header(&mut packet, pn_offset) else {
-            self.on_unreadable(&packet);
+            self.on_unreadable(now, &packet);
             return;
         };
         let expected = path.recv.largest().map_or(0, |largest| largest + 1);
@@ -272,6 +273,7 @@ impl Connection {
             return;
         }
         let tail = reset_tail(&packet);
+        let bytes = packet.len();
         let mut payload = packet.split_off(pn_offset + unprotected.pn_len);
         //= spec/02-handshake.md#header-protection
         //# A receiver MUST NOT act on anything it read from a protected header before the packet
@@ -280,7 +282,7 @@ impl Connection {
             Ok(opened) => opened,
             Err(error) => {
                 if self.ids.is_reset(&tail) {
-                    self.fail_silently(ConnectionError::Reset);
+                    self.fail_silently(now, ConnectionError::Reset);
                 } else if let Some(error) = error.fatal() {
                     self.fail(now, error);
                 } else {
@@ -294,7 +296,8 @@ impl Connection {
         }
         payload.truncate(opened.len);
         path.counters.received_packets += 1;
-        path.counters.received_bytes += (packet.len() + payload.len()) as u64;
+        path.counters.received_bytes += bytes as u64;
+        path.trace.emit(now, || received(number, bytes));
         self.idle.on_received(now);
         if self.has_reserved_bits(now, unprotected.first) {
             return;
@@ -394,6 +397,13 @@ impl Connection {
         } else if newest && !traits.probing {
             self.on_new_address(now, origin);
         }
+    }
+}
+
+fn received(number: u64, bytes: usize) -> trace::Event {
+    trace::Event::PacketReceived {
+        number,
+        bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
     }
 }
 

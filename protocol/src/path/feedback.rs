@@ -14,6 +14,7 @@ use crate::{
     congestion::{AckSample, LossSample, PacketSample},
     error::{TransportCode, TransportError},
     stream::StreamSent,
+    trace::{Event, LossTrigger},
     wire::frame::{Ack, Nak},
 };
 
@@ -60,6 +61,11 @@ impl Path {
                     return Err(unsent());
                 };
                 marked += u64::from(packet.ecn);
+                if packet.is_spurious() {
+                    let bytes = packet.sample.bytes;
+                    self.trace
+                        .emit(now, || Event::SpuriousLoss { number, bytes });
+                }
                 if number == largest {
                     newest = Some((packet.sample, packet.ack_eliciting));
                 }
@@ -106,6 +112,7 @@ impl Path {
             ce_packets,
         });
         self.detect_losses(now, out);
+        self.tell_acked(now, &acked);
         self.sent.forget(
             now.checked_sub(self.probe_interval() * LOST_MEMORY)
                 .unwrap_or(now),
@@ -129,10 +136,7 @@ impl Path {
         spurious: &mut Vec<PacketSample>,
         out: &mut Feedback,
     ) {
-        let probe = packet
-            .frames
-            .iter()
-            .any(|frame| matches!(frame, SentFrame::MtuProbe { .. }));
+        let probe = packet.is_mtu_probe();
         if packet.in_flight {
             if packet.lost_at.is_some() {
                 if !probe {
@@ -185,7 +189,8 @@ impl Path {
             return Ok(());
         }
         lost.sort_unstable();
-        self.convict(now, &lost, out);
+        self.convict(now, &lost, LossTrigger::Nak, out);
+        self.tell(now);
         Ok(())
     }
 
@@ -202,19 +207,21 @@ impl Path {
             //# variation, 1 ms) + the delay it allowed the peer, a sender MUST send two probe
             //# packets whatever window and pacer say.
             self.probes = PROBES_PER_TIMEOUT;
-            self.controller
-                .on_probe_timeout(now, self.loss.probe_count());
+            let count = self.loss.probe_count();
+            self.controller.on_probe_timeout(now, count);
+            self.trace.emit(now, || Event::ProbeTimeout { count });
+            self.tell(now);
         }
     }
 
     fn detect_losses(&mut self, now: Instant, out: &mut Feedback) {
         let lost = self.loss.detect(now, &self.sent, &self.rtt);
         if !lost.is_empty() {
-            self.convict(now, &lost, out);
+            self.convict(now, &lost, LossTrigger::Time, out);
         }
     }
 
-    fn convict(&mut self, now: Instant, numbers: &[u64], out: &mut Feedback) {
+    fn convict(&mut self, now: Instant, numbers: &[u64], trigger: LossTrigger, out: &mut Feedback) {
         let mut samples = Vec::with_capacity(numbers.len());
         let mut shrunk = false;
         for &number in numbers {
@@ -224,6 +231,12 @@ impl Path {
             let probe = packet.frames.iter().find_map(|frame| match frame {
                 SentFrame::MtuProbe { bytes } => Some(*bytes),
                 _ => None,
+            });
+            self.trace.emit(now, || Event::PacketLost {
+                number,
+                bytes: packet.sample.bytes,
+                is_mtu_probe: probe.is_some(),
+                trigger,
             });
             if let Some(bytes) = probe {
                 //= spec/07-paths.md#packet-size

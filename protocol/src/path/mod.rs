@@ -4,6 +4,7 @@
 //! - `feedback.rs`: what ACK, NAK and the clock say became of it
 //! - `recv.rs`, `ack.rs`, `nak.rs`: what arrived, and when to say so
 //! - `sent_packets.rs`, `loss.rs`: the memory and the verdicts behind `feedback.rs`
+//! - `tell.rs`: where it stands, for traces
 //! - `mtu.rs`, `validation.rs`: how large a packet may be; whether the peer is there
 
 mod ack;
@@ -15,6 +16,7 @@ mod nak;
 mod recv;
 mod send;
 mod sent_packets;
+mod tell;
 mod validation;
 
 use std::{
@@ -38,6 +40,7 @@ use crate::{
     config::TransportConfig,
     congestion::{self, Controller, Pacer, Rtt},
     stats::PathStats,
+    trace::Trace,
 };
 
 /// One way between two endpoints.
@@ -59,6 +62,8 @@ pub(crate) struct Path {
     pub(crate) rtt: Rtt,
     /// Counters.
     pub(crate) counters: PathCounters,
+    /// Who is told what happens here.
+    pub(crate) trace: Trace,
     sent: SentPackets,
     loss: LossDetector,
     controller: Box<dyn Controller>,
@@ -113,6 +118,7 @@ impl Path {
             mtu: MtuSearch::new(config.max_udp_payload, config.mtu_discovery),
             rtt: Rtt::new(config.initial_rtt),
             counters: PathCounters::default(),
+            trace: Trace::default(),
             sent: SentPackets::default(),
             loss: LossDetector::new(),
             controller,

@@ -9,10 +9,11 @@ use super::{
     Path,
     ack::AckPolicy,
     mtu::MIN_PAYLOAD,
-    sent_packets::{SentFrames, SentPacket},
+    sent_packets::{SentFrames, SentPacket, is_mtu_probe},
 };
 use crate::{
     congestion::{PacketSample, SentSample},
+    trace::Event,
     units::{Bandwidth, EcnCodepoint},
 };
 
@@ -149,6 +150,17 @@ pub(crate) struct Departure {
     pub(crate) frames: SentFrames,
 }
 
+impl Departure {
+    fn told(&self) -> Event {
+        Event::PacketSent {
+            number: self.number,
+            bytes: self.bytes,
+            in_flight: self.in_flight,
+            is_mtu_probe: is_mtu_probe(&self.frames),
+        }
+    }
+}
+
 impl Path {
     /// A fresh packet number.
     pub(crate) fn take_number(&mut self, rng: &mut impl Rng) -> u64 {
@@ -222,6 +234,7 @@ impl Path {
         };
         self.counters.sent_packets += 1;
         self.counters.sent_bytes += u64::from(departure.bytes);
+        self.trace.emit(now, || departure.told());
         self.sent.insert(
             departure.number,
             SentPacket {

@@ -49,6 +49,25 @@ pub(crate) struct SentPacket {
     pub(crate) frames: SentFrames,
 }
 
+impl SentPacket {
+    /// Whether it searches for a larger packet size.
+    pub(crate) fn is_mtu_probe(&self) -> bool {
+        is_mtu_probe(&self.frames)
+    }
+
+    /// Whether it counts as lost, though news of its arrival came.
+    pub(crate) fn is_spurious(&self) -> bool {
+        self.in_flight && self.lost_at.is_some() && !self.is_mtu_probe()
+    }
+}
+
+/// Whether a packet of these frames searches for a larger packet size.
+pub(crate) fn is_mtu_probe(frames: &[SentFrame]) -> bool {
+    frames
+        .iter()
+        .any(|frame| matches!(frame, SentFrame::MtuProbe { .. }))
+}
+
 /// The path's memory of what it sent, by packet number.
 ///
 /// A ring from `base` to the newest number: numbers are nearly dense, so a lookup is an index.
