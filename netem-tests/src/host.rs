@@ -108,6 +108,7 @@ impl Host {
             remote: wire.from,
             local_ip: None,
             ecn: wire.ecn,
+            received_at: now,
             payload: BytesMut::from(wire.payload),
         };
         self.buffer.clear();

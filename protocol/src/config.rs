@@ -142,10 +142,10 @@ impl TransportConfig {
         self
     }
 
-    /// Bytes a peer may send on a new stream before it hears from us. Default 4 MiB: a start
-    /// that doubles its rate each round trip must not wait for credit, nor behind the first holes. It is
-    /// a promise of memory, bounded by the connection's, four times as much, and by
-    /// [`EndpointConfig::receive_budget`]; it grows with the delivered rate.
+    /// Bytes a peer may send on a new stream before it hears from us. Default 8 MiB: a start
+    /// that multiplies its rate each round trip must not wait for credit, nor behind the first holes. It
+    /// is a promise of memory, bounded by the connection's, twice as much, and by
+    /// [`EndpointConfig::receive_budget`]; it grows with what arrives.
     #[must_use]
     pub fn initial_stream_credit(mut self, bytes: u64) -> Self {
         self.initial_stream_credit = bytes;
@@ -234,7 +234,7 @@ impl Default for TransportConfig {
             handshake_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             initial_rtt: Duration::from_millis(200),
-            initial_stream_credit: 4 << 20,
+            initial_stream_credit: 8 << 20,
             max_stream_credit: 64 << 20,
             max_connection_credit: 128 << 20,
             send_buffer: 64 << 20,

@@ -174,6 +174,7 @@ fn flood(pair: &mut Pair, first: &[u8], strangers: u16) -> (usize, usize) {
             remote: SocketAddr::from(([198, 51, high, low], 1000)),
             local_ip: None,
             ecn: None,
+            received_at: pair.now,
             payload,
         };
         let mut out = Vec::new();

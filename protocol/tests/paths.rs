@@ -49,8 +49,8 @@ fn jumbo_frames_are_found() {
 fn path_that_stops_carrying_large_packets_is_noticed() {
     let mut pair = Pair::new();
     pair.connect();
-    let data = transfer_with(&mut pair, 2_000_000, |pair| pair.mtu = 1300);
-    assert_eq!(data, pattern(2_000_000));
+    let data = transfer_with(&mut pair, 8_000_000, |pair| pair.mtu = 1300);
+    assert_eq!(data, pattern(8_000_000));
     let path = &pair.client().stats().paths[0];
     assert_eq!(path.black_holes, 1);
     assert!(path.max_payload <= 1300);

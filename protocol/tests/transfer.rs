@@ -187,7 +187,7 @@ fn reader_that_does_not_read_stops_the_sender_within_its_credit() {
         pair.now - pair.start < Duration::from_secs(10)
     });
     let received = pair.server().stats().paths[0].received_bytes;
-    assert!(received < 5_000_000, "{received} bytes without a reader");
+    assert!(received < 8_900_000, "{received} bytes without a reader");
     let mut receiver = Receiver::default();
     pair.drive_while(|pair| {
         sender.pump(pair.client());

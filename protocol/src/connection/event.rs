@@ -21,6 +21,8 @@ pub struct Datagram {
     pub local_ip: Option<IpAddr>,
     /// The ECN bits it came with.
     pub ecn: Option<EcnCodepoint>,
+    /// When it arrived, as exactly as the system tells; the time of the call if it does not.
+    pub received_at: Instant,
     /// Its bytes; packets are opened in place and handed on as slices.
     pub payload: BytesMut,
 }

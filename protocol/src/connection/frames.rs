@@ -61,7 +61,7 @@ impl Connection {
             | Frame::DataBlocked(_)
             | Frame::StreamDataBlocked(_)
             | Frame::StreamsBlocked(_) => self.streams.handle(now, frame),
-            Frame::Ack(ack) => self.on_ack(now, &ack),
+            Frame::Ack(ack) => self.on_ack(now, origin.at, &ack),
             Frame::Nak(nak) => self.on_nak(now, &nak),
             Frame::AckPolicy(policy) => {
                 self.path_mut(policy.path)?
@@ -113,7 +113,9 @@ impl Connection {
                 TransportCode::PROTOCOL_VIOLATION,
                 "handshake bytes after the handshake",
             )),
-            Frame::Padding(_) | Frame::Ping | Frame::Train(_) | Frame::TrainReport(_) => Ok(()),
+            Frame::TrainReport(report) => self.path_mut(report.path)?.on_train_report(now, &report),
+            // What TRAIN says of its packet is noted with the packet.
+            Frame::Padding(_) | Frame::Ping | Frame::Train(_) => Ok(()),
         }
     }
 
@@ -131,11 +133,11 @@ impl Connection {
             ))
     }
 
-    fn on_ack(&mut self, now: Instant, ack: &Ack) -> Result<(), TransportError> {
+    fn on_ack(&mut self, now: Instant, at: Instant, ack: &Ack) -> Result<(), TransportError> {
         let mut feedback = std::mem::take(&mut self.feedback);
         let result = self
             .path_mut(ack.head.path)
-            .and_then(|path| path.on_ack(now, ack, &mut feedback));
+            .and_then(|path| path.on_ack(now, at, ack, &mut feedback));
         self.feedback = feedback;
         result?;
         if let Some(keys) = &mut self.keys {

@@ -19,7 +19,7 @@ use crate::{
     trace,
     units::{EcnCodepoint, Side},
     wire::{
-        frame::{Frame, FrameIter},
+        frame::{Frame, FrameIter, Train},
         header::{FirstByte, PacketKind, PartialHeader, VERSION, VersionNegotiation},
         packet_number,
     },
@@ -31,6 +31,8 @@ pub(super) struct Origin {
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<std::net::IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
+    /// When it arrived.
+    pub(super) at: Instant,
     /// Size of the whole datagram.
     pub(super) bytes: usize,
 }
@@ -42,6 +44,8 @@ struct Traits {
     at_once: bool,
     /// Holds only frames that test a path: it does not move the connection there.
     probing: bool,
+    /// Its place in a train.
+    train: Option<Train>,
 }
 
 impl Connection {
@@ -56,12 +60,14 @@ impl Connection {
             remote,
             local_ip,
             ecn,
+            received_at,
             payload: mut rest,
         } = datagram;
         let origin = Origin {
             remote,
             local_ip,
             ecn,
+            at: received_at.min(now),
             bytes: rest.len(),
         };
         let path = &mut self.paths[0];
@@ -229,6 +235,7 @@ impl Connection {
             remote,
             local_ip,
             ecn,
+            at,
             ..
         } = origin;
         if !waiting
@@ -236,6 +243,7 @@ impl Connection {
                 remote,
                 local_ip,
                 ecn,
+                received_at: at,
                 payload,
             })
         {
@@ -324,6 +332,7 @@ impl Connection {
             remote: path.remote,
             local_ip: None,
             ecn,
+            at: now,
             bytes: payload.len(),
         };
         self.streams.begin_datagram(payload.len());
@@ -360,6 +369,9 @@ impl Connection {
             empty = false;
             traits.ack_eliciting |= frame.is_ack_eliciting();
             traits.at_once |= matches!(frame, Frame::Ping);
+            if let Frame::Train(part) = &frame {
+                traits.train = Some(*part);
+            }
             traits.probing &= matches!(
                 frame,
                 Frame::PathChallenge(_)
@@ -390,8 +402,16 @@ impl Connection {
                 ack_eliciting: traits.ack_eliciting,
                 at_once: traits.at_once,
                 ecn: origin.ecn,
+                at: origin.at,
             },
         );
+        if path
+            .recv
+            .trains
+            .on_packet(path.id, number, origin.at, traits.train)
+        {
+            path.recv.ack.hasten(now);
+        }
         if path.remote == origin.remote {
             path.local_ip = origin.local_ip.or(path.local_ip);
         } else if newest && !traits.probing {

@@ -46,6 +46,7 @@ fn hand(pair: &mut Pair, to: To, frame: Frame) -> Result<(), TransportError> {
         remote,
         local_ip: None,
         ecn: None,
+        at: now,
         bytes: 1200,
     };
     let connection = match to {

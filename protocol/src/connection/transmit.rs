@@ -170,7 +170,11 @@ impl Connection {
             // Other input came first; the burst is not earned yet.
             budget = 0;
         }
-        let most = MAX_SEGMENTS.min(MAX_BATCH / size);
+        let mut most = MAX_SEGMENTS.min(MAX_BATCH / size);
+        if let Some(packets) = self.begin_train(now) {
+            budget = packets * size as u64;
+            most = most.min(usize::try_from(packets).unwrap_or(most));
+        }
         let mut stuck = false;
         for _ in 0..most {
             let Some(purpose) = self.purpose(now, budget >= size as u64) else {
@@ -202,12 +206,22 @@ impl Connection {
                 break;
             }
         }
+        self.paths[0].end_train();
         self.note_limits(now, stuck);
         if out.is_empty() {
             return None;
         }
         let len = out.len();
         Some(self.transmit_of(len, (len > size).then_some(size)))
+    }
+
+    /// Packets that may leave back to back whatever the pacer says: a train, if one is due.
+    fn begin_train(&mut self, now: Instant) -> Option<u64> {
+        let streams = self.streams.interest();
+        if !(streams.data || streams.repair) {
+            return None;
+        }
+        self.paths[0].begin_train(now)
     }
 
     /// What the next packet is for, if one should be sent at all.
@@ -276,6 +290,12 @@ impl Connection {
         let mut writer = packet.writer(out);
         let mut ack_eliciting = write_reports(now, path, &mut writer, &mut frames);
         let reports_end = writer.out.len();
+        if purpose == Purpose::Data
+            && let Some(part) = path.train_part()
+            && writer.put(&Frame::Train(part))
+        {
+            path.advance_train();
+        }
         if purpose != Purpose::Report {
             self.write_control(&mut writer, &mut frames);
             self.write_streams(purpose, &mut writer, &mut frames);
@@ -470,6 +490,12 @@ fn write_reports(
     let Some(largest) = path.recv.largest() else {
         return ack_eliciting;
     };
+    // Before the ACK, which may end a round that the report belongs to.
+    if let Some(report) = path.recv.trains.report()
+        && out.put(&Frame::TrainReport(*report))
+    {
+        path.recv.trains.on_report_sent();
+    }
     let head = AckHead {
         path: path.id,
         delay_us: micros(path.recv.ack_delay(now)),

@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 #[cfg(target_os = "linux")]
@@ -20,6 +20,40 @@ use tokio::time::Sleep;
 )]
 pub(super) fn now() -> Instant {
     Instant::now()
+}
+
+/// Longest a datagram is believed to have waited in the kernel; a larger difference is a wall clock
+/// that was set meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// Turns the kernel's timestamps, which are wall time, into monotonic time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrivals {
+    now: Instant,
+    wall: Duration,
+}
+
+impl Arrivals {
+    /// For datagrams received just before `now`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only the difference to the kernel's timestamp is used"
+    )]
+    pub(super) fn at(now: Instant) -> Self {
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self { now, wall }
+    }
+
+    /// When the datagram with this timestamp arrived; the time of the call if there is none.
+    pub(super) fn instant(&self, timestamp: Option<Duration>) -> Instant {
+        timestamp
+            .and_then(|timestamp| self.wall.checked_sub(timestamp))
+            .filter(|&waited| waited <= LONGEST_WAIT)
+            .and_then(|waited| self.now.checked_sub(waited))
+            .unwrap_or(self.now)
+    }
 }
 
 /// Wakes the task that polls it once a deadline has passed.

@@ -125,16 +125,19 @@ impl Receiver {
 
     fn route(&mut self) {
         let now = clock::now();
+        let arrivals = clock::Arrivals::at(now);
         let endpoint = Arc::clone(&self.endpoint);
         let mut state = endpoint.lock();
         let mut received = std::mem::take(&mut self.received);
         for mut batch in received.drain(..) {
+            let received_at = arrivals.instant(batch.timestamp);
             while !batch.payload.is_empty() {
                 let len = batch.stride.min(batch.payload.len());
                 let datagram = Datagram {
                     remote: batch.remote,
                     local_ip: batch.local_ip,
                     ecn: batch.ecn,
+                    received_at,
                     payload: batch.payload.split_to(len),
                 };
                 self.out.clear();

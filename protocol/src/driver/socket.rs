@@ -8,6 +8,7 @@ use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -64,6 +65,8 @@ pub(super) struct Received {
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
     pub(super) stride: usize,
+    /// When the kernel got them, as time since the Unix epoch.
+    pub(super) timestamp: Option<Duration>,
     pub(super) payload: BytesMut,
 }
 
@@ -154,6 +157,7 @@ impl Socket {
                 local_ip: meta.dst_ip.map(|ip| ip.to_canonical()),
                 ecn: meta.ecn.map(ecn_from_udp),
                 stride: meta.stride,
+                timestamp: meta.timestamp,
                 payload: pool.take(slot, meta.len),
             });
         }

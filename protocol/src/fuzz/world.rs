@@ -138,6 +138,7 @@ impl Host {
             remote: parcel.from,
             local_ip: None,
             ecn: parcel.ecn,
+            received_at: now,
             payload: BytesMut::from(&parcel.payload[..]),
         };
         let mut out = Vec::new();

@@ -137,6 +137,11 @@ impl AckSchedule {
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
+    /// There is news that should not wait: what is owed is due now.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
     /// When an ACK is owed.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         self.due

@@ -33,10 +33,11 @@ pub(crate) struct Feedback {
 }
 
 impl Path {
-    /// An ACK of our packets.
+    /// An ACK of our packets, which arrived `at`.
     pub(crate) fn on_ack(
         &mut self,
         now: Instant,
+        at: Instant,
         ack: &Ack,
         out: &mut Feedback,
     ) -> Result<(), TransportError> {
@@ -75,7 +76,7 @@ impl Path {
         let rtt = newest
             .filter(|(_, eliciting)| *eliciting)
             .map(|(sample, _)| {
-                let measured = now.saturating_duration_since(sample.sent_at);
+                let measured = at.saturating_duration_since(sample.sent_at);
                 let delay = Duration::from_micros(ack.head.delay_us).min(self.peer_ack_delay());
                 self.rtt.update(now, delay, measured);
                 measured.saturating_sub(delay).max(self.rtt.min())
@@ -145,9 +146,10 @@ impl Path {
             } else {
                 acked.push(packet.sample);
             }
-            if !probe {
-                self.mtu.on_acked(now, packet.sample.bytes);
-            }
+        }
+        if !probe {
+            // A report is as good a witness as data that small packets pass.
+            self.mtu.on_acked(now, packet.sample.bytes);
         }
         for frame in packet.frames {
             match frame {

@@ -5,6 +5,7 @@
 //! - `recv.rs`, `ack.rs`, `nak.rs`: what arrived, and when to say so
 //! - `sent_packets.rs`, `loss.rs`: the memory and the verdicts behind `feedback.rs`
 //! - `tell.rs`: where it stands, for traces
+//! - `train.rs`: packet trains, sent and timed
 //! - `mtu.rs`, `validation.rs`: how large a packet may be; whether the peer is there
 
 mod ack;
@@ -17,6 +18,7 @@ mod recv;
 mod send;
 mod sent_packets;
 mod tell;
+mod train;
 mod validation;
 
 use std::{
@@ -71,6 +73,7 @@ pub(crate) struct Path {
     numbers: send::Numbers,
     app_limit: send::AppLimit,
     policy: send::PolicyState,
+    trains: train::TrainSender,
     ecn: send::EcnState,
     /// Probe packets the clock asks for.
     pub(crate) probes: u8,
@@ -126,6 +129,7 @@ impl Path {
             numbers: send::Numbers::new(skip),
             app_limit: send::AppLimit::default(),
             policy: send::PolicyState::new(),
+            trains: train::TrainSender::default(),
             ecn: send::EcnState::default(),
             probes: 0,
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{
     ack::{AckPolicy, AckSchedule},
     nak::NakSchedule,
+    train::TrainTimer,
 };
 use crate::{
     crypto::replay::Replay,
@@ -30,6 +31,8 @@ pub(crate) struct Receiver {
     pub(crate) ack: AckSchedule,
     /// What to name as missing.
     pub(crate) nak: NakSchedule,
+    /// Trains of the peer.
+    pub(crate) trains: TrainTimer,
 }
 
 /// A packet that was opened.
@@ -43,6 +46,8 @@ pub(crate) struct Arrival {
     pub(crate) at_once: bool,
     /// ECN bits of its datagram.
     pub(crate) ecn: Option<EcnCodepoint>,
+    /// When its datagram arrived, as exactly as the system tells.
+    pub(crate) at: Instant,
 }
 
 impl Receiver {
@@ -58,6 +63,7 @@ impl Receiver {
             last_prompt: None,
             ack: AckSchedule::new(),
             nak: NakSchedule::default(),
+            trains: TrainTimer::default(),
         }
     }
 
@@ -93,7 +99,7 @@ impl Receiver {
                 self.nak.on_gap(now, expected..number, window);
             }
             self.largest = Some(number);
-            self.largest_at = now;
+            self.largest_at = arrival.at;
         } else {
             self.nak.on_late_arrival(number);
         }

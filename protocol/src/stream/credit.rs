@@ -81,7 +81,17 @@ pub struct RecvCredit {
     window: u64,
     /// When the window was last announced, or first used; `None` before that.
     since: Option<Instant>,
+    /// The last look at what arrives: when, and how much had arrived by then.
+    seen: Option<(Instant, u64)>,
 }
+
+/// Round trips' arrivals a window is to hold: a start at four times the rate is under way before new
+/// credit can reach the sender, and as much again waits behind holes.
+const ARRIVAL_WINDOW: u64 = 8;
+/// Looks at what arrives, per round trip.
+const LOOKS: u32 = 4;
+/// How far the reader's own progress vouches for a window.
+const PROVEN: u64 = 16;
 
 impl RecvCredit {
     /// A window of which the peer already knows.
@@ -91,6 +101,7 @@ impl RecvCredit {
             announced: window,
             window,
             since: None,
+            seen: None,
         }
     }
 
@@ -157,6 +168,39 @@ impl RecvCredit {
         u64::try_from(exact)
             .unwrap_or(u64::MAX)
             .min(ceiling.max(self.window))
+    }
+
+    /// Grows the window with what arrives, `highest` bytes so far, without waiting for the reader, who
+    /// may stand at a hole; whether there is a new limit to tell.
+    //= spec/05-streams.md#window-growth
+    //# A receiver SHOULD grow a window to eight times the bytes that arrive per round trip, up to
+    //# sixteen times the bytes its reader has taken.
+    pub fn follow(&mut self, highest: u64, now: Instant, rtt: Duration, ceiling: u64) -> bool {
+        let wanted = self.follow_target(highest, now, rtt).min(ceiling);
+        // A little more is not worth a frame.
+        if wanted <= self.window + self.window / 4 {
+            return false;
+        }
+        self.window = wanted;
+        self.advance(now);
+        true
+    }
+
+    fn follow_target(&mut self, highest: u64, now: Instant, rtt: Duration) -> u64 {
+        let Some((at, before)) = self.seen else {
+            self.seen = Some((now, highest));
+            return 0;
+        };
+        let elapsed = now.saturating_duration_since(at);
+        if elapsed < rtt / LOOKS || elapsed.is_zero() {
+            return 0;
+        }
+        self.seen = Some((now, highest));
+        let bytes = u128::from((highest - before).saturating_mul(ARRIVAL_WINDOW));
+        let wanted = bytes * rtt.as_nanos() / elapsed.as_nanos();
+        u64::try_from(wanted)
+            .unwrap_or(u64::MAX)
+            .min(self.consumed.saturating_mul(PROVEN))
     }
 
     /// Doubles the window because the peer has used it up to `highest` while the reader waits at a
@@ -262,6 +306,22 @@ impl ConnectionCredit {
         self.announced()
     }
 
+    /// Grows the window with what arrives on all streams, where the budget allows it; whether there is
+    /// a new limit to tell.
+    pub fn follow(&mut self, now: Instant, rtt: Duration) -> bool {
+        let window = self.credit.window;
+        let wanted = self.credit.follow_target(self.received, now, rtt);
+        if wanted <= window + window / 4 {
+            return false;
+        }
+        self.grow_to(wanted.min(self.ceiling));
+        let has_grown = self.credit.window > window;
+        if has_grown {
+            self.credit.advance(now);
+        }
+        has_grown
+    }
+
     /// Grows the window when readers leave so much lying that other streams would starve; whether
     /// there is a new limit to tell.
     //= spec/05-streams.md#window-growth
@@ -282,7 +342,7 @@ impl ConnectionCredit {
     }
 
     fn grow_to(&mut self, window: u64) {
-        let growth = window - self.credit.window;
+        let growth = window.saturating_sub(self.credit.window);
         if growth > 0 && self.budget.reserve(growth) {
             self.reserved += growth;
             self.credit.window = window;

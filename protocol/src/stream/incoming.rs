@@ -130,7 +130,9 @@ impl Streams {
 
     /// Tells the reader, keeps the credit flowing, and forgets the stream if this was its end.
     fn after_receive(&mut self, slot: u32, now: Instant) {
-        self.wants.max_data |= self.recv_credit.is_due() || self.recv_credit.relieve(now);
+        self.wants.max_data |= self.recv_credit.is_due()
+            || self.recv_credit.follow(now, self.rtt)
+            || self.recv_credit.relieve(now);
         let ceiling = self.config.max_stream_credit;
         let Some(stream) = self.table.get(slot) else {
             return;
@@ -139,7 +141,7 @@ impl Streams {
             return;
         };
         let was_wanted = stream.wants;
-        stream.wants.credit |= recv.relieve(now, self.rtt, ceiling);
+        stream.wants.credit |= recv.adapt(now, self.rtt, ceiling);
         if recv.is_waiting && recv.is_readable() {
             recv.is_waiting = false;
             self.events.push_back(StreamEvent::Readable(stream.id));

@@ -46,7 +46,7 @@ pub use self::{
 use crate::{units::Dir, wire::TransportParameters};
 
 /// The connection's first window, in streams' first windows.
-const CONNECTION_WINDOW_STREAMS: u64 = 4;
+const CONNECTION_WINDOW_STREAMS: u64 = 2;
 
 /// What a frame kept alive in memory is taken to pin when the connection says nothing.
 const USUAL_DATAGRAM_BYTES: usize = 1500;

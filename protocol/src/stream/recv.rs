@@ -282,11 +282,15 @@ impl RecvHalf {
         matches!(self.state, RecvState::Open) && self.final_size.is_none()
     }
 
-    /// Grows the window if holes make it too small; whether there is a new limit to tell.
-    pub(super) fn relieve(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> bool {
-        self.wants_credit()
-            && !self.assembler.is_readable()
-            && self.credit.relieve(self.highest, now, rtt, ceiling)
+    /// Grows the window with what arrives, or if holes make it too small; whether there is a new limit
+    /// to tell.
+    pub(super) fn adapt(&mut self, now: Instant, rtt: Duration, ceiling: u64) -> bool {
+        if !self.wants_credit() {
+            return false;
+        }
+        let is_stuck = !self.assembler.is_readable();
+        self.credit.follow(self.highest, now, rtt, ceiling)
+            || (is_stuck && self.credit.relieve(self.highest, now, rtt, ceiling))
     }
 
     /// Whether nothing more can happen and the application has nothing more to learn.

@@ -191,7 +191,10 @@ impl Frame {
     //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK and CLOSE, and a
     //# receiver MUST acknowledge it within the delay its ACK policy gives.
     pub const fn is_ack_eliciting(&self) -> bool {
-        !matches!(self, Self::Padding(_) | Self::Ack(_) | Self::Close(_))
+        !matches!(
+            self,
+            Self::Padding(_) | Self::Ack(_) | Self::Close(_) | Self::TrainReport(_)
+        )
     }
 
     /// Whether it may stand in Initial and Handshake packets.

@@ -351,6 +351,7 @@ impl Pair {
             remote: packet.from,
             local_ip: None,
             ecn: packet.ecn,
+            received_at: self.now,
             payload: BytesMut::from(&packet.payload[..]),
         };
         let mut out = Vec::new();

@@ -115,8 +115,7 @@ fn feedback(case: &Value) -> Frame {
             train: n("train"),
             first: n("first"),
             last: n("last"),
-            bytes: n("bytes"),
-            span_us: n("span_us"),
+            span_ns: n("span_ns"),
         }),
     }
 }

@@ -47,6 +47,8 @@ const ROUND_PACKETS: u64 = 8;
 /// Rates outside of this are not believed: a packet a minute, 8 Tbit/s.
 const LOWEST_RATE: f64 = 25.0;
 const HIGHEST_RATE: f64 = 1e12;
+/// Shortest silence, in seconds, that says something of a path.
+const SILENCE: f64 = 0.1;
 /// Packets that may always be in flight.
 const LEAST_WINDOW: f64 = 4.0;
 
@@ -68,6 +70,8 @@ pub struct Adaptive {
     company: Company,
     ce: u64,
     sent_at: Option<f64>,
+    /// When a packet was acknowledged last, or the rate halved because none was.
+    heard_at: f64,
     app_limited: bool,
     min_rtt: Option<Duration>,
 }
@@ -86,6 +90,7 @@ impl Adaptive {
             company: Company::new(),
             ce: 0,
             sent_at: None,
+            heard_at: 0.0,
             app_limited: false,
             min_rtt: None,
         }
@@ -259,6 +264,13 @@ impl Adaptive {
         true
     }
 
+    fn halve(&mut self) {
+        self.m.rate /= 2.0;
+        self.bound();
+        let rate = self.m.rate;
+        self.m.rounds.set_rate(rate);
+    }
+
     //= spec/04-congestion.md#floor
     //# The rate MUST NOT fall below two packets per round trip.
     fn bound(&mut self) {
@@ -294,6 +306,7 @@ impl Controller for Adaptive {
         let Some(newest) = sample.acked.last() else {
             return;
         };
+        self.heard_at = now;
         if let Some(rtt) = sample.rtt {
             self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         }
@@ -329,6 +342,13 @@ impl Controller for Adaptive {
         if matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now)) {
             self.close_round(now);
         }
+        //= spec/04-congestion.md#probe-timeout
+        //# While nothing but losses is heard of for two round trips, the rate MUST be halved, again and
+        //# again.
+        if now - self.heard_at > (2.0 * self.m.delay.srtt).max(SILENCE) {
+            self.heard_at = now;
+            self.halve();
+        }
     }
 
     //= spec/04-congestion.md#spurious-loss
@@ -349,10 +369,7 @@ impl Controller for Adaptive {
     //# A single probe timeout MUST NOT change the rate.
     fn on_probe_timeout(&mut self, _now: Instant, count: u32) {
         if count >= 2 {
-            self.m.rate /= 2.0;
-            self.bound();
-            let rate = self.m.rate;
-            self.m.rounds.set_rate(rate);
+            self.halve();
         }
     }
 

@@ -155,8 +155,8 @@ fn a_refusal_is_forgotten_after_its_time_and_the_table_is_bounded() {
     let start = clock::now();
     let first = IpAddr::from([192, 0, 2, 1]);
     refusals.insert(first, start);
-    assert!(refusals.has(first, start + std::time::Duration::from_secs(599)));
-    assert!(!refusals.has(first, start + std::time::Duration::from_secs(600)));
+    assert!(refusals.has(first, start + Duration::from_secs(599)));
+    assert!(!refusals.has(first, start + Duration::from_secs(600)));
     assert!(refusals.is_empty());
     for n in 0..10_000_u32 {
         refusals.insert(IpAddr::from(n.to_be_bytes()), start);

@@ -89,6 +89,33 @@ fn holes_grow_the_window_once_per_round_trip_and_only_after_a_delivery() {
     assert!(!credit.relieve(2900, now + RTT, RTT, CEILING), "unproven");
 }
 
+//= spec/05-streams.md#window-growth
+//= type=test
+//# A receiver SHOULD grow a window to eight times the bytes that
+//# arrive per round trip, up to sixteen times the bytes its reader has taken.
+#[test]
+fn the_window_runs_ahead_of_a_start_whose_reader_stands_at_a_hole() {
+    let start = epoch();
+    let mut credit = RecvCredit::new(100_000);
+    assert!(!credit.follow(0, start, RTT, CEILING), "nothing to compare");
+    assert!(
+        !credit.follow(20_000, start + RTT / 8, RTT, CEILING),
+        "early"
+    );
+    assert!(
+        !credit.follow(20_000, start + RTT / 4, RTT, CEILING),
+        "unread"
+    );
+    credit.consume(20_000);
+    // 20 kB in a quarter of a round trip; the reader vouches for half of the window.
+    assert!(credit.follow(40_000, start + RTT / 2, RTT, CEILING));
+    assert_eq!((credit.window(), credit.announced()), (320_000, 340_000));
+    credit.consume(20_000);
+    assert!(credit.follow(60_000, start + RTT / 4 * 3, RTT, CEILING));
+    assert_eq!(credit.window(), 640_000);
+    assert!(!credit.follow(80_000, start + RTT, RTT, CEILING), "enough");
+}
+
 #[test]
 fn growth_ends_at_the_ceiling() {
     let now = epoch();

@@ -157,14 +157,12 @@ fields! {
         path: PathId,
         /// Which train.
         train: u64,
-        /// Lowest index that arrived.
+        /// Index of the packet the measurement begins with.
         first: u64,
-        /// Highest index that arrived.
+        /// Index of the one it ends with.
         last: u64,
-        /// Bytes that arrived after the first packet.
-        bytes: u64,
-        /// Time from the first arrival to the last, in microseconds.
-        span_us: u64,
+        /// Time from the one's arrival to the other's, in nanoseconds.
+        span_ns: u64,
     }
 }
 

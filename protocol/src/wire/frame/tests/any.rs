@@ -94,15 +94,14 @@ fn feedback_frame() -> impl Strategy<Value = Frame> {
                 count,
             })
         }),
-        (path(), number(), number(), number(), number(), number()).prop_map(
-            |(path, train, first, last, bytes, span_us)| {
+        (path(), number(), number(), number(), number()).prop_map(
+            |(path, train, first, last, span_ns)| {
                 Frame::TrainReport(TrainReport {
                     path,
                     train,
                     first,
                     last,
-                    bytes,
-                    span_us,
+                    span_ns,
                 })
             }
         ),
