@@ -161,8 +161,20 @@ fn join_by_cable(
     side_mac: &str,
 ) -> io::Result<()> {
     router.ip(&[
-        "link", "add", port, "address", ROUTER_MAC, "type", "veth", "peer", "name", DEVICE,
-        "address", side_mac, "netns", side.name(),
+        "link",
+        "add",
+        port,
+        "address",
+        ROUTER_MAC,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        DEVICE,
+        "address",
+        side_mac,
+        "netns",
+        side.name(),
     ])?;
     for (namespace, device) in [(router, port), (side, DEVICE)] {
         // Large packets are cut before they reach netem, so that loss is per packet as on a wire.

@@ -64,12 +64,7 @@ pub struct Stage<'a> {
 ///
 /// # Errors
 /// The peer could not be started or failed; the text says why and what its programs said.
-pub fn send(
-    peer: Peer,
-    stage: Stage<'_>,
-    bytes: u64,
-    limit: Duration,
-) -> anyhow::Result<Transfer> {
+pub fn send(peer: Peer, stage: Stage<'_>, bytes: u64, limit: Duration) -> anyhow::Result<Transfer> {
     match peer {
         Peer::Cubic => kernel_tcp(stage, "cubic", bytes, limit),
         Peer::Bbr => kernel_tcp(stage, "bbr", bytes, limit),

@@ -16,8 +16,7 @@ fn kernel_tcp_passes_whole_through_netem_and_nothing_remains() {
     let lab = NetemLab::start(&link, &link).unwrap();
     let names = [&lab.near, &lab.far, &lab.router].map(|n| n.name().to_owned());
     let limit = Duration::from_secs(20);
-    let transfer =
-        tcp::transfer_between(lab.near(), lab.far(), "cubic", 2_000_000, limit).unwrap();
+    let transfer = tcp::transfer_between(lab.near(), lab.far(), "cubic", 2_000_000, limit).unwrap();
     assert!(transfer.is_complete);
     let (forward, _) = lab.report().unwrap();
     assert!(forward.bytes > 2_000_000);

@@ -13,6 +13,8 @@ const FIRST_ROUND_PACKETS: u64 = 24;
 const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
 const PLATEAU_ROUNDS: u32 = 3;
+/// Most that the rate is multiplied by after the first round, where trains say that there is room.
+const FIRST_STEP: f64 = 32.0;
 /// Share of the rate in force that a round must have been sent at to justify a higher one.
 const FULL_ROUND: f64 = 0.7;
 /// Most loss that START believes to be the path's own.
@@ -97,7 +99,7 @@ impl Start {
         //= spec/04-congestion.md#start
         //# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.
         match m.trains.valid() {
-            Some(capacity) if self.rounds == 1 => m.rate = (8.0 * first).min(capacity / 4.0),
+            Some(capacity) if self.rounds == 1 => m.rate = (FIRST_STEP * first).min(capacity / 2.0),
             Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
             None if self.rounds == 1 => m.rate = 2.0 * first,
             None => m.rate = (2.0 * m.rate).min((4.0 * m.delivery.rate).max(2.0 * first)),
