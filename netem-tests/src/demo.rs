@@ -2,9 +2,7 @@
 //! over an emulated bad link, with plain TCP over the same link beside them.
 //! The programs are started as a user would start them; nothing of them is linked in here, but for keys.
 
-mod content;
-mod leftovers;
-mod programs;
+mod program;
 mod table;
 mod web;
 
@@ -16,17 +14,16 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use rp_cli::{identity::load_or_make_host_key, openssh::format_key, prompt::Terminal};
 use tokio::task::spawn_blocking;
 
-pub use self::leftovers::clean;
+use self::program::Program;
 pub use self::table::{Outcome, Row, Table, Verdict};
-use self::{
-    content::Content,
-    programs::{Program, Programs, build},
-};
 use crate::{
+    content::{self, Content},
+    keys::Keys,
+    leftovers::{self, clean},
     netns,
+    programs::{self, Programs},
     scenario::Scenario,
     tcp,
     tun::TunLab,
@@ -66,12 +63,15 @@ pub async fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> anyhow::Resul
         Some(folder) => Programs::in_folder(folder),
         None => {
             tell("building rpserver, rpclient and rpcp (cargo build --release)");
-            build().await?
+            spawn_blocking(programs::build).await??
         }
     };
     let cleaned = clean().context("cannot remove what a killed run left")?;
-    if cleaned > 0 {
-        tell(&format!("removed what {cleaned} killed runs had left"));
+    if cleaned.runs > 0 {
+        tell(&format!(
+            "removed what {} killed runs had left",
+            cleaned.runs
+        ));
     }
     let folder = leftovers::make_folder().context("cannot make a temporary folder")?;
     let bytes = options.bytes;
@@ -101,8 +101,7 @@ pub async fn run(options: &Options, tell: &mut dyn FnMut(&str)) -> anyhow::Resul
 struct Stage {
     root: PathBuf,
     source: PathBuf,
-    user_key: PathBuf,
-    fingerprint: String,
+    keys: Keys,
     proxy: SocketAddr,
     web: web::Server,
     home: PathBuf,
@@ -123,12 +122,7 @@ impl Stage {
         fs::create_dir(&root)?;
         let source = folder.join("source.bin");
         fs::write(&source, content.bytes()).context("cannot write the file to copy")?;
-        let host_key = folder.join("host_key");
-        let user_key = folder.join("user_key");
-        let host = load_or_make_host_key(&host_key, &Terminal)?.identity;
-        let user = load_or_make_host_key(&user_key, &Terminal)?.identity;
-        let authorized = folder.join("authorized_keys");
-        fs::write(&authorized, format!("{}\n", format_key(&user.public_key())))?;
+        let keys = Keys::make(folder)?;
 
         let server_address = free_port()?;
         let relay = UdpRelay::start(RelayConfig {
@@ -150,16 +144,15 @@ impl Stage {
                 "--listen".as_ref(),
                 listen.as_ref(),
                 "--key".as_ref(),
-                host_key.as_os_str(),
+                keys.host.as_os_str(),
                 "--authorized-keys".as_ref(),
-                authorized.as_os_str(),
+                keys.authorized.as_os_str(),
                 "--root".as_ref(),
                 root.as_os_str(),
                 "--allow".as_ref(),
                 allowed.as_ref(),
             ],
         )?;
-        let fingerprint = host.public_key().fingerprint();
         let proxy = free_port()?;
         let (link, door) = (relay.local_addr().to_string(), proxy.to_string());
         let mut client = Program::start(
@@ -169,9 +162,9 @@ impl Stage {
                 "--server".as_ref(),
                 link.as_ref(),
                 "--host-key".as_ref(),
-                fingerprint.as_ref(),
+                keys.fingerprint.as_ref(),
                 "-i".as_ref(),
-                user_key.as_os_str(),
+                keys.user.as_os_str(),
                 "--listen".as_ref(),
                 door.as_ref(),
             ],
@@ -180,8 +173,7 @@ impl Stage {
         Ok(Self {
             root,
             source,
-            user_key,
-            fingerprint,
+            keys,
             proxy,
             web,
             home: folder.to_path_buf(),
@@ -241,9 +233,9 @@ async fn copy(stage: &Stage, programs: &Programs, content: &Content) -> anyhow::
         &[
             "-q".as_ref(),
             "-i".as_ref(),
-            stage.user_key.as_os_str(),
+            stage.keys.user.as_os_str(),
             "--host-key".as_ref(),
-            stage.fingerprint.as_ref(),
+            stage.keys.fingerprint.as_ref(),
             stage.source.as_os_str(),
             target.as_ref(),
         ],

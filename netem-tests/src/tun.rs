@@ -8,10 +8,11 @@
 mod packet;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr},
     os::fd::AsFd,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -62,13 +63,29 @@ pub struct TunReport {
     pub unwritable: u64,
 }
 
+/// IP bytes handed to the far side so far, by the port they were sent to.
+#[derive(Clone, Debug)]
+pub struct Arrivals {
+    /// When that was so.
+    pub at: Instant,
+    /// TCP and UDP together; what has no ports counts as port 0.
+    pub bytes: BTreeMap<u16, u64>,
+}
+
+/// What the link's thread tells the others.
+#[derive(Debug)]
+struct Published {
+    report: TunReport,
+    arrivals: Arrivals,
+}
+
 /// Two namespaces with a link between them, which last as long as this value.
 #[derive(Debug)]
 pub struct TunLab {
     near: Namespace,
     far: Namespace,
     stop: Stop,
-    report: Arc<Mutex<TunReport>>,
+    published: Arc<Mutex<Published>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -85,7 +102,13 @@ impl TunLab {
         let near_device = make_device(&near, NEAR, FAR)?;
         let far_device = make_device(&far, FAR, NEAR)?;
         let stop = Stop::default();
-        let report = Arc::new(Mutex::new(TunReport::default()));
+        let published = Arc::new(Mutex::new(Published {
+            report: TunReport::default(),
+            arrivals: Arrivals {
+                at: Instant::now(),
+                bytes: BTreeMap::new(),
+            },
+        }));
         let worker = Worker {
             near: near_device,
             far: far_device,
@@ -95,8 +118,9 @@ impl TunLab {
             buffer: vec![0; usize::from(u16::MAX)],
             lateness: Lateness::new(),
             unwritable: 0,
+            arrived: BTreeMap::new(),
             stop: stop.clone(),
-            published: Arc::clone(&report),
+            published: Arc::clone(&published),
         };
         let thread = std::thread::Builder::new()
             .name("tun-link".to_owned())
@@ -105,7 +129,7 @@ impl TunLab {
             near,
             far,
             stop,
-            report,
+            published,
             thread: Some(thread),
         })
     }
@@ -134,7 +158,18 @@ impl TunLab {
 
     /// What has happened until some milliseconds ago.
     pub fn report(&self) -> TunReport {
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.published().report
+    }
+
+    /// What has arrived at the far side, until some milliseconds ago.
+    pub fn arrivals(&self) -> Arrivals {
+        self.published().arrivals.clone()
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the link, removes the namespaces and says what happened.
@@ -236,8 +271,10 @@ struct Worker {
     buffer: Vec<u8>,
     lateness: Lateness,
     unwritable: u64,
+    /// IP bytes by the far port.
+    arrived: BTreeMap<u16, u64>,
     stop: Stop,
-    published: Arc<Mutex<TunReport>>,
+    published: Arc<Mutex<Published>>,
 }
 
 impl Worker {
@@ -255,8 +292,13 @@ impl Worker {
                 take(&self.far, &mut self.buffer, &mut self.back)?;
             }
             let now = Instant::now();
-            self.unwritable += give(&self.far, &mut self.forward, &mut self.lateness, now);
-            self.unwritable += give(&self.near, &mut self.back, &mut self.lateness, now);
+            let arrived = &mut self.arrived;
+            let count = |packet: &[u8]| {
+                *arrived.entry(packet::destination_port(packet)).or_default() +=
+                    packet.len() as u64;
+            };
+            self.unwritable += give(&self.far, &mut self.forward, &mut self.lateness, now, count);
+            self.unwritable += give(&self.near, &mut self.back, &mut self.lateness, now, |_| ());
             if now >= publish_at {
                 self.publish();
                 publish_at = now + PUBLISH_INTERVAL;
@@ -276,10 +318,13 @@ impl Worker {
             late_max: Duration::from_micros(late.max()),
             unwritable: self.unwritable,
         };
-        *self
+        let mut published = self
             .published
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = report;
+            .unwrap_or_else(PoisonError::into_inner);
+        published.report = report;
+        published.arrivals.at = Instant::now();
+        published.arrivals.bytes.clone_from(&self.arrived);
     }
 }
 
@@ -304,11 +349,13 @@ fn give(
     link: &mut Link<Box<[u8]>>,
     lateness: &mut Lateness,
     now: Instant,
+    mut count: impl FnMut(&[u8]),
 ) -> u64 {
     let mut refused = 0;
     while let Some(delivery) = link.poll(now) {
         lateness.record(now - delivery.at);
         let mut packet = delivery.payload;
+        count(&packet);
         if delivery.ce {
             packet::mark_ce(&mut packet);
         }

@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use rp_netem_tests::{
     demo::{self, Options},
-    netns,
+    leftovers,
     quantity::Size,
     scenario::Scenario,
 };
@@ -77,7 +77,7 @@ fn run(args: Args) -> anyhow::Result<End> {
     });
     // Threads that still measure plain TCP end with the process; what they made must not stay.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    netns::remove_own();
+    leftovers::remove_own();
     end
 }
 

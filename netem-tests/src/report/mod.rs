@@ -3,6 +3,7 @@
 //!
 //! A new kind of record is: one file with its struct and its `section`, one line in [`KINDS`].
 
+pub mod grid;
 pub mod plot;
 pub mod table;
 
@@ -29,7 +30,12 @@ struct Kind {
 }
 
 /// In the order of the page.
-const KINDS: &[Kind] = &[];
+const KINDS: &[Kind] = &[Kind {
+    name: grid::Record::KIND,
+    heading: "Rivals over the same links",
+    command: "cargo lab run --grid short",
+    section: grid::section,
+}];
 
 /// What a kind of record contributes.
 #[derive(Debug, Default)]

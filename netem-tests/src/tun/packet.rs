@@ -1,5 +1,5 @@
-//! The few fields of an IP packet the emulator reads or changes: ECN bits, and a bit to damage.
-//! It never looks inside the transport.
+//! The few fields of an IP packet the emulator reads or changes: ECN bits, the port by which flows are
+//! counted apart, and a bit to damage. It never looks further into the transport.
 
 /// Bits of the two header bytes that carry ECN, as a value 0 to 3 (RFC 3168 section 5).
 fn ecn(packet: &[u8]) -> u8 {
@@ -28,6 +28,25 @@ pub(super) fn mark_ce(packet: &mut [u8]) {
         }
         Some(6) if packet.len() >= 40 => packet[1] |= 0x30,
         _ => {}
+    }
+}
+
+/// The port a TCP or UDP packet is sent to; 0 for others and for all but the first fragment.
+pub(super) fn destination_port(packet: &[u8]) -> u16 {
+    let (protocol, header, is_first) = match packet.first() {
+        Some(byte) if byte >> 4 == 4 && packet.len() >= 20 => {
+            let offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
+            (packet[9], usize::from(byte & 0xf) * 4, offset == 0)
+        }
+        // Extension headers are not followed: the lab's own flows have none.
+        Some(byte) if byte >> 4 == 6 && packet.len() >= 40 => (packet[6], 40, true),
+        _ => return 0,
+    };
+    match packet.get(header + 2..header + 4) {
+        Some(port) if is_first && matches!(protocol, 6 | 17) => {
+            u16::from_be_bytes([port[0], port[1]])
+        }
+        _ => 0,
     }
 }
 
@@ -82,11 +101,26 @@ mod tests {
     }
 
     #[test]
+    fn flows_are_told_apart_by_the_port_they_go_to() {
+        let mut packet = HEADER.to_vec();
+        packet.extend([0x30, 0x39, 0x1c, 0xd1, 0, 8, 0, 0]);
+        assert_eq!(destination_port(&packet), 7377);
+        // A later fragment has no ports.
+        packet[7] = 1;
+        assert_eq!(destination_port(&packet), 0);
+        packet[7] = 0;
+        // ICMP neither.
+        packet[9] = 1;
+        assert_eq!(destination_port(&packet), 0);
+    }
+
+    #[test]
     fn scraps_are_left_alone() {
         for len in 0..HEADER.len() {
             let mut scrap = HEADER[..len].to_vec();
             mark_ce(&mut scrap);
             damage(&mut scrap);
+            assert_eq!(destination_port(&scrap), 0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use rp_netem_tests::{demo, netns};
+use rp_netem_tests::{leftovers, netns};
 
 use crate::End;
 
@@ -11,20 +11,23 @@ pub(crate) struct Args {}
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
-        let removed = netns::clean()?;
+        let removed = leftovers::clean()?;
         let mut out = io::stdout().lock();
-        for name in &removed {
+        for name in &removed.namespaces {
             writeln!(out, "removed {name}")?;
         }
-        let runs = demo::clean()?;
-        if runs > 0 {
-            writeln!(out, "removed programs and folders of {runs} runs")?;
+        if removed.runs > 0 {
+            writeln!(
+                out,
+                "removed programs, folders and control groups of {} runs, and restored kernel variables",
+                removed.runs
+            )?;
         }
         let left = netns::existing()?;
         for name in &left {
             writeln!(out, "in use by a running lab: {name}")?;
         }
-        if removed.is_empty() && runs == 0 && left.is_empty() {
+        if removed == leftovers::Removed::default() && left.is_empty() {
             writeln!(out, "nothing left behind")?;
         }
         Ok(End::Good)

@@ -5,7 +5,11 @@
 
 mod check;
 mod clean;
+mod interrupt;
+mod peer;
 mod report;
+mod rivals;
+mod run;
 
 use std::{
     io::{self, Write},
@@ -28,6 +32,13 @@ enum Command {
     Check(check::Args),
     /// Remove namespaces, programs and folders that killed runs left behind
     Clean(clean::Args),
+    /// One end of a transfer, for use inside a namespace
+    #[command(hide = true)]
+    Peer(peer::Args),
+    /// List what there is to compare with, and install what is missing
+    Rivals(rivals::Args),
+    /// Measure whole transfers: links, rivals, repetitions (root)
+    Run(run::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
 }
@@ -38,17 +49,23 @@ enum End {
     Good,
     /// Something was bad, or was left out; what has been printed says what.
     Bad,
+    /// Somebody wanted it to stop.
+    Interrupted,
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
+        Command::Peer(args) => args.run(),
+        Command::Rivals(args) => args.run(),
+        Command::Run(args) => args.run(),
         Command::Report(args) => args.run(),
     };
     match outcome {
         Ok(End::Good) => ExitCode::SUCCESS,
         Ok(End::Bad) => ExitCode::FAILURE,
+        Ok(End::Interrupted) => ExitCode::from(130),
         Err(error) => {
             // Nobody to tell if standard error is closed.
             let _ = writeln!(io::stderr(), "lab: {error:#}");

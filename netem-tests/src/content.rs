@@ -1,4 +1,4 @@
-//! What the demo sends: bytes that do not compress, and their digest.
+//! What files are made of that the lab sends: bytes that do not compress, and their digest.
 
 use std::{fs::File, io, path::Path};
 
@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 /// Bytes and the digest they must have at the other end.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
+pub(crate) struct Content {
     bytes: Bytes,
     digest: blake3::Hash,
 }
 
 impl Content {
     /// The same bytes in every run, by BLAKE3's extendable output.
-    pub(super) fn generate(len: u64) -> Self {
+    pub(crate) fn generate(len: u64) -> Self {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
         Self {
@@ -22,17 +22,17 @@ impl Content {
         }
     }
 
-    pub(super) fn bytes(&self) -> &Bytes {
+    pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    pub(super) fn digest(&self) -> blake3::Hash {
+    pub(crate) fn digest(&self) -> blake3::Hash {
         self.digest
     }
 }
 
 /// Digest and length of a file.
-pub(super) fn digest_of_file(path: &Path) -> io::Result<(blake3::Hash, u64)> {
+pub(crate) fn digest_of_file(path: &Path) -> io::Result<(blake3::Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
     let bytes = io::copy(&mut File::open(path)?, &mut hasher)?;
     Ok((hasher.finalize(), bytes))

@@ -1,4 +1,5 @@
-//! The product's programs: building them, starting them, hearing what they say, ending them.
+//! Running programs of the demo: starting them, hearing what they say, ending them. Building them is in
+//! `programs` above.
 
 use std::{
     ffi::OsStr,
@@ -7,78 +8,13 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use anyhow::{Context, ensure};
-use serde::Deserialize;
+use anyhow::Context;
 use tokio::process::{Child, Command};
 
-use super::leftovers::note_process;
+use crate::leftovers::note_process;
 
 /// Lines of a program's output shown when something failed.
 const LAST_WORDS: usize = 20;
-
-/// Where the programs are.
-#[derive(Clone, Debug)]
-pub(super) struct Programs {
-    pub(super) rpserver: PathBuf,
-    pub(super) rpclient: PathBuf,
-    pub(super) rpcp: PathBuf,
-}
-
-impl Programs {
-    /// Ready-made programs.
-    pub(super) fn in_folder(folder: &Path) -> Self {
-        Self {
-            rpserver: folder.join("rpserver"),
-            rpclient: folder.join("rpclient"),
-            rpcp: folder.join("rpcp"),
-        }
-    }
-}
-
-/// The part of cargo's JSON messages that names what was built.
-#[derive(Deserialize)]
-struct Message {
-    executable: Option<PathBuf>,
-}
-
-/// Builds the programs with the cargo that runs us, or the one on the path.
-pub(super) async fn build() -> anyhow::Result<Programs> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // This package is selected too, so that its dependencies' features are those it was built with
-    // itself, and nothing but the programs is compiled again.
-    let output = Command::new(&cargo)
-        .args(["build", "--release", "--package", "rp-cli"])
-        .args(["--package", env!("CARGO_PKG_NAME")])
-        .args(["--bin", "rpserver", "--bin", "rpclient", "--bin", "rpcp"])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("cannot run {}", Path::new(&cargo).display()))?;
-    ensure!(
-        output.status.success(),
-        "the programs do not build; see above"
-    );
-    let built: Vec<PathBuf> = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
-        .collect();
-    let find = |name: &str| {
-        built
-            .iter()
-            .find(|path| path.file_stem().is_some_and(|stem| stem == name))
-            .cloned()
-            .with_context(|| format!("cargo built no program `{name}`"))
-    };
-    Ok(Programs {
-        rpserver: find("rpserver")?,
-        rpclient: find("rpclient")?,
-        rpcp: find("rpcp")?,
-    })
-}
 
 /// A running program, killed when dropped.
 #[derive(Debug)]

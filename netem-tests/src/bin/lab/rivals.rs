@@ -1,0 +1,42 @@
+//! `lab rivals`: what there is to compare with, with versions; what is missing is installed.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use rp_netem_tests::rival::{self, Kit};
+
+use crate::{End, interrupt};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Install nothing
+    #[arg(long)]
+    offline: bool,
+    /// Use our programs in this folder instead of building them
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<End> {
+        interrupt::guard(move |_| {
+            let kit = Kit::new(self.programs, self.offline)?;
+            let mut out = io::stdout().lock();
+            let mut end = End::Good;
+            for rival in rival::ALL {
+                let version = rival.install(&kit).and_then(|()| rival.version(&kit));
+                match version {
+                    Ok(version) => writeln!(out, "{:<26}{version}", rival.name())?,
+                    Err(error) => {
+                        writeln!(out, "{:<26}NOT TO BE HAD: {error:#}", rival.name())?;
+                        end = End::Bad;
+                    }
+                }
+                writeln!(out, "{:<26}{}", "", rival.about())?;
+            }
+            Ok(end)
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! What rivals are made of: programs found, installed by package name or built, keys, content. Nothing
+//! is installed before somebody asks for it.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    content::Content,
+    keys::Keys,
+    leftovers::make_memory_folder,
+    programs::{self, Programs},
+};
+
+/// What the file to send is called.
+pub(super) const SOURCE: &str = "source.bin";
+
+/// Everything a rival may need, made once for a run of the lab.
+#[derive(Debug)]
+pub struct Kit {
+    folder: TempDir,
+    lab: PathBuf,
+    given: Option<PathBuf>,
+    programs: OnceCell<Programs>,
+    keys: OnceCell<Keys>,
+    /// Digests of the files made so far, by their length.
+    sources: RefCell<BTreeMap<u64, blake3::Hash>>,
+    is_offline: bool,
+}
+
+impl Kit {
+    /// `given` has our programs ready-made; they are built if it is absent. With `is_offline` nothing is
+    /// installed.
+    ///
+    /// # Errors
+    /// There is no room for temporary files.
+    pub fn new(given: Option<PathBuf>, is_offline: bool) -> anyhow::Result<Self> {
+        Ok(Self {
+            folder: make_memory_folder().context("cannot make a temporary folder")?,
+            lab: env::current_exe().context("cannot find this program")?,
+            given,
+            programs: OnceCell::new(),
+            keys: OnceCell::new(),
+            sources: RefCell::default(),
+            is_offline,
+        })
+    }
+
+    /// In memory, until the kit is dropped.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// This very program, which has ends for TCP and HTTP in it.
+    pub(super) fn lab(&self) -> &Path {
+        &self.lab
+    }
+
+    /// Our own programs.
+    pub(super) fn programs(&self) -> anyhow::Result<&Programs> {
+        if let Some(programs) = self.programs.get() {
+            return Ok(programs);
+        }
+        let programs = match &self.given {
+            Some(folder) => Programs::in_folder(folder),
+            None => programs::build()?,
+        };
+        ensure!(
+            programs.rpcp.is_file() && programs.rpserver.is_file(),
+            "{} is not there",
+            programs.rpcp.display()
+        );
+        Ok(self.programs.get_or_init(|| programs))
+    }
+
+    /// Keys for our own programs.
+    pub(super) fn keys(&self) -> anyhow::Result<&Keys> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys);
+        }
+        let keys = Keys::make(self.folder.path())?;
+        Ok(self.keys.get_or_init(|| keys))
+    }
+
+    /// A file of that many bytes that do not compress, and its digest.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn source(&self, bytes: u64) -> anyhow::Result<(PathBuf, blake3::Hash)> {
+        let path = self
+            .folder
+            .path()
+            .join(format!("content-{bytes}"))
+            .join(SOURCE);
+        if let Some(digest) = self.sources.borrow().get(&bytes) {
+            return Ok((path, *digest));
+        }
+        let content = Content::generate(bytes);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::write(&path, content.bytes())
+            .with_context(|| format!("cannot write {bytes} bytes to send"))?;
+        self.sources.borrow_mut().insert(bytes, content.digest());
+        Ok((path, content.digest()))
+    }
+
+    /// A file of that many zeros that takes no room, for those whose bytes nobody compares.
+    pub(crate) fn zeros(&self, bytes: u64) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.path().join(format!("zeros-{bytes}"));
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(SOURCE);
+        fs::File::create(&path)?.set_len(bytes)?;
+        Ok(path)
+    }
+
+    /// What `program` says, in one line.
+    pub(super) fn said_by(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+    ) -> anyhow::Result<String> {
+        let program = program.as_ref();
+        let output = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run {}", Path::new(program).display()))?;
+        let both = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&both);
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+        Ok(line.unwrap_or("says no version").to_owned())
+    }
+
+    /// Installs a Debian package unless `file`, which it brings, is there.
+    pub(super) fn debian(&self, package: &str, file: &str) -> anyhow::Result<()> {
+        if Path::new(file).exists() {
+            return Ok(());
+        }
+        ensure!(!self.is_offline, "not installed (Debian package {package})");
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "the Debian package {package} is not installed, and installing it needs root"
+        );
+        // Lists may never have been fetched on a fresh machine; a failure shows in what follows.
+        let _ = quiet("apt-get", &["update"]);
+        let install = ["install", "-y", "--no-install-recommends", package];
+        quiet("apt-get", &install).with_context(|| format!("cannot install {package}"))?;
+        ensure!(
+            Path::new(file).exists(),
+            "the Debian package {package} brought no {file}"
+        );
+        Ok(())
+    }
+
+    /// What Debian calls the version of an installed package.
+    pub(super) fn debian_version(&self, package: &str) -> anyhow::Result<String> {
+        let format = "${Package} ${Version}";
+        self.said_by("dpkg-query", &["--show", "--showformat", format, package])
+    }
+
+    /// Where rivals that are built end up: beside this program's own folder.
+    pub(super) fn rivals_dir(&self) -> PathBuf {
+        // From target/release/lab, or target/debug/deps/... in a test.
+        let target = self.lab.ancestors().find(|folder| {
+            folder
+                .file_name()
+                .is_some_and(|name| name == "release" || name == "debug")
+        });
+        target
+            .and_then(Path::parent)
+            .unwrap_or_else(|| Path::new("target"))
+            .join("rivals")
+    }
+
+    /// Compiles a file of `netem-tests/rivals`, unless its program is newer.
+    pub(super) fn compile(
+        &self,
+        source: &str,
+        program: &Path,
+        link: &[&str],
+    ) -> anyhow::Result<()> {
+        let source = rivals_source().join(source);
+        let changed = |path: &Path| fs::metadata(path)?.modified();
+        if let (Ok(of_source), Ok(of_program)) = (changed(&source), changed(program))
+            && of_program >= of_source
+        {
+            return Ok(());
+        }
+        fs::create_dir_all(self.rivals_dir())?;
+        let mut arguments = vec!["-O2", "-std=c++17", "-Wall", "-pthread", "-o"];
+        let (program, source) = (program.to_string_lossy(), source.to_string_lossy());
+        arguments.extend([&*program, &*source]);
+        arguments.extend(link);
+        quiet("g++", &arguments)
+    }
+
+    /// Builds the Rust package in `netem-tests/rivals`.
+    pub(super) fn build_rivals(&self) -> anyhow::Result<()> {
+        let program = self.rivals_dir().join("release/quinn-peer");
+        if self.is_offline && program.is_file() {
+            return Ok(());
+        }
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let (manifest, target) = (rivals_source().join("Cargo.toml"), self.rivals_dir());
+        quiet(
+            &cargo.to_string_lossy(),
+            &[
+                "build",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--manifest-path",
+                &manifest.to_string_lossy(),
+                "--target-dir",
+                &target.to_string_lossy(),
+            ],
+        )
+    }
+}
+
+fn rivals_source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("rivals")
+}
+
+/// Runs a program that is of no interest unless it fails; the error ends with its last line.
+fn quiet(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    bail!("{program} failed: {}", last.unwrap_or("it did not say why"))
+}

@@ -1,0 +1,458 @@
+//! One measured transfer: the link, the programs of a recipe on both sides, what they used and what the
+//! link saw. Which rival, which link and how often is decided in `grid`.
+//!
+//! The clock runs from just before the trigger is started to the last byte at the far side. Processor
+//! time is that of all programs and their children on a side from that moment on; what the kernel does
+//! for them inside the emulator's thread is in nobody's figure.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, program::Program};
+use crate::{
+    cgroup::Group, content, link::LinkConfig, netns::Namespace, peer::monotonic_ns,
+    record::Outcome, scenario::Scenario, sysctl::Raised, tcp, tun::TunLab,
+};
+
+/// What to transfer.
+#[derive(Clone, Debug)]
+pub struct Job<'a> {
+    /// The link.
+    pub scenario: &'a Scenario,
+    /// How much.
+    pub bytes: u64,
+    /// When to give up.
+    pub limit: Duration,
+    /// Fixes what the link loses.
+    pub seed: u64,
+}
+
+/// What a transfer came to, whether or not it was complete.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Payload that arrived.
+    pub bytes: u64,
+    /// To the last byte, or to the cut-off.
+    pub elapsed_s: f64,
+    /// Processor time of the near side's programs; absent where the machine cannot tell.
+    pub cpu_near_s: Option<f64>,
+    /// Of the far side's.
+    pub cpu_far_s: Option<f64>,
+    /// IP bytes put on the link towards far, before queue and loss.
+    pub wire_forward_bytes: u64,
+    /// Towards near.
+    pub wire_back_bytes: u64,
+    /// Packets towards far.
+    pub forward_packets: u64,
+    /// Of them, dropped at the queue.
+    pub queue_dropped: u64,
+    /// Of them, lost behind it at random.
+    pub lost: u64,
+    /// Mean time in the queue towards far.
+    pub queue_mean_ms: f64,
+    /// 95th percentile over packets.
+    pub queue_p95_ms: f64,
+    /// How late the emulator delivered, 99th percentile.
+    pub late_p99_us: f64,
+    /// Packets a kernel dropped because the emulator was not scheduled; not zero means a busy machine.
+    pub overrun: u64,
+}
+
+/// The first port of a transfer's ten.
+const PORT: u16 = 7400;
+
+/// What buffers hold, in bandwidth-delay products: what is under way, as much again in the queue, and
+/// as much again behind a hole.
+const WINDOW_BDP: u64 = 4;
+
+/// Smallest window given to anybody.
+const LEAST_WINDOW: u64 = 8 << 20;
+
+/// Largest socket buffer programs may ask for while the lab measures.
+const SOCKET_BUFFER: u64 = 64 << 20;
+
+/// Time a program gets to open its port.
+const STARTUP: Duration = Duration::from_secs(15);
+
+/// Time between two looks at what has arrived.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Time the last bytes get to show once the trigger has ended.
+const AFTERGLOW: Duration = Duration::from_millis(500);
+
+/// Moves `job.bytes` by `rival` over a link of their own.
+///
+/// # Errors
+/// The link or a program could not be set up; the text says why.
+pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
+    let stage = Stage::set(kit, job, rival.has_default_buffers())?;
+    let (source, digest) = kit.source(job.bytes)?;
+    let folder = stage.folder.path().to_path_buf();
+    let recipe = rival.recipe(&Task {
+        kit,
+        folder: &folder,
+        source: &source,
+        bytes: job.bytes,
+        rate: job
+            .scenario
+            .forward
+            .rate()
+            .context("the link has no rate")?,
+        window: window(&job.scenario.forward, &job.scenario.back)?,
+        port: PORT,
+    })?;
+    let mut run = stage.begin(&recipe, "0")?;
+    let cpu_before = stage.used();
+    run.start(&stage, &recipe)?;
+    let (outcome, bytes, elapsed) = run.watch(job, &recipe.progress)?;
+    let outcome = check(outcome, &recipe.progress, digest)?;
+    let mut figures = stage.end(run, cpu_before)?;
+    figures.bytes = bytes;
+    figures.elapsed_s = elapsed.as_secs_f64();
+    Ok((outcome, figures))
+}
+
+/// What windows and buffers should hold over such a link.
+pub(crate) fn window(forward: &LinkConfig, back: &LinkConfig) -> anyhow::Result<u64> {
+    let rate = forward.rate().context("the link has no rate")?;
+    let round_trip = forward.delay() + back.delay();
+    Ok((WINDOW_BDP * rate.bytes_in(round_trip)).max(LEAST_WINDOW))
+}
+
+/// Both sides of a link, ready for programs.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    // Dropped in this order: programs end with their groups, then the link they talk over.
+    groups: [Option<Group>; 2],
+    lab: TunLab,
+    _raised: Option<Raised>,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set(kit: &Kit, job: &Job<'_>, has_default_buffers: bool) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("run-")
+            .tempdir_in(kit.folder())?;
+        let lab = TunLab::start(
+            job.scenario.forward.clone(),
+            job.scenario.back.clone(),
+            job.seed,
+        )
+        .context("cannot set up the emulated link")?;
+        let raised = if has_default_buffers {
+            None
+        } else {
+            tcp::enlarge_windows(&lab)?;
+            let variables = ["net/core/rmem_max", "net/core/wmem_max"];
+            Some(Raised::new(kit.folder(), &variables, SOCKET_BUFFER)?)
+        };
+        let label = lab.near().name().rsplit('-').nth(1).unwrap_or("0");
+        Ok(Self {
+            groups: [
+                Group::create(&format!("{label}.near")),
+                Group::create(&format!("{label}.far")),
+            ],
+            lab,
+            _raised: raised,
+            folder,
+        })
+    }
+
+    fn namespace(&self, side: Side) -> &Namespace {
+        match side {
+            Side::Near => self.lab.near(),
+            Side::Far => self.lab.far(),
+        }
+    }
+
+    fn program(&self, invocation: &Invocation, label: &str) -> anyhow::Result<Program> {
+        let group = match invocation.side {
+            Side::Near => &self.groups[0],
+            Side::Far => &self.groups[1],
+        };
+        let inside = self.namespace(invocation.side);
+        Program::start(
+            invocation,
+            inside,
+            group.as_ref(),
+            self.folder.path(),
+            label,
+        )
+    }
+
+    /// Starts all but the trigger and waits until each is ready.
+    fn begin(&self, recipe: &Recipe, label: &str) -> anyhow::Result<Run> {
+        let mut run = Run {
+            label: label.to_owned(),
+            before: Vec::new(),
+            trigger: None,
+            began_ns: 0,
+        };
+        for (index, (invocation, ready)) in recipe.before.iter().enumerate() {
+            let mut program = self.program(invocation, &format!("{label}{index}"))?;
+            let Ready::Port(port) = *ready;
+            let began = monotonic_ns();
+            while !is_open(self.namespace(invocation.side), port)? {
+                ensure!(
+                    program.ended()?.is_none(),
+                    "it ended before it was ready; {}",
+                    program.said()
+                );
+                ensure!(
+                    monotonic_ns() - began < nanos(STARTUP),
+                    "it did not open port {port} within {STARTUP:?}; {}",
+                    program.said()
+                );
+                thread::sleep(LOOK_INTERVAL);
+            }
+            run.before.push(program);
+        }
+        Ok(run)
+    }
+
+    /// Processor time of either side's programs so far.
+    fn used(&self) -> [Option<Duration>; 2] {
+        [0, 1].map(|side| self.groups[side].as_ref().and_then(Group::used))
+    }
+
+    /// Ends the programs and the link and adds up what they used.
+    fn end(self, run: Run, cpu_before: [Option<Duration>; 2]) -> anyhow::Result<Figures> {
+        for group in self.groups.iter().flatten() {
+            group.kill();
+        }
+        drop(run);
+        let used = self.used();
+        let cpu = |side: usize| {
+            let used = used[side]?.saturating_sub(cpu_before[side]?);
+            Some(used.as_secs_f64())
+        };
+        let overrun = self.lab.overrun()?;
+        let (cpu_near_s, cpu_far_s) = (cpu(0), cpu(1));
+        let report = self.lab.stop()?;
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        Ok(Figures {
+            bytes: 0,
+            elapsed_s: 0.0,
+            cpu_near_s,
+            cpu_far_s,
+            wire_forward_bytes: report.forward.offered_bytes,
+            wire_back_bytes: report.back.offered_bytes,
+            forward_packets: report.forward.offered,
+            queue_dropped: report.forward.queue_dropped + report.forward.policed,
+            lost: report.forward.lost,
+            queue_mean_ms: millis(report.forward.queue_delay.mean),
+            queue_p95_ms: millis(report.forward.queue_delay.p95),
+            late_p99_us: report.late_p99.as_secs_f64() * 1e6,
+            overrun,
+        })
+    }
+}
+
+/// The programs of one recipe.
+#[derive(Debug)]
+struct Run {
+    label: String,
+    before: Vec<Program>,
+    trigger: Option<Program>,
+    began_ns: u64,
+}
+
+impl Run {
+    fn start(&mut self, stage: &Stage, recipe: &Recipe) -> anyhow::Result<()> {
+        self.began_ns = monotonic_ns();
+        let label = format!("{}t", self.label);
+        self.trigger = Some(stage.program(&recipe.trigger, &label)?);
+        Ok(())
+    }
+
+    /// Waits for the last byte or the limit; says how it went, what arrived and how long that took.
+    fn watch(
+        &mut self,
+        job: &Job<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<(Outcome, u64, Duration)> {
+        let since = |began: u64, at: u64| Duration::from_nanos(at.saturating_sub(began));
+        let mut ended_ns = None;
+        loop {
+            let (bytes, at_ns) = self.arrived(progress, job.bytes)?;
+            if bytes >= job.bytes {
+                return Ok((Outcome::Complete, bytes, since(self.began_ns, at_ns)));
+            }
+            let now = monotonic_ns();
+            let elapsed = since(self.began_ns, now);
+            if elapsed >= job.limit {
+                return Ok((Outcome::CutOff, bytes, elapsed));
+            }
+            if let Some(reason) = self.failure(now, &mut ended_ns)? {
+                return Ok((Outcome::Failed { reason }, bytes, elapsed));
+            }
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Why nothing more will come, if a program has ended that should not have.
+    fn failure(&mut self, now: u64, ended_ns: &mut Option<u64>) -> anyhow::Result<Option<String>> {
+        for program in &mut self.before {
+            if let Some(status) = program.ended()? {
+                let ended = *ended_ns.get_or_insert(now);
+                if !status.success() || now - ended > nanos(AFTERGLOW) {
+                    return Ok(Some(format!("{status}; {}", program.said())));
+                }
+            }
+        }
+        let Some(trigger) = &mut self.trigger else {
+            bail!("nothing was started");
+        };
+        match trigger.ended()? {
+            Some(status) if !status.success() => Ok(Some(format!("{status}; {}", trigger.said()))),
+            // Kernels still hold what a sender wrote before it left, for as long as the limit allows.
+            _ => Ok(None),
+        }
+    }
+
+    /// Bytes so far, and when the last of them came.
+    fn arrived(&self, progress: &Progress, wanted: u64) -> anyhow::Result<(u64, u64)> {
+        match progress {
+            Progress::Tally => {
+                let line = self.before.first().map(Program::last_line).transpose()?;
+                Ok(parse_tally(line.as_deref().unwrap_or_default()).unwrap_or((0, 0)))
+            }
+            Progress::File { folder, name } => {
+                let now = monotonic_ns();
+                match fs::metadata(folder.join(name)) {
+                    Ok(metadata) if metadata.len() == wanted => Ok((wanted, now)),
+                    _ => Ok((written(folder)?.min(wanted.saturating_sub(1)), now)),
+                }
+            }
+        }
+    }
+}
+
+/// `bytes nanoseconds`.
+fn parse_tally(line: &str) -> Option<(u64, u64)> {
+    let (bytes, at) = line.split_once(' ')?;
+    Some((bytes.parse().ok()?, at.parse().ok()?))
+}
+
+/// Compares files that arrived with what was sent.
+fn check(outcome: Outcome, progress: &Progress, digest: blake3::Hash) -> anyhow::Result<Outcome> {
+    match progress {
+        Progress::File { folder, name } if outcome == Outcome::Complete => {
+            let (arrived, _) = content::digest_of_file(&folder.join(name))?;
+            Ok(if arrived == digest {
+                outcome
+            } else {
+                Outcome::Failed {
+                    reason: "what arrived differs from what was sent".to_owned(),
+                }
+            })
+        }
+        _ => Ok(outcome),
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Bytes written so far to the files of a folder; holes that nothing was written to do not count, even
+/// where room is reserved for them.
+fn written(folder: &Path) -> io::Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder)? {
+        match fs::File::open(entry?.path()) {
+            Ok(file) => sum += data_bytes(&file)?,
+            // It has just got another name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sum)
+}
+
+fn data_bytes(file: &fs::File) -> io::Result<u64> {
+    use rustix::{
+        fs::{SeekFrom, seek},
+        io::Errno,
+    };
+    let (mut at, mut sum) = (0, 0);
+    loop {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(sum),
+            Err(error) => return Err(error.into()),
+        };
+        at = seek(file, SeekFrom::Hole(start))?;
+        sum += at - start;
+    }
+}
+
+/// Whether somebody inside listens on the port, by TCP or UDP.
+fn is_open(inside: &Namespace, port: u16) -> io::Result<bool> {
+    let tables = inside.run(|| {
+        let mut text = String::new();
+        for table in ["tcp", "tcp6", "udp", "udp6"] {
+            let path = PathBuf::from("/proc/thread-self/net").join(table);
+            if let Ok(mut file) = fs::File::open(path) {
+                file.read_to_string(&mut text)?;
+            }
+        }
+        Ok(text)
+    })?;
+    Ok(has_listener(&tables, port))
+}
+
+/// Whether a table of sockets (proc_pid_net(5)) has one that takes from everybody on that port.
+fn has_listener(tables: &str, port: u16) -> bool {
+    let own = format!(":{port:04X}");
+    tables.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote) = (fields.next(), fields.next());
+        local.is_some_and(|local| local.ends_with(&own))
+            && remote.is_some_and(|remote| remote.ends_with(":0000"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_tally_is_two_numbers() {
+        assert_eq!(parse_tally("1000 250"), Some((1000, 250)));
+        assert_eq!(parse_tally(""), None);
+        assert_eq!(parse_tally("ready"), None);
+    }
+
+    #[test]
+    fn an_open_port_is_found_among_sockets_of_others() {
+        let table = "  sl  local_address rem_address   st\n\
+             0: 0100007F:1CE8 0200007F:0050 01\n\
+             1: 00000000:1CD1 00000000:0000 07\n";
+        assert!(has_listener(table, 0x1cd1));
+        assert!(!has_listener(table, 0x1ce8));
+        assert!(!has_listener(table, 80));
+    }
+
+    #[test]
+    fn only_what_was_written_counts_as_arrived() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = fs::File::create(folder.path().join("partial")).unwrap();
+        file.write_all(&[1; 1 << 16]).unwrap();
+        file.seek(io::SeekFrom::Start(1 << 20)).unwrap();
+        file.write_all(&[1; 1 << 16]).unwrap();
+        file.sync_all().unwrap();
+        assert_eq!(written(folder.path()).unwrap(), 2 << 16);
+    }
+}
