@@ -32,6 +32,7 @@ use crate::{
     prompt::Terminal,
     run,
     settings::{self, ClientSettings},
+    trace_files::TraceFiles,
 };
 
 /// Bytes taken from standard input at once; a pipe holds as many by default.
@@ -47,11 +48,15 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub fn main() -> Result<(), Failure> {
     let args = ClientArgs::parse();
     let file = settings::read_file(args.common.config.as_deref(), "rpclient.toml")?;
-    let (settings, effective) = ClientSettings::new(args.options.or(file))?;
+    let (mut settings, effective) = ClientSettings::new(args.options.or(file))?;
     if args.common.check {
         return run::print_settings(&effective);
     }
-    match args.command {
+    let traces = TraceFiles::start(settings.trace.as_deref(), "rpclient")?;
+    settings.transport = settings
+        .transport
+        .tracer(traces.as_ref().map(TraceFiles::tracer));
+    let result = match args.command {
         None => {
             logging::start("info", args.common.verbose);
             run::raise_descriptor_limit();
@@ -64,7 +69,9 @@ pub fn main() -> Result<(), Failure> {
             logging::start("warn", args.common.verbose);
             run::block_on(connect(settings, target))
         }
-    }
+    };
+    TraceFiles::end(traces);
+    result
 }
 
 async fn serve(settings: ClientSettings) -> Result<(), Failure> {

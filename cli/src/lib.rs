@@ -19,5 +19,6 @@ pub mod rate;
 pub mod run;
 pub mod serve;
 pub mod settings;
+pub mod trace_files;
 
 pub use guarded_file::GuardError;

@@ -7,6 +7,7 @@ use clap::Parser as _;
 use rp_protocol::{
     Connection, Endpoint, Incoming,
     config::{EndpointConfig, ServerConfig, TransportConfig},
+    trace::Tracer,
     units::{Bandwidth, CloseCode},
 };
 use rp_proxy::{Exit, ExitConfig, Permit};
@@ -21,6 +22,7 @@ use crate::{
     prompt::Terminal,
     run,
     settings::{self, ServerSettings},
+    trace_files::TraceFiles,
 };
 
 /// Close codes of `spec/registry.md` that every service uses.
@@ -43,7 +45,11 @@ pub fn main() -> Result<(), Failure> {
     }
     logging::start("info", args.common.verbose);
     run::raise_descriptor_limit();
-    run::block_on(serve(settings))
+    let traces = TraceFiles::start(settings.trace.as_deref(), "rpserver")?;
+    let tracer = traces.as_ref().map(TraceFiles::tracer);
+    let result = run::block_on(serve(settings, tracer));
+    TraceFiles::end(traces);
+    result
 }
 
 /// What every connection needs.
@@ -55,7 +61,7 @@ struct Server {
     rate: Option<Bandwidth>,
 }
 
-async fn serve(settings: ServerSettings) -> Result<(), Failure> {
+async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Result<(), Failure> {
     let host_key = identity::load_or_make_host_key(&settings.key, &Terminal)
         .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let mut authorized_keys = AuthorizedKeys::new(settings.authorized_keys.clone());
@@ -78,6 +84,7 @@ async fn serve(settings: ServerSettings) -> Result<(), Failure> {
     .transport(
         TransportConfig::default()
             .ceiling(settings.rate)
+            .tracer(tracer)
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),
     );

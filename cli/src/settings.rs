@@ -47,6 +47,8 @@ pub struct ServerSettings {
     pub policy: EgressPolicy,
     /// Ceiling of each connection.
     pub rate: Option<Bandwidth>,
+    /// Where event traces go.
+    pub trace: Option<PathBuf>,
 }
 
 impl ServerSettings {
@@ -89,6 +91,7 @@ impl ServerSettings {
             anonymous: options.anonymous,
             policy,
             rate: optional_rate(options.rate.as_deref())?,
+            trace: options.trace.clone(),
         };
         Ok((settings, options))
     }
@@ -107,6 +110,8 @@ pub struct ClientSettings {
     pub listen: SocketAddr,
     /// Who may use it.
     pub credentials: Credentials,
+    /// Where event traces go.
+    pub trace: Option<PathBuf>,
 }
 
 impl ClientSettings {
@@ -145,6 +150,7 @@ impl ClientSettings {
             transport: TransportConfig::default().policy(policy).ceiling(rate),
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             credentials,
+            trace: options.trace.clone(),
         };
         Ok((settings, options))
     }

@@ -51,7 +51,7 @@ struct Memory(Written);
 impl Tracer for Memory {
     fn begin(&self, start: &Start) -> Option<Box<dyn TraceSink>> {
         Some(Box::new(Sink(
-            Qlog::begin(self.0.clone(), start, "test").expect("a trace is well formed"),
+            Qlog::begin(self.0.clone(), start, "test", None).expect("a trace is well formed"),
         )))
     }
 }

@@ -101,6 +101,12 @@ pub struct ClientOptions {
     #[arg(long, value_name = "RATE", env = "RPCLIENT_RATE", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+
+    /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
+    /// file
+    #[arg(long, value_name = "PATH", env = "RPCLIENT_TRACE", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<PathBuf>,
 }
 
 impl ClientOptions {
@@ -116,6 +122,7 @@ impl ClientOptions {
             proxy_users: self.proxy_users.or(file.proxy_users),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
+            trace: self.trace.or(file.trace),
         }
     }
 }

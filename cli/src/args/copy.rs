@@ -62,6 +62,10 @@ pub struct CopyArgs {
     #[arg(long)]
     pub stats: bool,
 
+    /// Write what the connection does, event by event, to this file (qlog), or to a file in this folder
+    #[arg(long, value_name = "PATH")]
+    pub trace: Option<PathBuf>,
+
     /// Use IPv4 only
     #[arg(short = '4', conflicts_with = "ipv6")]
     pub ipv4: bool,

@@ -74,6 +74,12 @@ pub struct ServerOptions {
     #[arg(long, value_name = "RATE", env = "RPSERVER_RATE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
+
+    /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
+    /// file
+    #[arg(long, value_name = "PATH", env = "RPSERVER_TRACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<PathBuf>,
 }
 
 impl ServerOptions {
@@ -89,6 +95,7 @@ impl ServerOptions {
             allow: super::client::given(self.allow, file.allow),
             deny: super::client::given(self.deny, file.deny),
             rate: self.rate.or(file.rate),
+            trace: self.trace.or(file.trace),
         }
     }
 }

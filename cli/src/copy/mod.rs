@@ -26,6 +26,7 @@ use rp_protocol::{
     Endpoint,
     config::{Policy, TransportConfig},
     error::ConnectionError,
+    trace::Tracer,
     units::{Bandwidth, CloseCode},
 };
 use rp_transfer::{
@@ -48,6 +49,7 @@ use crate::{
     progress::Bar,
     prompt::Terminal,
     run,
+    trace_files::TraceFiles,
 };
 
 /// Bytes in flight or waiting for it, and credit given: enough for 1 Gbit/s over 250 ms, and
@@ -115,7 +117,11 @@ impl CopyError {
 pub fn main() -> Result<(), Failure> {
     let args = CopyArgs::parse();
     logging::start("warn", args.verbose);
-    run::block_on(async { run_copy(&args).await.map_err(Failure::from) })
+    let traces = TraceFiles::start(args.trace.as_deref(), "rpcp")?;
+    let tracer = traces.as_ref().map(TraceFiles::tracer);
+    let result = run::block_on(async { run_copy(&args, tracer).await.map_err(Failure::from) });
+    TraceFiles::end(traces);
+    result
 }
 
 impl From<CopyError> for Failure {
@@ -215,7 +221,7 @@ fn missing_source(error: Error) -> CopyError {
     }
 }
 
-async fn run_copy(args: &CopyArgs) -> Result<(), CopyError> {
+async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<(), CopyError> {
     let job = Job::open(args)?;
     let stop = run::stopped();
     tokio::pin!(stop);
@@ -225,7 +231,7 @@ async fn run_copy(args: &CopyArgs) -> Result<(), CopyError> {
         known_hosts: args.known_hosts.clone(),
     };
     let server = job.remote().server.clone();
-    let transport = transport(args)?;
+    let transport = transport(args)?.tracer(tracer);
     let family = args.family();
     let Connected {
         connection,

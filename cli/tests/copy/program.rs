@@ -32,6 +32,33 @@ fn files_of_any_size_travel_both_ways() {
 }
 
 #[test]
+fn a_traced_copy_leaves_a_trace_and_nothing_else_changes() {
+    let world = World::new();
+    let bytes = content(3_000_000);
+    fs::write(world.here("file"), &bytes).unwrap();
+    let url = world.url("stored");
+    let output = world.run(0, &["--trace", "copy.sqlog", "file", &url]);
+    assert_eq!(stderr(&output), "");
+    assert_eq!(fs::read(world.root("stored")).unwrap(), bytes);
+    let trace = fs::read_to_string(world.here("copy.sqlog")).unwrap();
+    let packets = trace.matches("quic:packet_sent").count();
+    assert!(packets > 300, "{packets} packets of at most 8952 bytes");
+    assert_eq!(trace.matches("quic:connection_closed").count(), 1);
+}
+
+#[test]
+fn a_trace_that_finds_the_disk_full_does_not_stop_the_copy() {
+    let world = World::new();
+    let bytes = content(3_000_000);
+    fs::write(world.here("file"), &bytes).unwrap();
+    let url = world.url("stored");
+    let output = world.run(0, &["--trace", "/dev/full", "file", &url]);
+    assert_eq!(fs::read(world.root("stored")).unwrap(), bytes);
+    let text = stderr(&output);
+    assert!(text.contains("were not written: No space left"), "{text}");
+}
+
+#[test]
 fn standard_streams_stand_in_for_files() {
     let world = World::new();
     let bytes = content(3_000_000);

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Write},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{Close, Event, LossTrigger, Metrics, Start};
@@ -29,22 +29,33 @@ pub struct Qlog<W> {
 }
 
 impl<W: Write> Qlog<W> {
-    /// Begin the trace of the connection `start` in `out`; `program` says who writes it.
+    /// Begin the trace of the connection `start` in `out`; `program` says who writes it, `began` what
+    /// a clock on the wall showed, if it is to be known.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn begin(out: W, start: &Start, program: &str) -> io::Result<Self> {
+    pub fn begin(
+        out: W,
+        start: &Start,
+        program: &str,
+        began: Option<SystemTime>,
+    ) -> io::Result<Self> {
         let mut qlog = Self {
             out,
             start: start.now,
             line: Vec::with_capacity(512),
             last: None,
         };
-        qlog.write_header(start, program)?;
+        qlog.write_header(start, program, began)?;
         Ok(qlog)
     }
 
-    fn write_header(&mut self, start: &Start, program: &str) -> io::Result<()> {
+    fn write_header(
+        &mut self,
+        start: &Start,
+        program: &str,
+        began: Option<SystemTime>,
+    ) -> io::Result<()> {
         let side = side(start.side);
         let id = start.connection;
         // The name of a program is ours, but it goes into a JSON string all the same.
@@ -52,10 +63,13 @@ impl<W: Write> Qlog<W> {
             .chars()
             .filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c))
             .collect();
+        let wall_clock = began.map_or(String::new(), |began| {
+            format!(r#","wall_clock_time":"{}""#, rfc3339(began))
+        });
         self.line.push(RECORD_SEPARATOR);
         write!(
             self.line,
-            r#"{{"file_schema":"urn:ietf:params:qlog:file:sequential","serialization_format":"application/qlog+json-seq","title":"{program} {id}","trace":{{"common_fields":{{"group_id":"{id}","protocol_types":["RPP"],"time_format":"relative_to_epoch","reference_time":{{"clock_type":"monotonic","epoch":"unknown"}}}},"vantage_point":{{"name":"{program}","type":"{side}"}},"event_schemas":["{QUIC_SCHEMA}","{RPP_SCHEMA}"]}}}}"#,
+            r#"{{"file_schema":"urn:ietf:params:qlog:file:sequential","serialization_format":"application/qlog+json-seq","title":"{program} {id}","trace":{{"common_fields":{{"group_id":"{id}","protocol_types":["RPP"],"time_format":"relative_to_epoch","reference_time":{{"clock_type":"monotonic","epoch":"unknown"{wall_clock}}}}},"vantage_point":{{"name":"{program}","type":"{side}"}},"event_schemas":["{QUIC_SCHEMA}","{RPP_SCHEMA}"]}}}}"#,
         )?;
         self.end_line()?;
         let kind = if start.remote.is_ipv4() { "v4" } else { "v6" };
@@ -274,6 +288,30 @@ pub fn side(side: Side) -> &'static str {
         Side::Client => "client",
         Side::Server => "server",
     }
+}
+
+/// `1970-01-01T00:00:00.000Z`; times before that are taken for it.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // Days since 1 March of the year 0: then the leap day is a year's last, and months have lengths by rule.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = 400 * era + year + carry;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let millis = since.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
 fn millis(duration: Duration) -> f64 {

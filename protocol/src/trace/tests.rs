@@ -1,6 +1,6 @@
 //! Tests of how events are written, one by one; whole connections are traced in `tests/trace.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Close, Event, LossTrigger, Metrics, Qlog, Start, qlog::RECORD_SEPARATOR};
 use crate::{
@@ -25,7 +25,7 @@ fn start() -> Start {
 /// The records after header and start, without their separators.
 fn records(events: &[Event]) -> Vec<String> {
     let start = start();
-    let mut qlog = Qlog::begin(Vec::new(), &start, "test").unwrap();
+    let mut qlog = Qlog::begin(Vec::new(), &start, "test", None).unwrap();
     for event in events {
         qlog.write(start.now + Duration::from_micros(1500), event)
             .unwrap();
@@ -113,9 +113,28 @@ fn the_peers_words_are_not_written() {
 #[test]
 fn a_programs_name_cannot_break_the_header() {
     let start = start();
-    let qlog = Qlog::begin(Vec::new(), &start, "a\"b\\c\nd").unwrap();
+    let qlog = Qlog::begin(Vec::new(), &start, "a\"b\\c\nd", None).unwrap();
     let bytes = qlog.into_inner();
     let header = bytes.split(|&byte| byte == RECORD_SEPARATOR).nth(1);
     let header: serde_json::Value = serde_json::from_slice(header.unwrap()).unwrap();
     assert_eq!(header["trace"]["vantage_point"]["name"], "abcd");
+}
+
+#[test]
+fn the_wall_clock_is_written_as_a_date() {
+    for (seconds, date) in [
+        (0, "1970-01-01T00:00:00.250Z"),
+        (951_782_399, "2000-02-28T23:59:59.250Z"),
+        (951_782_400, "2000-02-29T00:00:00.250Z"),
+        (1_735_689_599, "2024-12-31T23:59:59.250Z"),
+        (4_107_542_400, "2100-03-01T00:00:00.250Z"),
+    ] {
+        let began = SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 250);
+        let qlog = Qlog::begin(Vec::new(), &start(), "test", Some(began)).unwrap();
+        let text = String::from_utf8(qlog.into_inner()).unwrap();
+        assert!(
+            text.contains(&format!(r#""wall_clock_time":"{date}""#)),
+            "{text}"
+        );
+    }
 }
