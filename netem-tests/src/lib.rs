@@ -25,6 +25,7 @@ pub mod report;
 pub mod rival;
 pub mod scenario;
 pub mod self_check;
+pub mod share;
 mod sysctl;
 pub mod tcp;
 pub mod tun;

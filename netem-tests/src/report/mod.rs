@@ -5,6 +5,7 @@
 
 pub mod grid;
 pub mod plot;
+pub mod share;
 pub mod table;
 
 use std::{
@@ -30,12 +31,20 @@ struct Kind {
 }
 
 /// In the order of the page.
-const KINDS: &[Kind] = &[Kind {
-    name: grid::Record::KIND,
-    heading: "Rivals over the same links",
-    command: "cargo lab run --grid short",
-    section: grid::section,
-}];
+const KINDS: &[Kind] = &[
+    Kind {
+        name: grid::Record::KIND,
+        heading: "Rivals over the same links",
+        command: "cargo lab run --grid short",
+        section: grid::section,
+    },
+    Kind {
+        name: share::Record::KIND,
+        heading: "Flows that share a link",
+        command: "cargo lab share",
+        section: share::section,
+    },
+];
 
 /// What a kind of record contributes.
 #[derive(Debug, Default)]

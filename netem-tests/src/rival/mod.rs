@@ -19,6 +19,7 @@ use std::{
 
 use rp_protocol::units::Bandwidth;
 
+pub(crate) use self::stage::{PORT, Run, Stage, window};
 pub use self::{
     kit::Kit,
     stage::{Figures, Job, transfer},

@@ -31,13 +31,13 @@ enum Library {
 impl Peer {
     pub(super) const QUINN_BBR: Self = Self {
         name: "quinn-bbr",
-        about: "QUIC by quinn, BBR, stream and connection windows and socket buffers of four bandwidth-delay products",
+        about: "QUIC by quinn, BBR, one stream read in any order, windows and socket buffers of four bandwidth-delay products",
         library: Library::Quinn,
         arguments: &["--congestion", "bbr"],
     };
     pub(super) const QUINN_CUBIC: Self = Self {
         name: "quinn-cubic",
-        about: "QUIC by quinn, CUBIC, windows as for BBR",
+        about: "QUIC by quinn, CUBIC, otherwise as quinn-bbr",
         library: Library::Quinn,
         arguments: &["--congestion", "cubic"],
     };

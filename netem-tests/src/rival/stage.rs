@@ -67,7 +67,7 @@ pub struct Figures {
 }
 
 /// The first port of a transfer's ten.
-const PORT: u16 = 7400;
+pub(crate) const PORT: u16 = 7400;
 
 /// What buffers hold, in bandwidth-delay products: what is under way, as much again in the queue, and
 /// as much again behind a hole.
@@ -93,7 +93,7 @@ const AFTERGLOW: Duration = Duration::from_millis(500);
 /// # Errors
 /// The link or a program could not be set up; the text says why.
 pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
-    let stage = Stage::set(kit, job, rival.has_default_buffers())?;
+    let stage = Stage::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
     let (source, digest) = kit.source(job.bytes)?;
     let folder = stage.folder.path().to_path_buf();
     let recipe = rival.recipe(&Task {
@@ -138,16 +138,17 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    fn set(kit: &Kit, job: &Job<'_>, has_default_buffers: bool) -> anyhow::Result<Self> {
+    pub(crate) fn set(
+        kit: &Kit,
+        scenario: &Scenario,
+        seed: u64,
+        has_default_buffers: bool,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("run-")
             .tempdir_in(kit.folder())?;
-        let lab = TunLab::start(
-            job.scenario.forward.clone(),
-            job.scenario.back.clone(),
-            job.seed,
-        )
-        .context("cannot set up the emulated link")?;
+        let lab = TunLab::start(scenario.forward.clone(), scenario.back.clone(), seed)
+            .context("cannot set up the emulated link")?;
         let raised = if has_default_buffers {
             None
         } else {
@@ -165,6 +166,16 @@ impl Stage {
             _raised: raised,
             folder,
         })
+    }
+
+    /// The link.
+    pub(crate) fn lab(&self) -> &TunLab {
+        &self.lab
+    }
+
+    /// In memory, until the stage goes.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn namespace(&self, side: Side) -> &Namespace {
@@ -190,7 +201,7 @@ impl Stage {
     }
 
     /// Starts all but the trigger and waits until each is ready.
-    fn begin(&self, recipe: &Recipe, label: &str) -> anyhow::Result<Run> {
+    pub(crate) fn begin(&self, recipe: &Recipe, label: &str) -> anyhow::Result<Run> {
         let mut run = Run {
             label: label.to_owned(),
             before: Vec::new(),
@@ -259,7 +270,7 @@ impl Stage {
 
 /// The programs of one recipe.
 #[derive(Debug)]
-struct Run {
+pub(crate) struct Run {
     label: String,
     before: Vec<Program>,
     trigger: Option<Program>,
@@ -267,7 +278,8 @@ struct Run {
 }
 
 impl Run {
-    fn start(&mut self, stage: &Stage, recipe: &Recipe) -> anyhow::Result<()> {
+    /// Starts the trigger, and the clock.
+    pub(crate) fn start(&mut self, stage: &Stage, recipe: &Recipe) -> anyhow::Result<()> {
         self.began_ns = monotonic_ns();
         let label = format!("{}t", self.label);
         self.trigger = Some(stage.program(&recipe.trigger, &label)?);
@@ -300,7 +312,11 @@ impl Run {
     }
 
     /// Why nothing more will come, if a program has ended that should not have.
-    fn failure(&mut self, now: u64, ended_ns: &mut Option<u64>) -> anyhow::Result<Option<String>> {
+    pub(crate) fn failure(
+        &mut self,
+        now: u64,
+        ended_ns: &mut Option<u64>,
+    ) -> anyhow::Result<Option<String>> {
         for program in &mut self.before {
             if let Some(status) = program.ended()? {
                 let ended = *ended_ns.get_or_insert(now);

@@ -10,6 +10,7 @@ mod peer;
 mod report;
 mod rivals;
 mod run;
+mod share;
 
 use std::{
     io::{self, Write},
@@ -39,6 +40,8 @@ enum Command {
     Rivals(rivals::Args),
     /// Measure whole transfers: links, rivals, repetitions (root)
     Run(run::Args),
+    /// Measure what flows get that share a bottleneck (root)
+    Share(share::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Peer(args) => args.run(),
         Command::Rivals(args) => args.run(),
         Command::Run(args) => args.run(),
+        Command::Share(args) => args.run(),
         Command::Report(args) => args.run(),
     };
     match outcome {
