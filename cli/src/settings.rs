@@ -211,10 +211,11 @@ fn optional_rate(text: Option<&str>) -> Result<Option<Bandwidth>, Failure> {
 fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
     match (name, rate) {
         ("fair", _) => Ok(Policy::Fair),
+        ("low", _) => Ok(Policy::Low),
         ("fixed", Some(rate)) => Ok(Policy::Fixed(rate)),
         ("fixed", None) => Err(Failure::usage("--policy fixed needs --rate")),
         _ => Err(Failure::usage(format!(
-            "--policy {name}: it is fair or fixed"
+            "--policy {name}: it is fair, low or fixed"
         ))),
     }
 }

@@ -139,6 +139,22 @@ fn cubic_leaves_and_the_queue_goes_with_it() {
     }
 }
 
+//= spec/04-congestion.md#low
+//= type=test
+//# A flow under this policy MUST NOT enter COMPETE.
+//= spec/04-congestion.md#low
+//= type=test
+//# Its queue target MUST be a third of that of a flow alone, whatever its share.
+#[test]
+fn low_leaves_cubic_its_own_and_takes_over_when_it_has_gone() {
+    for (bdp, rtt) in [(0.25, 20), (1.0, 100), (4.0, 100)] {
+        let (cubic, low) = named::low_yields(bdp, rtt, 1);
+        let figures =
+            format!("{bdp} BDP, {rtt} ms: cubic keeps {cubic:.3}, low then fills {low:.3}");
+        assert!(cubic >= 0.9 && low >= 0.9, "{figures}");
+    }
+}
+
 //= spec/04-congestion.md#queue-target
 //= type=test
 //# The queue target MUST grow as the share of the capacity falls.

@@ -16,6 +16,8 @@ pub enum Policy {
     /// Fill the path, hold a small queue, share with others. The default.
     #[default]
     Fair,
+    /// Take only what others leave: for backups. Gives way to any queue, alone it fills the path.
+    Low,
     /// RFC 9438, the yardstick of fairness; collapses under random loss by design.
     Cubic,
     /// A typed rate, for links one owns. Sent/delivered is still capped.

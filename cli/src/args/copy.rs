@@ -84,6 +84,8 @@ pub struct CopyArgs {
 pub enum PolicyArg {
     /// Fill the path, share it with others
     Fair,
+    /// Take only what others leave, for backups
+    Low,
     /// Send at --rate, for links one owns
     Fixed,
 }

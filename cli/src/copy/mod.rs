@@ -310,6 +310,7 @@ async fn copy(
 fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
     let policy = match (args.policy, args.ceiling()) {
         (PolicyArg::Fair, _) => Policy::Fair,
+        (PolicyArg::Low, _) => Policy::Low,
         (PolicyArg::Fixed, Some(rate)) => Policy::Fixed(rate),
         (PolicyArg::Fixed, None) => {
             return Err(CopyError::Usage("--policy fixed needs --rate"));

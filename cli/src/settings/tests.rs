@@ -54,7 +54,7 @@ fn mistakes_name_their_option() {
     assert!(mistake(|o| o.rate = Some("fast".into())).starts_with("--rate"));
     assert!(mistake(|o| o.host_key = Some("MD5:x".into())).starts_with("--host-key"));
     assert!(mistake(|o| o.policy = Some("fixed".into())).contains("needs --rate"));
-    assert!(mistake(|o| o.policy = Some("x".into())).contains("fair or fixed"));
+    assert!(mistake(|o| o.policy = Some("x".into())).contains("fair, low or fixed"));
 }
 
 #[test]

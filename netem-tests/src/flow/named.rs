@@ -168,6 +168,23 @@ pub fn cubic_leaves(own: u64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     (queue, scenario::jain(&shares))
 }
 
+/// One CUBIC flow and one of policy `low`: CUBIC's share of what it had alone, and what the low flow
+/// makes of the link once CUBIC has left.
+pub fn low_yields(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, rtt_ms, bdp, 0.0);
+    let cubic = |with_low: bool| {
+        let mut arena = Arena::new(cell.link(), seed);
+        let cubic = arena.add(FlowConfig::tcp().stop(secs(60)));
+        let low = with_low.then(|| arena.add(FlowConfig::new(Policy::Low).start(secs(10))));
+        arena.run(secs(90));
+        let goodput = |flow, range| arena.flow(flow).goodput(range).bytes_per_second() as f64;
+        let after = low.map_or(0.0, |low| goodput(low, secs(75)..secs(90)));
+        (goodput(cubic, secs(15)..secs(60)), after)
+    };
+    let (beside, after) = cubic(true);
+    (beside / cubic(false).0, after / cell.limit())
+}
+
 /// Four CUBIC flows and one of ours: our share and the smallest CUBIC share.
 pub fn cubic_4(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, bdp, 0.0);

@@ -24,6 +24,7 @@ pub(crate) mod testing;
 pub fn build(policy: Policy, mtu: u16, initial_rtt: Duration, now: Instant) -> Box<dyn Controller> {
     match policy {
         Policy::Fair => Box::new(Adaptive::new(mtu, initial_rtt, now)),
+        Policy::Low => Box::new(Adaptive::yielding(mtu, initial_rtt, now)),
         Policy::Cubic => Box::new(Cubic::new(mtu, initial_rtt, now)),
         Policy::Fixed(rate) => Box::new(Fixed::new(rate, mtu, initial_rtt)),
     }

@@ -151,6 +151,12 @@ fn together() -> Vec<Row> {
                 format!("ours {ours:.2} least {least:.2}")
             }));
         }
+        for bdp in [0.25, 1.0, 4.0] {
+            rows.push(row(format!("low_yields {bdp} {rtt}"), move |seed| {
+                let (cubic, low) = named::low_yields(bdp, rtt, seed);
+                format!("cubic keeps {cubic:.3}, low takes over {low:.2}")
+            }));
+        }
         rows.push(row(format!("own_notrain {rtt}"), move |seed| {
             let cell = named::plain(100.0, rtt, 1.0, 0.0);
             let (jain, sum, queue) = named::own(&cell, 4, false, seed);

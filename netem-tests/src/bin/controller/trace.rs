@@ -29,7 +29,7 @@ pub(crate) struct Trace {
     seconds: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Flows as kind@start or kind@start-stop, kinds `fair`, `notrain`, `cubic`, `tcp`.
+    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`.
     #[arg(long, default_value = "fair@0", value_delimiter = ',')]
     flows: Vec<String>,
     /// Delay varies by up to so many milliseconds, order kept.
@@ -110,6 +110,7 @@ fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io:
 fn parse_flow(text: &str) -> FlowConfig {
     let (kind, start) = text.split_once('@').unwrap_or((text, "0"));
     let flow = match kind {
+        "low" => FlowConfig::new(Policy::Low),
         "cubic" => FlowConfig::new(Policy::Cubic),
         "tcp" => FlowConfig::tcp(),
         "notrain" => FlowConfig::new(Policy::Fair).trains(false),

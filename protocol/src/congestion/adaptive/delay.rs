@@ -7,6 +7,8 @@ use super::model::{Model, Round};
 /// Growth per round where there is no queue.
 const GROWTH: f64 = 0.03;
 const GROWTH_FASTEST: f64 = 0.25;
+/// The same for a flow that gives way: slow enough to see others come back.
+const YIELDING_FASTEST: f64 = 0.15;
 /// Growth rounds in which delivery must keep up before growth doubles.
 const GROWTH_ROUNDS: u32 = 3;
 /// Gain of the queue controller per RTT.
@@ -79,8 +81,12 @@ impl Delay {
             // acts twice on the same queue.
             let ahead = (m.rate / rate - 1.0).clamp(-0.3, 0.3);
             let dq = m.delay.dq + 0.8 * m.share * m.delay.srtt * ahead;
-            let most = 0.05 + 0.2 * (1.0 - m.share);
-            let change = (GAIN * (m.queue_target - dq) / base).clamp(-0.3, most);
+            let (least, most) = if m.yields {
+                (-0.5, 0.05)
+            } else {
+                (-0.3, 0.05 + 0.2 * (1.0 - m.share))
+            };
+            let change = (GAIN * (m.queue_target - dq) / base).clamp(least, most);
             let next = rate * (1.0 + change);
             if !(round.app_limited && next > m.rate) {
                 m.rate = next;
@@ -107,7 +113,9 @@ impl Delay {
             self.growth *= 2.0;
             self.growing_rounds = 0;
         }
-        let fastest = if 2.0 * m.rate < m.capacity {
+        let fastest = if m.yields {
+            YIELDING_FASTEST
+        } else if 2.0 * m.rate < m.capacity {
             1.0
         } else {
             GROWTH_FASTEST

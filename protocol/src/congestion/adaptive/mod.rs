@@ -96,6 +96,13 @@ impl Adaptive {
         }
     }
 
+    /// The same law for a flow that gives way to everybody (spec/04-congestion.md#low).
+    pub fn yielding(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
+        let mut adaptive = Self::new(mtu, initial_rtt, now);
+        adaptive.m.yields = true;
+        adaptive
+    }
+
     fn seconds(&self, now: Instant) -> f64 {
         now.saturating_duration_since(self.epoch).as_secs_f64()
     }
@@ -191,7 +198,11 @@ impl Adaptive {
             }
             State::Delay(delay) => {
                 delay.on_round(m, round);
-                if let Some(compete) = self.company.on_round(m, round) {
+                //= spec/04-congestion.md#low
+                //# A flow under this policy MUST NOT enter COMPETE.
+                if !m.yields
+                    && let Some(compete) = self.company.on_round(m, round)
+                {
                     self.state = State::Compete(compete);
                 }
             }

@@ -24,6 +24,8 @@ const LEAST_SHARE: f64 = 1.0 / 64.0;
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) mtu: f64,
+    /// Others come first.
+    pub(super) yields: bool,
     pub(super) rounds: Rounds,
     pub(super) delay: DelayModel,
     pub(super) delivery: Delivery,
@@ -79,6 +81,7 @@ impl Model {
     pub(super) fn new(now: f64, mtu: f64, initial_rtt: f64, rate: f64, window: f64) -> Self {
         Self {
             mtu,
+            yields: false,
             rounds: Rounds::new(now, rate),
             delay: DelayModel::new(initial_rtt),
             delivery: Delivery::new(),
@@ -117,10 +120,14 @@ impl Model {
         let alone = (QUEUE_SHARE * QUEUE_REFERENCE * (base / QUEUE_REFERENCE).powf(QUEUE_POWER))
             .min(QUEUE_SHARE_MOST * base);
         self.queue_alone = alone.max(self.delay.noise());
-        let target = (alone / self.share.sqrt())
-            .max(self.delay.noise())
-            .max(LEAST_QUEUE)
-            .max(packets);
+        //= spec/04-congestion.md#low
+        //# Its queue target MUST be a third of that of a flow alone, whatever its share.
+        let wanted = if self.yields {
+            alone / 3.0
+        } else {
+            alone / self.share.sqrt()
+        };
+        let target = wanted.max(self.delay.noise()).max(LEAST_QUEUE).max(packets);
         self.queue_target = match &mut self.queue_cap {
             Some(cap) if *cap < target => {
                 *cap *= 1.01;

@@ -99,6 +99,7 @@ impl Start {
         //= spec/04-congestion.md#start
         //# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.
         match m.trains.valid() {
+            Some(capacity) if m.yields => m.rate = (2.0 * m.rate).min(0.95 * capacity),
             Some(capacity) if self.rounds == 1 => m.rate = (FIRST_STEP * first).min(capacity / 2.0),
             Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
             None if self.rounds == 1 => m.rate = 2.0 * first,
