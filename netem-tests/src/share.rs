@@ -230,6 +230,7 @@ impl Options {
             source: &kit.zeros(bytes)?,
             bytes,
             rate,
+            round_trip: self.round_trip,
             window: window(&scenario.forward, &scenario.back)?,
             port: port(index),
         })

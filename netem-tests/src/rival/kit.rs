@@ -166,6 +166,28 @@ impl Kit {
         self.said_by("dpkg-query", &["--show", "--showformat", format, package])
     }
 
+    /// Builds a program of the package registry into a folder of its own beside the other rivals.
+    pub(super) fn registry(&self, name: &str, version: &str) -> anyhow::Result<()> {
+        let root = self.rivals_dir().join(name);
+        if root.join("bin").join(name).is_file() {
+            return Ok(());
+        }
+        ensure!(!self.is_offline, "not installed (cargo install {name})");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let (root, build) = (root.to_string_lossy(), self.rivals_dir().join("build"));
+        let install = ["install", "--locked", "--quiet", name, "--version", version];
+        let places = ["--root", &root, "--target-dir", &build.to_string_lossy()];
+        quiet(
+            &cargo.to_string_lossy(),
+            &[&install[..], &places[..]].concat(),
+        )
+    }
+
+    /// Runs a program that is of no interest unless it fails.
+    pub(super) fn quiet(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        quiet(program, arguments)
+    }
+
     /// Where rivals that are built end up: beside this program's own folder.
     pub(super) fn rivals_dir(&self) -> PathBuf {
         // From target/release/lab, or target/debug/deps/... in a test.

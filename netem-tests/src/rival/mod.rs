@@ -4,10 +4,12 @@
 //! A new rival is: one file, one line in [`ALL`]. It says how it is installed, which programs run where,
 //! and how one sees what has arrived; it starts nothing itself.
 
+mod debian;
 mod kit;
 mod peers;
 mod program;
 mod rpp;
+mod ssh;
 mod stage;
 mod tcp;
 
@@ -15,6 +17,7 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rp_protocol::units::Bandwidth;
@@ -28,6 +31,7 @@ pub use self::{
 /// Everything there is, in the order of tables.
 pub const ALL: &[&dyn Rival] = &[
     &rpp::Rpcp,
+    &rpp::Rpclient,
     &tcp::Tcp::BBR,
     &tcp::Tcp::CUBIC,
     &peers::Peer::QUINN_BBR,
@@ -38,6 +42,13 @@ pub const ALL: &[&dyn Rival] = &[
     &tcp::Tcp::CUBIC_X16,
     &tcp::Tcp::BBR_DEFAULT,
     &tcp::Tcp::CUBIC_DEFAULT,
+    &ssh::Ssh::SCP_BBR,
+    &ssh::Ssh::SCP,
+    &ssh::Ssh::RSYNC_BBR,
+    &ssh::Ssh::RSYNC,
+    &ssh::Ssh::QCP,
+    &debian::Kcptun,
+    &debian::Uftp,
 ];
 
 /// The rival of that name.
@@ -56,6 +67,11 @@ pub trait Rival: fmt::Debug + Sync {
     /// Whether it is to be seen with the buffers of an untuned system.
     fn has_default_buffers(&self) -> bool {
         false
+    }
+
+    /// The congestion control that TCP beneath it is to have; the kernel's default if absent.
+    fn congestion(&self) -> Option<&'static str> {
+        None
     }
 
     /// Gets what is missing on this machine.
@@ -90,6 +106,8 @@ pub struct Task<'a> {
     pub bytes: u64,
     /// Of the first link that is slow.
     pub rate: Bandwidth,
+    /// Without queues.
+    pub round_trip: Duration,
     /// What buffers and windows should hold: several bandwidth-delay products.
     pub window: u64,
     /// The first of ten ports that are free on both sides.

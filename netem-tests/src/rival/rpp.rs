@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, kit::SOURCE};
-use crate::tun::FAR;
+use crate::tun::{FAR, NEAR};
 
 /// `rpcp` pushes a file to `rpserver`.
 #[derive(Debug)]
@@ -51,6 +51,72 @@ impl Rival for Rpcp {
             trigger: client,
             progress: Progress::File {
                 folder: served,
+                name: SOURCE,
+            },
+        })
+    }
+}
+
+/// `curl`, unmodified, downloads through `rpclient`. The server stands at the near side, so that the data
+/// goes the same way as everybody's.
+#[derive(Debug)]
+pub(super) struct Rpclient;
+
+impl Rival for Rpclient {
+    fn name(&self) -> &'static str {
+        "rpclient-curl"
+    }
+
+    fn about(&self) -> &'static str {
+        "a file downloaded over HTTP by unmodified curl through rpclient and rpserver, whose connection is there before; default settings"
+    }
+
+    fn install(&self, kit: &Kit) -> anyhow::Result<()> {
+        kit.debian("curl", "/usr/bin/curl")?;
+        kit.programs().map(|_| ())
+    }
+
+    fn version(&self, kit: &Kit) -> anyhow::Result<String> {
+        kit.said_by(&kit.programs()?.rpclient, &["--version"])
+    }
+
+    fn recipe(&self, task: &Task<'_>) -> anyhow::Result<Recipe> {
+        let (programs, keys) = (task.kit.programs()?, task.kit.keys()?);
+        let arrived = task.folder.join("arrived");
+        fs::create_dir(&arrived)?;
+        let (web, door) = (task.port + 1, task.port + 2);
+        let address = format!("{NEAR}:{}", task.port);
+        let site = Invocation::new(Side::Near, task.kit.lab())
+            .args(["peer", "web", "--port", &web.to_string()])
+            .arg(task.source);
+        let server = Invocation::new(Side::Near, &programs.rpserver)
+            .args(["--listen", &address])
+            .arg("--key")
+            .arg(&keys.host)
+            .arg("--authorized-keys")
+            .arg(&keys.authorized)
+            // The targets of a real server are elsewhere; the lab's is on this machine.
+            .args(["--allow", &format!("127.0.0.1:{web}")]);
+        let client = Invocation::new(Side::Far, &programs.rpclient)
+            .args(["--server", &address])
+            .args(["--host-key", &keys.fingerprint])
+            .arg("-i")
+            .arg(&keys.user)
+            .args(["--listen", &format!("127.0.0.1:{door}")]);
+        let curl = Invocation::new(Side::Far, "curl")
+            .args(["--silent", "--show-error", "--fail", "--disable"])
+            .args(["--proxy", &format!("http://127.0.0.1:{door}"), "--output"])
+            .arg(arrived.join(SOURCE))
+            .arg(format!("http://127.0.0.1:{web}/file"));
+        Ok(Recipe {
+            before: vec![
+                (site, Ready::Port(web)),
+                (server, Ready::Port(task.port)),
+                (client, Ready::Port(door)),
+            ],
+            trigger: curl,
+            progress: Progress::File {
+                folder: arrived,
                 name: SOURCE,
             },
         })

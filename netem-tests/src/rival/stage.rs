@@ -94,6 +94,11 @@ const AFTERGLOW: Duration = Duration::from_millis(500);
 /// The link or a program could not be set up; the text says why.
 pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
     let stage = Stage::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
+    if let Some(congestion) = rival.congestion() {
+        stage
+            .lab
+            .set("net/ipv4/tcp_congestion_control", congestion)?;
+    }
     let (source, digest) = kit.source(job.bytes)?;
     let folder = stage.folder.path().to_path_buf();
     let recipe = rival.recipe(&Task {
@@ -106,6 +111,7 @@ pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(
             .forward
             .rate()
             .context("the link has no rate")?,
+        round_trip: job.scenario.forward.delay() + job.scenario.back.delay(),
         window: window(&job.scenario.forward, &job.scenario.back)?,
         port: PORT,
     })?;
