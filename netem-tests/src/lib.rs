@@ -28,6 +28,7 @@ pub mod self_check;
 pub mod share;
 mod sysctl;
 pub mod tcp;
+pub mod trace;
 pub mod tun;
 pub mod udp_relay;
 pub mod world;

@@ -3,7 +3,9 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,9 +13,10 @@ use clap::Parser;
 use rp_netem_tests::{
     quantity::{Size, Time},
     scenario::Scenario,
+    trace::Recorder,
     world::World,
 };
-use rp_protocol::config::TransportConfig;
+use rp_protocol::{config::TransportConfig, trace::Tracer};
 
 /// Sends bytes from one engine to another over a scenario's link in virtual time.
 #[derive(Parser)]
@@ -34,6 +37,9 @@ struct Args {
     /// Fixes all chances
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write what the sender does, event by event (qlog), to this file; or both ends' to this folder
+    #[arg(long, value_name = "PATH")]
+    trace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -53,7 +59,13 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}: {}", scenario.name, scenario.about)?;
     let mut world = World::new(scenario.forward, scenario.back, args.seed);
-    let pair = world.add_transfer(args.size.0, TransportConfig::default())?;
+    let recorder = match &args.trace {
+        Some(path) => Some(Arc::new(Recorder::new(path)?)),
+        None => None,
+    };
+    let tracer = recorder.clone().map(|recorder| recorder as Arc<dyn Tracer>);
+    let transport = TransportConfig::default().tracer(tracer);
+    let pair = world.add_transfer(args.size.0, transport)?;
     let mut until = Duration::ZERO;
     while world.completed_after(pair).is_none() && until < args.limit.0 {
         until = (until + args.every.0.max(Duration::from_millis(1))).min(args.limit.0);
@@ -77,7 +89,15 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         )?,
         None => writeln!(out, "not complete")?,
     }
-    Ok(world.completed_after(pair).is_some())
+    let is_complete = world.completed_after(pair).is_some();
+    // Traces end with their connections.
+    drop(world);
+    if let Some(recorder) = recorder {
+        for path in recorder.finish()? {
+            writeln!(out, "trace: {}", path.display())?;
+        }
+    }
+    Ok(is_complete)
 }
 
 fn write_line(

@@ -11,6 +11,7 @@ mod report;
 mod rivals;
 mod run;
 mod share;
+mod trace;
 
 use std::{
     io::{self, Write},
@@ -44,6 +45,8 @@ enum Command {
     Share(share::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
+    /// Draw event traces: rates, round trips, losses, the controller's states
+    Trace(trace::Args),
 }
 
 /// How a subcommand ended.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Run(args) => args.run(),
         Command::Share(args) => args.run(),
         Command::Report(args) => args.run(),
+        Command::Trace(args) => args.run(),
     };
     match outcome {
         Ok(End::Good) => ExitCode::SUCCESS,
