@@ -1,6 +1,7 @@
 //! Event traces in the lab: written in virtual time, read back, and drawn. How the programs write theirs
 //! is in `rp_cli::trace_files`; what the events are, in `rp_protocol::trace`.
 
+pub mod example;
 pub mod plot;
 pub mod read;
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod grid;
 pub mod plot;
 pub mod share;
 pub mod table;
+pub mod trace;
 
 use std::{
     fs,
@@ -43,6 +44,12 @@ const KINDS: &[Kind] = &[
         heading: "Flows that share a link",
         command: "cargo lab share",
         section: share::section,
+    },
+    Kind {
+        name: trace::Record::KIND,
+        heading: "One lossy transfer, event by event",
+        command: "cargo lab trace --example",
+        section: trace::section,
     },
 ];
 

@@ -8,8 +8,10 @@ use std::{
 
 use anyhow::Context;
 use rp_netem_tests::{
-    quantity::Time,
-    trace::{plot, read::Trace},
+    quantity::{Size, Time},
+    report,
+    scenario::Scenario,
+    trace::{example, plot, read::Trace},
 };
 
 use crate::End;
@@ -17,7 +19,7 @@ use crate::End;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Traces (`.sqlog`), as `--trace` of the programs and of `world` writes them
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "example", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where the picture goes; without it, beside its trace with the ending `.svg`
     #[arg(long, value_name = "FILE")]
@@ -28,10 +30,34 @@ pub(crate) struct Args {
     /// Until this time
     #[arg(long, value_name = "TIME")]
     to: Option<Time>,
+    /// Make the trace too: one transfer in virtual time over this link; the picture and its record go to
+    /// the results
+    #[arg(
+        long,
+        value_name = "SCENARIO",
+        num_args = 0..=1,
+        default_missing_value = "baseline-b",
+        conflicts_with_all = ["files", "out", "from", "to"],
+    )]
+    example: Option<String>,
+    /// How much the example sends
+    #[arg(long, default_value = "60MB", requires = "example")]
+    size: Size,
+    /// Fixes all chances of the example
+    #[arg(long, default_value_t = 1, requires = "example")]
+    seed: u64,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
+        if let Some(name) = &self.example {
+            let results = report::default_results();
+            let scenario = Scenario::load(name)?;
+            let record = example::make(&scenario, self.size, self.seed, &results)?;
+            let path = results.join("trace.svg");
+            writeln!(io::stdout(), "{}: {}", path.display(), record.summary)?;
+            return Ok(End::Good);
+        }
         anyhow::ensure!(
             self.out.is_none() || self.files.len() == 1,
             "--out takes one picture, and {} traces were given",
