@@ -19,25 +19,45 @@ pub(crate) struct Raised {
 }
 
 impl Raised {
-    /// Notes in `notes`, a folder of this run, what the variables were, and raises each to at least
-    /// `least`. One that is high enough is left alone.
-    pub(crate) fn new(notes: &Path, variables: &[&str], least: u64) -> io::Result<Self> {
-        let raised = Self {
+    /// What the variables were is noted in `notes`, a folder of this run.
+    pub(crate) fn new(notes: &Path) -> Self {
+        Self {
             notes: notes.to_path_buf(),
-        };
-        for variable in variables {
-            let path = Path::new(VARIABLES).join(variable);
-            let was = fs::read_to_string(&path)?;
-            if was.trim().parse::<u64>().is_ok_and(|was| was < least) {
-                let note = notes
-                    .join(variable.replace('/', "."))
-                    .with_added_extension(NOTE);
-                // The note comes first, so that a run killed in between is undone all the same.
-                fs::write(note, format!("{variable} {was}"))?;
-                fs::write(&path, least.to_string())?;
-            }
         }
-        Ok(raised)
+    }
+
+    /// Raises a number. One that is high enough is left alone.
+    pub(crate) fn at_least(&self, variable: &str, least: u64) -> io::Result<()> {
+        self.change(variable, |was| {
+            let is_enough = was.parse::<u64>().is_ok_and(|was| was >= least);
+            (!is_enough).then(|| least.to_string())
+        })
+    }
+
+    /// Adds a word to a list. One that is there already is not added again.
+    pub(crate) fn with_word(&self, variable: &str, word: &str) -> io::Result<()> {
+        self.change(variable, |was| {
+            let is_there = was.split_whitespace().any(|known| known == word);
+            (!is_there).then(|| format!("{was} {word}"))
+        })
+    }
+
+    fn change(
+        &self,
+        variable: &str,
+        new_value: impl FnOnce(&str) -> Option<String>,
+    ) -> io::Result<()> {
+        let path = Path::new(VARIABLES).join(variable);
+        let was = fs::read_to_string(&path)?;
+        let was = was.trim();
+        if let Some(value) = new_value(was) {
+            let name = variable.replace('/', ".");
+            let note = self.notes.join(name).with_added_extension(NOTE);
+            // The note comes first, so that a run killed in between is undone all the same.
+            fs::write(note, format!("{variable} {was}"))?;
+            fs::write(&path, value)?;
+        }
+        Ok(())
     }
 }
 
@@ -61,4 +81,18 @@ pub(crate) fn restore(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_high_enough_is_neither_changed_nor_noted() {
+        let notes = tempfile::tempdir().unwrap();
+        let raised = Raised::new(notes.path());
+        raised.at_least("kernel/pid_max", 1).unwrap();
+        raised.with_word("kernel/ostype", "Linux").unwrap();
+        assert_eq!(fs::read_dir(notes.path()).unwrap().count(), 0);
+    }
 }

@@ -119,6 +119,8 @@ impl Rival for Uftp {
             .args([
                 "-q", "-Y", "none", "-C", "none", "-I", "link0", "-b", "1400",
             ])
+            // What it takes the round trip for until it has measured it (half a second by default).
+            .args(["-r", &task.round_trip.as_secs_f64().max(0.01).to_string()])
             .args(["-R", &kilobits.to_string(), "-B", &buffer])
             .args(["-M", &FAR.to_string(), "-p", &port, "-D", SOURCE])
             .arg(task.source);

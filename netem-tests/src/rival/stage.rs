@@ -95,9 +95,7 @@ const AFTERGLOW: Duration = Duration::from_millis(500);
 pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
     let stage = Stage::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
     if let Some(congestion) = rival.congestion() {
-        stage
-            .lab
-            .set("net/ipv4/tcp_congestion_control", congestion)?;
+        stage.use_congestion(congestion)?;
     }
     let (source, digest) = kit.source(job.bytes)?;
     let folder = stage.folder.path().to_path_buf();
@@ -139,7 +137,7 @@ pub(crate) struct Stage {
     // Dropped in this order: programs end with their groups, then the link they talk over.
     groups: [Option<Group>; 2],
     lab: TunLab,
-    _raised: Option<Raised>,
+    raised: Raised,
     folder: tempfile::TempDir,
 }
 
@@ -155,13 +153,12 @@ impl Stage {
             .tempdir_in(kit.folder())?;
         let lab = TunLab::start(scenario.forward.clone(), scenario.back.clone(), seed)
             .context("cannot set up the emulated link")?;
-        let raised = if has_default_buffers {
-            None
-        } else {
+        let raised = Raised::new(kit.folder());
+        if !has_default_buffers {
             tcp::enlarge_windows(&lab)?;
-            let variables = ["net/core/rmem_max", "net/core/wmem_max"];
-            Some(Raised::new(kit.folder(), &variables, SOCKET_BUFFER)?)
-        };
+            raised.at_least("net/core/rmem_max", SOCKET_BUFFER)?;
+            raised.at_least("net/core/wmem_max", SOCKET_BUFFER)?;
+        }
         let label = lab.near().name().rsplit('-').nth(1).unwrap_or("0");
         Ok(Self {
             groups: [
@@ -169,9 +166,17 @@ impl Stage {
                 Group::create(&format!("{label}.far")),
             ],
             lab,
-            _raised: raised,
+            raised,
             folder,
         })
+    }
+
+    /// Makes this the congestion control of TCP on both sides.
+    fn use_congestion(&self, name: &str) -> io::Result<()> {
+        // Namespaces may only choose what the machine allows to all its users.
+        let allowed = "net/ipv4/tcp_allowed_congestion_control";
+        self.raised.with_word(allowed, name)?;
+        self.lab.set("net/ipv4/tcp_congestion_control", name)
     }
 
     /// The link.
