@@ -288,7 +288,7 @@ impl Drop for Program {
 /// They do not build.
 pub fn programs() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let folder = own.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let folder = own.parent().unwrap_or_else(|| Path::new("/")).to_path_buf();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // This package is selected too, so that its dependencies' features are those it was built with
     // itself, and nothing but the programs is compiled again.
