@@ -1,6 +1,12 @@
 //! The `lab` program as a whole, over a real link between namespaces: runs, resuming, and what is left
 //! after it was killed. Without root these say that they are skipped; the rivals' figures are not judged.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests too, and a skipped one says so"
+)]
+
 use std::{
     fs,
     path::Path,

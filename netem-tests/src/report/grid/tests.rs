@@ -1,6 +1,7 @@
 //! Tests of the grid's records and tables.
 
 use super::*;
+use crate::{record::Circumstances, rival::Figures, scenario::Scenario};
 
 fn record(peer: &str, repetition: u32, mbit: f64) -> Record {
     Record {
