@@ -27,12 +27,18 @@ const PREFIX: &str = "rplab";
 /// Where `ip netns` keeps its handles.
 const HANDLES: &str = "/run/netns";
 
-/// Why no namespace can be made here, in words for the user; `None` if one can.
+/// Why no TUN device can be put into a namespace here, in words for the user; `None` if one can.
 pub fn unavailable() -> Option<&'static str> {
+    no_namespaces().or_else(|| {
+        let is_missing = !Path::new("/dev/net/tun").exists();
+        is_missing.then_some("this machine has no /dev/net/tun")
+    })
+}
+
+/// Why no namespace can be made here, in words for the user; `None` if one can.
+pub(crate) fn no_namespaces() -> Option<&'static str> {
     if !geteuid().is_root() {
         Some("needs root")
-    } else if !Path::new("/dev/net/tun").exists() {
-        Some("this machine has no /dev/net/tun")
     } else if ip(&["-V"]).is_err() {
         Some("the program `ip` is missing (package iproute2)")
     } else {

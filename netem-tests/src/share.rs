@@ -176,7 +176,7 @@ impl Options {
         }
         let last_start = flows.iter().map(|flow| flow.1).max().unwrap_or_default();
         let total = last_start + Duration::from_secs(self.seconds.into());
-        let stage = Stage::set(kit, scenario, self.seed, false)?;
+        let stage: Stage = Stage::set(kit, scenario, self.seed, false)?;
         let mut running: Vec<(Recipe, Run)> = Vec::new();
         for (index, rival) in rivals.iter().enumerate() {
             let recipe = self.recipe(*rival, scenario, kit, &stage, (index, flows.len(), total))?;

@@ -16,7 +16,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::Plan;
+use super::plan::{ETHERNET_HEADER_BYTES, Plan};
 use crate::{
     carrier::Stop,
     link::LinkConfig,
@@ -39,13 +39,19 @@ const NEAR_MAC: &str = "02:77:00:00:00:01";
 const FAR_MAC: &str = "02:77:00:00:00:02";
 const ROUTER_MAC: &str = "02:77:00:00:00:03";
 
+/// What lets packets of many segments pass a device whole: of TCP, of UDP, of anything, and on arrival.
+const OFFLOADS: [&str; 4] = ["tso", "tx-udp-segmentation", "gso", "gro"];
+
 /// Why the running kernel's netem cannot be used, in words for the user; `None` if it can.
 pub fn unavailable() -> Option<String> {
-    if let Some(reason) = netns::unavailable() {
+    if let Some(reason) = netns::no_namespaces() {
         return Some(reason.to_owned());
     }
-    for (program, package) in [("tc", "iproute2"), ("ethtool", "ethtool")] {
-        if run(program, &["--version"]).is_err() {
+    for (program, ask, package) in [
+        ("tc", "-V", "iproute2"),
+        ("ethtool", "--version", "ethtool"),
+    ] {
+        if run(program, &[ask]).is_err() {
             return Some(format!(
                 "the program `{program}` is missing (package {package})"
             ));
@@ -70,6 +76,14 @@ pub struct QdiscReport {
     pub packets: u64,
     /// Packets it has lost, for whatever reason.
     pub drops: u64,
+}
+
+impl QdiscReport {
+    /// Bytes without Ethernet headers, as a scenario counts.
+    pub fn ip_bytes(&self) -> u64 {
+        self.bytes
+            .saturating_sub(ETHERNET_HEADER_BYTES * self.packets)
+    }
 }
 
 /// Two namespaces joined by netem, which last as long as this value.
@@ -178,8 +192,7 @@ fn join_by_cable(
     ])?;
     for (namespace, device) in [(router, port), (side, DEVICE)] {
         // Large packets are cut before they reach netem, so that loss is per packet as on a wire.
-        // A kernel without one of these has nothing to turn off.
-        for offload in ["tso", "gso", "gro"] {
+        for offload in OFFLOADS {
             let words = ["netns", "exec", namespace.name(), "ethtool", "-K", device];
             run("ip", &[&words[..], &[offload, "off"]].concat())?;
         }

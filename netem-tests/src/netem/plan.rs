@@ -45,7 +45,7 @@ impl fmt::Display for Note {
 }
 
 /// netem counts what a packet takes on Ethernet; a scenario's rate is of IP packets.
-const ETHERNET_HEADER_BYTES: u64 = 14;
+pub(super) const ETHERNET_HEADER_BYTES: u64 = 14;
 
 /// Size of the packets a limit in bytes is turned into a number of, where no MTU is set.
 const PACKET_BYTES: u64 = 1500;

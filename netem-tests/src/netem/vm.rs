@@ -45,26 +45,37 @@ pub fn prepare() -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs this program with `arguments` in the machine for at most `limit`, and hands over each line it
-/// prints. The machine's temporary files are in `folder`; it dies with this thread.
+/// How the machine is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine<'a> {
+    /// Longest time the command may take, once it runs.
+    pub limit: Duration,
+    /// Above everything else that runs here, so that its clock stays right on a busy machine.
+    pub is_real_time: bool,
+    /// Where its temporary files are made.
+    pub folder: &'a Path,
+}
+
+/// Runs this program with `arguments` in the machine, and hands over each line it prints. The machine dies
+/// with this thread.
 ///
 /// # Errors
 /// The machine did not boot, the command failed, or a line was refused.
 pub fn run(
     arguments: &[OsString],
-    limit: Duration,
-    folder: &Path,
+    machine: Machine<'_>,
     on_line: &mut dyn FnMut(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let own = std::env::current_exe()?;
-    let seconds = (limit + BOOT).as_secs().to_string();
+    let seconds = (machine.limit + BOOT).as_secs().to_string();
     let mut child = Command::new("setpriv")
-        .args(["--pdeathsig", "TERM", "bash"])
+        .args(["--pdeathsig", "KILL", "bash"])
         .arg(script())
         .args(["-t", &seconds])
+        .args(machine.is_real_time.then_some("-r"))
         .arg(own)
         .args(arguments)
-        .env("TMPDIR", folder)
+        .env("TMPDIR", machine.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

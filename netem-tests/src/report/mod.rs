@@ -4,6 +4,7 @@
 //! A new kind of record is: one file with its struct and its `section`, one line in [`KINDS`].
 
 pub mod grid;
+pub mod netem;
 pub mod plot;
 pub mod share;
 pub mod table;
@@ -50,6 +51,12 @@ const KINDS: &[Kind] = &[
         heading: "One lossy transfer, event by event",
         command: "cargo lab trace --example",
         section: trace::section,
+    },
+    Kind {
+        name: netem::Record::KIND,
+        heading: "The emulator beside the kernel's own",
+        command: "cargo lab netem --repeat 3",
+        section: netem::section,
     },
 ];
 

@@ -55,8 +55,20 @@ impl Kit {
         })
     }
 
+    /// Where our own programs are, once they are there.
+    ///
+    /// # Errors
+    /// They do not build, or are not where they were said to be.
+    pub fn programs_folder(&self) -> anyhow::Result<PathBuf> {
+        let programs = self.programs()?;
+        let folder = programs.rpcp.parent().unwrap_or_else(|| Path::new("/"));
+        folder
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", folder.display()))
+    }
+
     /// In memory, until the kit is dropped.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 

@@ -12,6 +12,7 @@ mod rpp;
 mod ssh;
 mod stage;
 mod tcp;
+mod wire;
 
 use std::{
     ffi::OsString,
@@ -25,7 +26,8 @@ use rp_protocol::units::Bandwidth;
 pub(crate) use self::stage::{PORT, Run, Stage, window};
 pub use self::{
     kit::Kit,
-    stage::{Figures, Job, transfer},
+    stage::{Figures, Job, transfer, transfer_by},
+    wire::Carrier,
 };
 
 /// Everything there is, in the order of tables.

@@ -16,10 +16,14 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, program::Program};
+use super::{
+    Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task,
+    program::Program,
+    wire::{Carrier, Wire},
+};
 use crate::{
-    cgroup::Group, content, link::LinkConfig, netns::Namespace, peer::monotonic_ns,
-    record::Outcome, scenario::Scenario, sysctl::Raised, tcp, tun::TunLab,
+    cgroup::Group, content, link::LinkConfig, netem::NetemLab, netns::Namespace,
+    peer::monotonic_ns, record::Outcome, scenario::Scenario, sysctl::Raised, tun::TunLab,
 };
 
 /// What to transfer.
@@ -93,7 +97,31 @@ const AFTERGLOW: Duration = Duration::from_millis(500);
 /// # Errors
 /// The link or a program could not be set up; the text says why.
 pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
-    let stage = Stage::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
+    transfer_over::<TunLab>(rival, kit, job)
+}
+
+/// The same over a link of that kind.
+///
+/// # Errors
+/// The link or a program could not be set up; the text says why.
+pub fn transfer_by(
+    carrier: Carrier,
+    rival: &dyn Rival,
+    kit: &Kit,
+    job: &Job<'_>,
+) -> anyhow::Result<(Outcome, Figures)> {
+    match carrier {
+        Carrier::Tun => transfer_over::<TunLab>(rival, kit, job),
+        Carrier::Netem => transfer_over::<NetemLab>(rival, kit, job),
+    }
+}
+
+fn transfer_over<W: Wire>(
+    rival: &dyn Rival,
+    kit: &Kit,
+    job: &Job<'_>,
+) -> anyhow::Result<(Outcome, Figures)> {
+    let stage = Stage::<W>::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
     if let Some(congestion) = rival.congestion() {
         stage.use_congestion(congestion)?;
     }
@@ -133,15 +161,15 @@ pub(crate) fn window(forward: &LinkConfig, back: &LinkConfig) -> anyhow::Result<
 
 /// Both sides of a link, ready for programs.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Stage<W = TunLab> {
     // Dropped in this order: programs end with their groups, then the link they talk over.
     groups: [Option<Group>; 2],
-    lab: TunLab,
+    lab: W,
     raised: Raised,
     folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl<W: Wire> Stage<W> {
     pub(crate) fn set(
         kit: &Kit,
         scenario: &Scenario,
@@ -151,11 +179,10 @@ impl Stage {
         let folder = tempfile::Builder::new()
             .prefix("run-")
             .tempdir_in(kit.folder())?;
-        let lab = TunLab::start(scenario.forward.clone(), scenario.back.clone(), seed)
-            .context("cannot set up the emulated link")?;
+        let lab = W::start(scenario, seed).context("cannot set up the emulated link")?;
         let raised = Raised::new(kit.folder());
         if !has_default_buffers {
-            tcp::enlarge_windows(&lab)?;
+            lab.enlarge_windows()?;
             raised.at_least("net/core/rmem_max", SOCKET_BUFFER)?;
             raised.at_least("net/core/wmem_max", SOCKET_BUFFER)?;
         }
@@ -176,11 +203,13 @@ impl Stage {
         // Namespaces may only choose what the machine allows to all its users.
         let allowed = "net/ipv4/tcp_allowed_congestion_control";
         self.raised.with_word(allowed, name)?;
-        self.lab.set("net/ipv4/tcp_congestion_control", name)
+        let variable = "net/ipv4/tcp_congestion_control";
+        self.lab.near().set(variable, name)?;
+        self.lab.far().set(variable, name)
     }
 
     /// The link.
-    pub(crate) fn lab(&self) -> &TunLab {
+    pub(crate) fn lab(&self) -> &W {
         &self.lab
     }
 
@@ -257,25 +286,13 @@ impl Stage {
             let used = used[side]?.saturating_sub(cpu_before[side]?);
             Some(used.as_secs_f64())
         };
-        let overrun = self.lab.overrun()?;
-        let (cpu_near_s, cpu_far_s) = (cpu(0), cpu(1));
-        let report = self.lab.stop()?;
-        let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        Ok(Figures {
-            bytes: 0,
-            elapsed_s: 0.0,
-            cpu_near_s,
-            cpu_far_s,
-            wire_forward_bytes: report.forward.offered_bytes,
-            wire_back_bytes: report.back.offered_bytes,
-            forward_packets: report.forward.offered,
-            queue_dropped: report.forward.queue_dropped + report.forward.policed,
-            lost: report.forward.lost,
-            queue_mean_ms: millis(report.forward.queue_delay.mean),
-            queue_p95_ms: millis(report.forward.queue_delay.p95),
-            late_p99_us: report.late_p99.as_secs_f64() * 1e6,
-            overrun,
-        })
+        let mut figures = Figures {
+            cpu_near_s: cpu(0),
+            cpu_far_s: cpu(1),
+            ..Figures::default()
+        };
+        self.lab.end(&mut figures)?;
+        Ok(figures)
     }
 }
 
@@ -290,7 +307,11 @@ pub(crate) struct Run {
 
 impl Run {
     /// Starts the trigger, and the clock.
-    pub(crate) fn start(&mut self, stage: &Stage, recipe: &Recipe) -> anyhow::Result<()> {
+    pub(crate) fn start<W: Wire>(
+        &mut self,
+        stage: &Stage<W>,
+        recipe: &Recipe,
+    ) -> anyhow::Result<()> {
         self.began_ns = monotonic_ns();
         let label = format!("{}t", self.label);
         self.trigger = Some(stage.program(&recipe.trigger, &label)?);

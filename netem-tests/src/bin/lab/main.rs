@@ -6,6 +6,7 @@
 mod check;
 mod clean;
 mod interrupt;
+mod netem;
 mod peer;
 mod report;
 mod rivals;
@@ -43,6 +44,8 @@ enum Command {
     Run(run::Args),
     /// Measure what flows get that share a bottleneck (root)
     Share(share::Args),
+    /// Compare the emulator with the kernel's own, `tc netem` (root)
+    Netem(netem::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
     /// Draw event traces: rates, round trips, losses, the controller's states
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Rivals(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Share(args) => args.run(),
+        Command::Netem(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),
     };
