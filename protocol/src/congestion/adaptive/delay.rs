@@ -104,7 +104,7 @@ impl Delay {
             self.growing_rounds = 0;
             return;
         }
-        if round.app_limited || round.kept_back {
+        if round.app_limited || round.is_kept_back() {
             return;
         }
         let keeps_up = round.spanned > 0.9 * round.sent_rate;

@@ -147,8 +147,7 @@ impl Adaptive {
             spanned: delivered.map_or(0.0, |d| d.spanned),
             sent_rate: returning.map_or(self.m.rate, |tag| tag.rate),
             app_limited: app_limited || self.app_limited,
-            kept_back: returning
-                .is_some_and(|tag| tag.sent_rate().is_some_and(|rate| rate < 0.7 * tag.rate)),
+            left_rate: returning.map_or(self.m.rate, |tag| tag.sent_rate().unwrap_or(tag.rate)),
             excess: false,
             ce: std::mem::take(&mut self.ce),
             overdone,
@@ -165,7 +164,9 @@ impl Adaptive {
             if matches!(self.state, State::Start(_)) {
                 self.m.delivery.raise(sample);
             } else {
-                self.m.delivery.update(sample, app_limited);
+                let unfilled =
+                    app_limited || (steady && !company && self.is_held_up(&round, sample));
+                self.m.delivery.update(sample, unfilled);
             }
             self.m.trains.on_delivered(now, sample);
         }
@@ -186,6 +187,14 @@ impl Adaptive {
             _ => Kind::Usual,
         };
         m.rounds.turn(now, rate, kind);
+    }
+
+    /// The sender's machine, not the path, was slow: all arrived of the little that left, and there is no
+    /// queue.
+    fn is_held_up(&self, round: &Round, sample: f64) -> bool {
+        round.left_rate < 0.9 * round.sent_rate
+            && sample > 0.95 * round.left_rate
+            && self.m.delay.dq < self.m.queue_target
     }
 
     fn steer(&mut self, round: &Round) {

@@ -58,11 +58,11 @@ pub(super) struct Round {
     pub(super) arrival: f64,
     /// The same with those lost behind the bottleneck; 0 if the round gave no sample.
     pub(super) spanned: f64,
-    /// At which the packets that came back were sent.
+    /// At which the packets that came back were to be sent.
     pub(super) sent_rate: f64,
+    /// At which they left.
+    pub(super) left_rate: f64,
     pub(super) app_limited: bool,
-    /// The sender did not get its packets out at the rate it was given.
-    pub(super) kept_back: bool,
     /// More loss than the baseline explains.
     pub(super) excess: bool,
     /// Packets marked by a congested queue.
@@ -72,6 +72,11 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// The sender did not get its packets out at the rate it was given.
+    pub(super) fn is_kept_back(&self) -> bool {
+        self.left_rate < 0.7 * self.sent_rate
+    }
+
     pub(super) fn loss(&self) -> f64 {
         self.lost as f64 / ((self.acked + self.lost) as f64).max(1.0)
     }

@@ -99,7 +99,7 @@ fn an_idle_application_does_not_raise_the_rate() {
         spanned: 1e5,
         sent_rate: before,
         app_limited: true,
-        kept_back: false,
+        left_rate: before,
         excess: false,
         ce: 0,
         overdone: false,
