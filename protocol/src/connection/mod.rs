@@ -4,8 +4,8 @@
 //! - `receive.rs`: datagram -> packets -> opened -> frames
 //! - `frames.rs`: what each frame means
 //! - `establish.rs`: driving TLS, and what a finished handshake settles
-//! - `transmit.rs`: what may leave now, in which order; `packet_builder.rs` lays it out; `probe.rs`,
-//!   `farewell.rs`: packets that are sent alone
+//! - `transmit.rs`: what may leave now, in which order; `reports.rs`: what is said of arrivals;
+//!   `packet_builder.rs` lays it out; `probe.rs`, `farewell.rs`: packets that are sent alone
 //! - `application.rs`: streams and datagrams as the application uses them
 //! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
 
@@ -20,6 +20,7 @@ mod ids;
 mod packet_builder;
 mod probe;
 mod receive;
+mod reports;
 mod state;
 mod tail;
 #[cfg(test)]

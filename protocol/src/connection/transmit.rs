@@ -4,22 +4,23 @@
 //! interest, the path its budget; this file only asks, in that order, and lets each write its
 //! own frames.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
     Connection,
     event::{Event, Transmit},
     handshake::Space,
     packet_builder::{PacketBuilder, data_room},
+    reports::{micros, write_reports},
     state::State,
 };
 use crate::{
     crypto::{handshake::Level, keys::SealError},
     error::{TransportCode, TransportError},
-    path::{Departure, MIN_PAYLOAD, Path, SentFrame, SentFrames},
+    path::{Departure, MIN_PAYLOAD, SentFrame, SentFrames},
     units::Side,
     wire::{
-        frame::{Ack, AckHead, AckPolicy, Frame, FrameWriter, Nak, PathChallenge, kind},
+        frame::{AckPolicy, Frame, FrameWriter, PathChallenge},
         header::{Header, MIN_INITIAL_DATAGRAM},
         packet_number::Truncated,
     },
@@ -31,8 +32,6 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_BATCH: usize = 65_000;
 /// Space in a packet below which a copy is left to the next one.
 const MIN_COPY_ROOM: usize = 600;
-/// Longest NAK frame, in ranges.
-const MAX_NAK_RANGES: usize = 64;
 
 /// Why a packet is written, which decides what it may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -454,71 +453,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// ACK and NAK of one path, if due or if an ACK can ride along. Returns whether the peer is to
-/// acknowledge the packet for their sake.
-fn write_reports(
-    now: Instant,
-    path: &mut Path,
-    out: &mut FrameWriter<'_>,
-    frames: &mut SentFrames,
-) -> bool {
-    let mut ack_eliciting = false;
-    if path.recv.nak.interest(now) {
-        let (smoothed, var) = (path.rtt.smoothed(), path.rtt.var());
-        let named = path.recv.nak.take_due(now, MAX_NAK_RANGES, smoothed, var);
-        if let Some(last) = named.last() {
-            let largest = last.end - 1;
-            if Nak::encode_from(path.id, named.iter().rev().cloned(), out) > 0 {
-                path.counters.naks_sent += 1;
-                frames.push(SentFrame::Nak {
-                    path: path.id,
-                    largest,
-                });
-                //= spec/03-reliability.md#nak-schedule
-                //# A packet with a NAK MUST be acknowledged like one with data, so that the NAK can be retired.
-                ack_eliciting = true;
-            }
-        }
-    }
-    let due = path.recv.ack.interest(now);
-    // A packet that leaves anyway takes the news along once half of the wait is over.
-    if !(due || path.recv.ack.is_ripe(now)) {
-        return ack_eliciting;
-    }
-    let Some(largest) = path.recv.largest() else {
-        return ack_eliciting;
-    };
-    // Before the ACK, which may end a round that the report belongs to.
-    if let Some(report) = path.recv.trains.report()
-        && out.put(&Frame::TrainReport(*report))
-    {
-        path.recv.trains.on_report_sent();
-    }
-    let head = AckHead {
-        path: path.id,
-        delay_us: micros(path.recv.ack_delay(now)),
-        received_at_us: micros(path.recv.largest_at()),
-        ecn: path.recv.ecn(),
-    };
-    if Ack::encode_from(&head, path.recv.ranges().iter().rev(), out) > 0 {
-        path.recv.ack.on_sent();
-        frames.push(SentFrame::Ack {
-            path: path.id,
-            largest,
-        });
-        let interval = path.rtt.smoothed();
-        if path.recv.wants_prompt(now, interval) && out.remaining() > 0 {
-            out.out.push(kind::PING);
-            ack_eliciting = true;
-        }
-    }
-    ack_eliciting
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros())
-        .unwrap_or(0)
-        .min(crate::units::MAX_VARINT)
 }
