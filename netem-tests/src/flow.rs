@@ -26,7 +26,7 @@ use self::{
     record::QueueRecord,
     sender::Sender,
 };
-use crate::link::{Link, LinkConfig, LinkCounters};
+use crate::link::{Link, LinkConfig, LinkCounters, Offer};
 
 /// A packet on the shared link.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +164,7 @@ impl Arena {
             if flow.receiver.next_at().is_some_and(|at| at <= now)
                 && let Some(ack) = flow.receiver.ack(now)
             {
-                flow.back.send(now, 64, false, ack);
+                flow.back.send(now, Offer::plain(64), ack);
             }
             while let Some(delivery) = flow.back.poll(now) {
                 let received = flow.receiver.log(&delivery.payload);
@@ -173,8 +173,12 @@ impl Arena {
             flow.sender.on_timers(now);
             let stop = flow.config.stop.is_some_and(|stop| since >= stop);
             while let Some(packet) = flow.sender.poll(now, stop) {
-                self.link
-                    .send(now, usize::from(packet.bytes), flow.config.ecn, packet);
+                let offer = Offer {
+                    is_ecn_capable: flow.config.ecn,
+                    class: flow.config.class,
+                    ..Offer::plain(usize::from(packet.bytes))
+                };
+                self.link.send(now, offer, packet);
             }
             if since >= flow.config.start {
                 flow.record.on_state(since, &flow.sender);

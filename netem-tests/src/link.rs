@@ -8,6 +8,7 @@
 
 mod config;
 mod counters;
+mod filter;
 
 use std::{
     cmp::Reverse,
@@ -20,6 +21,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 pub use self::{
     config::{Jitter, LinkConfig, Reorder, Spread, Step},
     counters::LinkCounters,
+    filter::{Blackout, Class, Offer},
 };
 use crate::{
     loss::{Loss, LossProcess, chance, normal},
@@ -93,19 +95,27 @@ impl<T: Clone> Link<T> {
         self
     }
 
-    /// Offers a packet of `bytes`; `ecn_capable` packets may be marked.
+    /// Offers a packet.
     ///
     /// A `now` before an earlier call's is taken as that call's.
-    pub fn send(&mut self, now: Instant, bytes: usize, ecn_capable: bool, payload: T) {
+    pub fn send(&mut self, now: Instant, offer: Offer, payload: T) {
         let now_ns = self.since_epoch(now);
-        let size = bytes as u64;
+        let size = offer.bytes as u64;
         self.counters.offered += 1;
         self.counters.offered_bytes += size;
-        if bytes > self.config.mtu {
+        let at = Duration::from_nanos(now_ns);
+        if offer.bytes > self.config.mtu_at(at) {
             self.counters.too_big += 1;
             return;
         }
-        let (departs_ns, mark) = match self.bottleneck.offer(now_ns, size) {
+        if let Some(blackout) = &self.config.blackout
+            && blackout.stops(at, offer.class)
+        {
+            self.counters.blocked += 1;
+            return;
+        }
+        let is_policed = filter::concerns(self.config.police_only, offer.class);
+        let (departs_ns, mark) = match self.bottleneck.offer(now_ns, size, is_policed) {
             Admission::Departs { at_ns, mark } => (at_ns, mark),
             Admission::Policed => {
                 self.counters.policed += 1;
@@ -121,7 +131,7 @@ impl<T: Clone> Link<T> {
             self.counters.lost += 1;
             return;
         }
-        let ce = mark && ecn_capable;
+        let ce = mark && offer.is_ecn_capable;
         self.counters.marked += u64::from(ce);
         let corrupt = chance(&mut self.rng, self.config.corrupt);
         self.counters.corrupted += u64::from(corrupt);
@@ -248,6 +258,9 @@ impl<T: Clone> Link<T> {
             if jitter.keep_order {
                 at_ns = at_ns.max(self.last_arrival_ns);
             }
+        }
+        if let Some(period) = self.config.aggregate {
+            at_ns = at_ns.next_multiple_of(nanos(period).max(1));
         }
         self.last_arrival_ns = self.last_arrival_ns.max(at_ns);
         if let Some(reorder) = self.config.reorder

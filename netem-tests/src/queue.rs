@@ -116,9 +116,10 @@ impl Bottleneck {
         }
     }
 
-    /// Offers a packet; times must not go backwards.
-    pub(crate) fn offer(&mut self, now_ns: u64, bytes: u64) -> Admission {
-        if let Some(bucket) = &mut self.bucket
+    /// Offers a packet, to the policer too if it is policed; times must not go backwards.
+    pub(crate) fn offer(&mut self, now_ns: u64, bytes: u64, is_policed: bool) -> Admission {
+        if is_policed
+            && let Some(bucket) = &mut self.bucket
             && !bucket.take(now_ns, bytes)
         {
             return Admission::Policed;

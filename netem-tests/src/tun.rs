@@ -334,7 +334,7 @@ fn take(device: &SyncDevice, buffer: &mut [u8], link: &mut Link<Box<[u8]>>) -> i
         match rustix::io::read(device, &mut *buffer) {
             Ok(len) => {
                 let packet: Box<[u8]> = buffer[..len].into();
-                link.send(Instant::now(), len, packet::is_ecn_capable(&packet), packet);
+                link.send(Instant::now(), packet::offer(&packet), packet);
             }
             Err(Errno::AGAIN | Errno::INTR) => break,
             Err(error) => return Err(error.into()),

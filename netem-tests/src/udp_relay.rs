@@ -18,7 +18,7 @@ use std::{
 use self::flow::{Batch, Flows, Port, Received};
 use crate::{
     carrier::{Stop, be_punctual, earlier, wait},
-    link::{Link, LinkConfig, LinkCounters},
+    link::{Class, Link, LinkConfig, LinkCounters, Offer},
 };
 
 /// Where a relay stands and what it does to packets.
@@ -190,8 +190,8 @@ impl Worker {
                 return;
             };
             let bytes = received.data.len() + *header_bytes;
-            let capable = received.ecn.is_some();
-            to_server.send(now, bytes, capable, Packet { flow, received });
+            let offer = offer(bytes, &received);
+            to_server.send(now, offer, Packet { flow, received });
         });
         report.clients = flows.seen();
     }
@@ -209,9 +209,9 @@ impl Worker {
             let id = flow.id;
             flow.port.receive(batch, |_, received| {
                 let bytes = received.data.len() + *header_bytes;
-                let capable = received.ecn.is_some();
+                let offer = offer(bytes, &received);
                 let packet = Packet { flow: id, received };
-                to_client.send(now, bytes, capable, packet);
+                to_client.send(now, offer, packet);
             });
         }
     }
@@ -248,6 +248,14 @@ impl Worker {
             .published
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = self.report;
+    }
+}
+
+fn offer(bytes: usize, received: &Received) -> Offer {
+    Offer {
+        bytes,
+        is_ecn_capable: received.ecn.is_some(),
+        class: Class::Udp,
     }
 }
 

@@ -24,7 +24,7 @@ use rp_protocol::{
 use crate::{
     bulk::{Application, Receiving},
     host::{Host, Wire},
-    link::{Link, LinkConfig, LinkCounters},
+    link::{Class, Link, LinkConfig, LinkCounters, Offer},
 };
 
 /// IPv4 and UDP headers: links count whole packets.
@@ -202,7 +202,12 @@ fn address(side: u8, pair: usize) -> SocketAddr {
 
 fn offer(link: &mut Link<Wire>, now: Instant, wire: Wire) {
     let bytes = wire.payload.len() + HEADER_BYTES;
-    link.send(now, bytes, wire.ecn.is_some(), wire);
+    let offer = Offer {
+        bytes,
+        is_ecn_capable: wire.ecn.is_some(),
+        class: Class::Udp,
+    };
+    link.send(now, offer, wire);
 }
 
 fn drain(hosts: &mut [Host], now: Instant, link: &mut Link<Wire>) -> Option<Instant> {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rp_protocol::{config::Policy, units::Bandwidth};
 
-use crate::{link::Spread, loss::Loss};
+use crate::{
+    link::{Class, Spread},
+    loss::Loss,
+};
 
 /// When a receiver acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub struct FlowConfig {
     pub(super) trains: bool,
     pub(super) paced: bool,
     pub(super) ecn: bool,
+    pub(super) class: Class,
     pub(super) trace: bool,
 }
 
@@ -68,6 +72,7 @@ impl FlowConfig {
             trains: true,
             paced: true,
             ecn: false,
+            class: Class::Udp,
             trace: false,
         }
     }
@@ -77,6 +82,7 @@ impl FlowConfig {
         Self {
             acks: AckPolicy::Tcp,
             paced: false,
+            class: Class::Tcp,
             ..Self::new(Policy::Cubic)
         }
     }

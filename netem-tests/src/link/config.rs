@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rp_protocol::units::Bandwidth;
 
+use super::filter::{Blackout, Class};
 use crate::{
     loss::Loss,
     queue::{BottleneckConfig, Codel, Policer, QueueLimit, nanos},
@@ -48,11 +49,13 @@ pub struct Step {
     pub delay: Option<Duration>,
     /// New loss process.
     pub loss: Option<Loss>,
+    /// New largest packet.
+    pub mtu: Option<usize>,
 }
 
 /// One direction of an emulated link.
 ///
-/// A packet passes: MTU, policer, queue, server at `rate`, loss, corruption, delay with jitter and
+/// A packet passes: MTU, blackout, policer, queue, server at `rate`, loss, corruption, delay with jitter and
 /// reordering, duplication. Loss sits behind the bottleneck: lost packets have used its capacity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkConfig {
@@ -68,6 +71,9 @@ pub struct LinkConfig {
     pub(crate) duplicate: f64,
     pub(crate) corrupt: f64,
     pub(crate) mtu: usize,
+    pub(crate) police_only: Option<Class>,
+    pub(crate) blackout: Option<Blackout>,
+    pub(crate) aggregate: Option<Duration>,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -88,6 +94,9 @@ impl LinkConfig {
             duplicate: 0.0,
             corrupt: 0.0,
             mtu: usize::MAX,
+            police_only: None,
+            blackout: None,
+            aggregate: None,
             steps: Vec::new(),
         }
     }
@@ -118,6 +127,27 @@ impl LinkConfig {
     #[must_use]
     pub fn policer(mut self, policer: Policer) -> Self {
         self.policer = Some(policer);
+        self
+    }
+
+    /// Police packets of this class alone. Default all.
+    #[must_use]
+    pub fn police_only(mut self, class: Class) -> Self {
+        self.police_only = Some(class);
+        self
+    }
+
+    /// Let nothing pass, or nothing of a class, for a while. Default never.
+    #[must_use]
+    pub fn blackout(mut self, blackout: Blackout) -> Self {
+        self.blackout = Some(blackout);
+        self
+    }
+
+    /// Deliver in bunches, this far apart, as radios do that send many packets in one frame. Default singly.
+    #[must_use]
+    pub fn aggregate(mut self, period: Duration) -> Self {
+        self.aggregate = Some(period);
         self
     }
 
@@ -215,6 +245,16 @@ impl LinkConfig {
                 .chain(later)
                 .collect()
         })
+    }
+
+    /// The largest packet carried at `at`.
+    pub(super) fn mtu_at(&self, at: Duration) -> usize {
+        self.steps
+            .iter()
+            .take_while(|step| step.at <= at)
+            .filter_map(|step| step.mtu)
+            .last()
+            .unwrap_or(self.mtu)
     }
 
     pub(crate) fn bottleneck(&self) -> BottleneckConfig {

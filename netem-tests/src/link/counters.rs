@@ -3,7 +3,7 @@
 use crate::queue::QueueDelay;
 
 /// Totals of one link since it began; every packet offered is in exactly one of
-/// `too_big`, `policed`, `queue_dropped`, `lost`, or was accepted for delivery.
+/// `too_big`, `blocked`, `policed`, `queue_dropped`, `lost`, or was accepted for delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
     /// Packets offered.
@@ -12,6 +12,8 @@ pub struct LinkCounters {
     pub offered_bytes: u64,
     /// Packets over the MTU.
     pub too_big: u64,
+    /// Packets that met a blackout.
+    pub blocked: u64,
     /// Packets the policer dropped.
     pub policed: u64,
     /// Packets the full queue, CoDel or a stopped link dropped.

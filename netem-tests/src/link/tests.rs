@@ -14,6 +14,13 @@ fn ms(time: u64) -> Duration {
     Duration::from_millis(time)
 }
 
+fn capable(bytes: usize, is_ecn_capable: bool) -> Offer {
+    Offer {
+        is_ecn_capable,
+        ..Offer::plain(bytes)
+    }
+}
+
 /// Offers `count` packets of 1500 bytes, `gap` apart, and collects what arrives.
 fn run(
     config: LinkConfig,
@@ -25,7 +32,7 @@ fn run(
     let mut link = Link::new(config, seed).epoch(start);
     let mut deliveries = Vec::new();
     for i in 0..count {
-        link.send(start + gap * i, 1500, true, i);
+        link.send(start + gap * i, capable(1500, true), i);
     }
     while let Some(at) = link.next_at() {
         let delivery = link.poll(at).expect("something arrives at next_at");
@@ -39,7 +46,7 @@ fn run(
 fn a_packet_takes_serialisation_and_delay() {
     let start = Instant::now();
     let mut link = Link::new(LinkConfig::new(mbit(100), ms(50)), 1);
-    link.send(start, 1500, false, ());
+    link.send(start, Offer::plain(1500), ());
     let at = start + Duration::from_micros(50_120);
     assert_eq!(link.next_at(), Some(at));
     assert_eq!(link.poll(at - Duration::from_nanos(1)), None);
@@ -124,7 +131,7 @@ fn only_capable_packets_behind_a_queue_are_marked() {
     let start = Instant::now();
     let mut link = Link::new(config, 1);
     for i in 0..20 {
-        link.send(start, 1250, i % 2 == 0, i);
+        link.send(start, capable(1250, i % 2 == 0), i);
     }
     let marked: Vec<i32> = std::iter::from_fn(|| link.poll(start + ms(100)))
         .filter(|d| d.ce)
@@ -154,7 +161,7 @@ fn steps_change_rate_delay_and_loss_at_their_times() {
     let start = Instant::now();
     let mut link = Link::new(config, 1).epoch(start);
     for (i, at) in [0, 99, 150, 250].into_iter().enumerate() {
-        link.send(start + ms(at), 1250, false, i);
+        link.send(start + ms(at), Offer::plain(1250), i);
     }
     let arrivals: Vec<u128> = std::iter::from_fn(|| link.poll(start + ms(1000)))
         .map(|d| (d.at - start).as_micros())
@@ -167,19 +174,136 @@ fn steps_change_rate_delay_and_loss_at_their_times() {
 fn packets_over_the_mtu_vanish_and_are_counted() {
     let mut link = Link::new(LinkConfig::unlimited(ms(1)).mtu(1500), 1);
     let start = Instant::now();
-    link.send(start, 1501, false, "large");
-    link.send(start, 1500, false, "fits");
+    link.send(start, Offer::plain(1501), "large");
+    link.send(start, Offer::plain(1500), "fits");
     let arrived = link.poll(start + ms(1)).map(|d| d.payload);
     assert_eq!(arrived, Some("fits"));
     assert_eq!(link.counters().too_big, 1);
 }
 
 #[test]
+fn a_lower_mtu_from_a_time_on_concerns_later_packets() {
+    let step = Step {
+        at: ms(10),
+        mtu: Some(1280),
+        ..Step::default()
+    };
+    let mut link = Link::new(LinkConfig::unlimited(ms(1)).steps(vec![step]), 1);
+    let start = Instant::now();
+    for (at, bytes) in [(0, 1500), (10, 1281), (10, 1280)] {
+        link.send(start + ms(at), Offer::plain(bytes), bytes);
+    }
+    let arrived: Vec<usize> = std::iter::from_fn(|| link.poll(start + ms(20)))
+        .map(|d| d.payload)
+        .collect();
+    assert_eq!(arrived, [1500, 1280]);
+    assert_eq!(link.counters().too_big, 1);
+}
+
+/// Offers a packet of each class at each of these times; what arrives.
+fn classes(config: LinkConfig, times: &[u64]) -> Vec<(u64, Class)> {
+    let start = Instant::now();
+    let mut link = Link::new(config, 1).epoch(start);
+    for &at in times {
+        for class in [Class::Udp, Class::Tcp, Class::Other] {
+            let offer = Offer {
+                class,
+                ..Offer::plain(1000)
+            };
+            link.send(start + ms(at), offer, (at, class));
+        }
+    }
+    std::iter::from_fn(|| link.poll(start + ms(1000)))
+        .map(|d| d.payload)
+        .collect()
+}
+
+#[test]
+fn a_blackout_of_udp_lets_the_rest_pass_and_ends() {
+    let blackout = Blackout {
+        from: ms(10),
+        until: Some(ms(20)),
+        only: Some(Class::Udp),
+    };
+    let arrived = classes(
+        LinkConfig::unlimited(ms(1)).blackout(blackout),
+        &[9, 10, 19, 20],
+    );
+    let udp: Vec<u64> = arrived
+        .iter()
+        .filter(|(_, class)| *class == Class::Udp)
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(udp, [9, 20]);
+    assert_eq!(arrived.len(), 10);
+}
+
+#[test]
+fn a_blackout_without_an_end_stops_all_classes() {
+    let blackout = Blackout {
+        from: ms(5),
+        until: None,
+        only: None,
+    };
+    let arrived = classes(
+        LinkConfig::unlimited(ms(1)).blackout(blackout),
+        &[0, 5, 500],
+    );
+    assert_eq!(arrived.len(), 3);
+}
+
+#[test]
+fn a_policer_of_udp_counts_no_other_packets() {
+    let config = LinkConfig::unlimited(ms(1))
+        .policer(Policer {
+            rate: mbit(1),
+            burst_bytes: 1000,
+        })
+        .police_only(Class::Udp);
+    let arrived = classes(config, &[0, 1, 2]);
+    let of = |class| arrived.iter().filter(|(_, c)| *c == class).count();
+    assert_eq!(
+        (of(Class::Udp), of(Class::Tcp), of(Class::Other)),
+        (1, 3, 3)
+    );
+}
+
+#[test]
+fn aggregated_packets_arrive_in_bunches_and_in_order() {
+    let config = LinkConfig::new(mbit(12), ms(10)).aggregate(ms(4));
+    let (deliveries, _) = run(config, 1, 100, ms(1));
+    let first = deliveries[0].at;
+    for delivery in &deliveries {
+        assert_eq!((delivery.at - first).as_nanos() % 4_000_000, 0);
+    }
+    assert!(deliveries.is_sorted_by_key(|d| d.payload));
+    let bunch = deliveries.iter().filter(|d| d.at == deliveries[50].at);
+    assert_eq!(bunch.count(), 4);
+}
+
+#[test]
+fn a_shorter_delay_lets_later_packets_overtake_once() {
+    let step = Step {
+        at: ms(50),
+        delay: Some(ms(10)),
+        ..Step::default()
+    };
+    let config = LinkConfig::unlimited(ms(40)).steps(vec![step]);
+    let (deliveries, _) = run(config, 1, 100, ms(1));
+    let order: Vec<u32> = deliveries.iter().map(|d| d.payload).collect();
+    assert!(!order.is_sorted());
+    // Those under way and those behind the step are each in order.
+    let (before, after): (Vec<u32>, Vec<u32>) = order.iter().partition(|i| **i < 50);
+    assert!(before.is_sorted() && after.is_sorted());
+    assert_eq!(deliveries.len(), 100);
+}
+
+#[test]
 fn a_clock_that_steps_back_is_taken_as_standing_still() {
     let mut link = Link::new(LinkConfig::unlimited(ms(1)), 1);
     let start = Instant::now();
-    link.send(start + ms(10), 100, false, 1);
-    link.send(start, 100, false, 2);
+    link.send(start + ms(10), Offer::plain(100), 1);
+    link.send(start, Offer::plain(100), 2);
     let order: Vec<i32> = std::iter::from_fn(|| link.poll(start + ms(20)))
         .map(|d| d.payload)
         .collect();
@@ -213,7 +337,7 @@ prop_compose! {
             .duplicate(duplicate)
             .corrupt(corrupt)
             .mark_above(ms(1))
-            .steps(vec![Step { at: ms(step), rate: Some(mbit(rate * 2)), delay: Some(ms(delay / 2)), loss: None }]);
+            .steps(vec![Step { at: ms(step), rate: Some(mbit(rate * 2)), delay: Some(ms(delay / 2)), loss: None, mtu: None }]);
         if let Some((width, keep_order)) = jitter {
             config = config.jitter(Spread::Normal(ms(width)), keep_order);
         }

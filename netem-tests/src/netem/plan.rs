@@ -189,80 +189,97 @@ fn percent(share: f64) -> String {
 }
 
 fn notes(link: &LinkConfig) -> Vec<Note> {
-    let left_out = |is_so: bool, setting, text| {
-        is_so.then_some(Note {
-            setting,
-            is_left_out: true,
-            text,
-        })
+    let note = |is_left_out| {
+        move |(is_so, setting, text): (bool, &'static str, &'static str)| {
+            is_so.then_some(Note {
+                setting,
+                is_left_out,
+                text,
+            })
+        }
     };
-    let differs = |is_so: bool, setting, text| {
-        is_so.then_some(Note {
-            setting,
-            is_left_out: false,
-            text,
-        })
-    };
+    let left_out = left_out(link).into_iter().filter_map(note(true));
+    let different = different(link).into_iter().filter_map(note(false));
+    left_out.chain(different).collect()
+}
+
+/// Whether a setting is in use that netem has no word for, which, and what happens instead.
+fn left_out(link: &LinkConfig) -> [(bool, &'static str, &'static str); 9] {
     let is_normal = link
         .jitter
         .is_some_and(|jitter| matches!(jitter.spread, Spread::Normal(_)));
-    let stops = link
-        .steps
-        .iter()
-        .any(|step| step.rate.is_some_and(|rate| rate.bits_per_second() == 0));
-    let has_loss = link.loss != Loss::None || link.steps.iter().any(|step| step.loss.is_some());
-    let reorders = link.jitter.is_some_and(|jitter| !jitter.keep_order);
+    let stops = |step: &Step| step.rate.is_some_and(|rate| rate.bits_per_second() == 0);
     [
-        left_out(link.codel.is_some(), "codel", "the queue drops at its tail"),
-        left_out(
+        (link.codel.is_some(), "codel", "the queue drops at its tail"),
+        (
             link.policer.is_some(),
             "policer",
             "nothing is dropped in front of the queue",
         ),
-        left_out(
+        (
             link.mark_above.is_some(),
             "mark-above",
             "no packet is marked",
         ),
-        left_out(
+        (
+            link.blackout.is_some(),
+            "blackout",
+            "everything passes at any time",
+        ),
+        (
+            link.aggregate.is_some(),
+            "aggregate",
+            "packets arrive singly",
+        ),
+        (
             link.mtu != usize::MAX && link.mtu != 1500,
             "mtu",
             "the devices carry 1500 bytes",
         ),
-        left_out(
+        (
+            link.steps.iter().any(|step| step.mtu.is_some()),
+            "step.mtu",
+            "the devices carry 1500 bytes",
+        ),
+        (
             is_normal,
             "jitter-shape",
             "netem's normal distribution has two sides",
         ),
-        left_out(
-            stops,
+        (
+            link.steps.iter().any(stops),
             "step.rate",
             "a rate of zero would mean no limit, so the rate before it stays",
         ),
-        differs(
+    ]
+}
+
+/// Whether a setting is in use that means something else to netem, which, and what.
+fn different(link: &LinkConfig) -> [(bool, &'static str, &'static str); 4] {
+    let has_loss = link.loss != Loss::None || link.steps.iter().any(|step| step.loss.is_some());
+    let reorders = link.jitter.is_some_and(|jitter| !jitter.keep_order);
+    [
+        (
             reorders && link.rate.is_some(),
             "jitter-reorders",
             "behind its rate netem keeps packets in order",
         ),
-        differs(
+        (
             link.reorder.is_some(),
             "reorder-by",
             "the chosen packets skip the delay and the rate instead of being held back",
         ),
-        differs(
+        (
             has_loss && link.rate.is_some(),
             "loss",
             "lost packets vanish in front of the bottleneck and take no capacity",
         ),
-        differs(
+        (
             link.rate.is_some() && link.queue != QueueLimit::Unlimited,
             "queue",
             "the limit counts packets of full size, whatever their own",
         ),
     ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 #[cfg(test)]

@@ -25,24 +25,24 @@ fn departs(admission: Admission) -> u64 {
 #[test]
 fn back_to_back_packets_leave_one_serialisation_time_apart() {
     let mut bottleneck = Bottleneck::new(config(&[(0, MBIT_100)]));
-    assert_eq!(departs(bottleneck.offer(0, 1500)), 120_000);
-    assert_eq!(departs(bottleneck.offer(0, 1500)), 240_000);
-    assert_eq!(departs(bottleneck.offer(1_000_000, 1500)), 1_120_000);
+    assert_eq!(departs(bottleneck.offer(0, 1500, true)), 120_000);
+    assert_eq!(departs(bottleneck.offer(0, 1500, true)), 240_000);
+    assert_eq!(departs(bottleneck.offer(1_000_000, 1500, true)), 1_120_000);
 }
 
 #[test]
 fn a_packet_across_a_rate_step_is_sent_at_both_rates() {
     // Half of it at 100 Mbit/s until 60 us, half at 10 Mbit/s.
     let mut bottleneck = Bottleneck::new(config(&[(0, MBIT_100), (60_000, MBIT_100 / 10)]));
-    assert_eq!(departs(bottleneck.offer(0, 1500)), 60_000 + 600_000);
+    assert_eq!(departs(bottleneck.offer(0, 1500, true)), 60_000 + 600_000);
 }
 
 #[test]
 fn a_stopped_link_goes_on_at_the_next_step_or_never() {
     let mut bottleneck = Bottleneck::new(config(&[(0, 0), (1_000_000, MBIT_100)]));
-    assert_eq!(departs(bottleneck.offer(0, 1500)), 1_120_000);
+    assert_eq!(departs(bottleneck.offer(0, 1500, true)), 1_120_000);
     let mut bottleneck = Bottleneck::new(config(&[(0, 0)]));
-    assert_eq!(bottleneck.offer(0, 1500), Admission::Stuck);
+    assert_eq!(bottleneck.offer(0, 1500, true), Admission::Stuck);
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn a_full_queue_refuses_and_takes_again_when_it_has_drained() {
         limit_bytes: 3000,
         ..config(&[(0, MBIT_100)])
     });
-    departs(bottleneck.offer(0, 1500));
-    departs(bottleneck.offer(0, 1500));
-    assert_eq!(bottleneck.offer(0, 1500), Admission::Full);
+    departs(bottleneck.offer(0, 1500, true));
+    departs(bottleneck.offer(0, 1500, true));
+    assert_eq!(bottleneck.offer(0, 1500, true), Admission::Full);
     assert_eq!(bottleneck.backlog_bytes(0), 3000);
-    assert_eq!(departs(bottleneck.offer(120_000, 1500)), 360_000);
+    assert_eq!(departs(bottleneck.offer(120_000, 1500, true)), 360_000);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_limit_in_time_follows_the_rate() {
         ..config(&[(0, MBIT_100)])
     });
     let accepted = (0..100)
-        .filter(|_| matches!(bottleneck.offer(0, 1500), Admission::Departs { .. }))
+        .filter(|_| matches!(bottleneck.offer(0, 1500, true), Admission::Departs { .. }))
         .count();
     // Waiting times 0, 120 us, ... 960 us.
     assert_eq!(accepted, 9);
@@ -77,15 +77,15 @@ fn an_empty_queue_takes_a_packet_larger_than_its_limit() {
         limit_bytes: 100,
         ..config(&[(0, MBIT_100)])
     });
-    departs(bottleneck.offer(0, 1500));
-    assert_eq!(bottleneck.offer(0, 1500), Admission::Full);
+    departs(bottleneck.offer(0, 1500, true));
+    assert_eq!(bottleneck.offer(0, 1500, true), Admission::Full);
 }
 
 #[test]
 fn waiting_times_are_counted_without_the_packets_own_serialisation() {
     let mut bottleneck = Bottleneck::new(config(&[(0, MBIT_100)]));
     for _ in 0..101 {
-        departs(bottleneck.offer(0, 1500));
+        departs(bottleneck.offer(0, 1500, true));
     }
     let delay = bottleneck.delay();
     assert_eq!(delay.mean, Duration::from_micros(6000));
@@ -103,7 +103,7 @@ fn packets_that_waited_longer_than_the_threshold_are_marked() {
     let marks: Vec<bool> = (0..5)
         .map(|_| {
             matches!(
-                bottleneck.offer(0, 1500),
+                bottleneck.offer(0, 1500, true),
                 Admission::Departs { mark: true, .. }
             )
         })
@@ -121,12 +121,12 @@ fn a_policer_passes_its_burst_and_then_its_rate() {
         ..config(&[])
     });
     let burst = (0..20)
-        .filter(|_| bottleneck.offer(0, 1500) != Admission::Policed)
+        .filter(|_| bottleneck.offer(0, 1500, true) != Admission::Policed)
         .count();
     assert_eq!(burst, 10);
     // Twice the rate for a second: half passes, however finely the offers are spread.
     let passed = (1..=1667u64)
-        .filter(|i| bottleneck.offer(i * 600_000, 1500) != Admission::Policed)
+        .filter(|i| bottleneck.offer(i * 600_000, 1500, true) != Admission::Policed)
         .count();
     assert!((830..=836).contains(&passed), "{passed}");
 }
@@ -141,7 +141,7 @@ fn codel_keeps_a_standing_queue_near_its_target() {
     let (mut dropped, mut offered) = (0u32, 0u32);
     for i in 0..(20 * 9166u64) {
         offered += 1;
-        dropped += u32::from(bottleneck.offer(i * 109_090, 1500) == Admission::Late);
+        dropped += u32::from(bottleneck.offer(i * 109_090, 1500, true) == Admission::Late);
     }
     let share = f64::from(dropped) / f64::from(offered);
     assert!((0.02..0.12).contains(&share), "dropped {share}");

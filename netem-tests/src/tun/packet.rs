@@ -1,6 +1,31 @@
 //! The few fields of an IP packet the emulator reads or changes: ECN bits, the port by which flows are
 //! counted apart, and a bit to damage. It never looks further into the transport.
 
+use crate::link::{Class, Offer};
+
+/// What a link must know of a packet.
+pub(super) fn offer(packet: &[u8]) -> Offer {
+    Offer {
+        bytes: packet.len(),
+        is_ecn_capable: is_ecn_capable(packet),
+        class: class(packet),
+    }
+}
+
+/// The protocol inside, where the first header tells it.
+fn class(packet: &[u8]) -> Class {
+    let protocol = match packet.first().map(|byte| byte >> 4) {
+        Some(4) => packet.get(9),
+        Some(6) => packet.get(6),
+        _ => None,
+    };
+    match protocol {
+        Some(6) => Class::Tcp,
+        Some(17) => Class::Udp,
+        _ => Class::Other,
+    }
+}
+
 /// Bits of the two header bytes that carry ECN, as a value 0 to 3 (RFC 3168 section 5).
 fn ecn(packet: &[u8]) -> u8 {
     match (packet.first().map(|byte| byte >> 4), packet.get(1)) {
@@ -12,7 +37,7 @@ fn ecn(packet: &[u8]) -> u8 {
 }
 
 /// Whether the sender takes part in ECN.
-pub(super) fn is_ecn_capable(packet: &[u8]) -> bool {
+fn is_ecn_capable(packet: &[u8]) -> bool {
     ecn(packet) != 0
 }
 
@@ -115,9 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn udp_is_told_from_tcp_in_both_versions() {
+        let mut packet = HEADER;
+        assert_eq!(offer(&packet).class, Class::Udp);
+        assert_eq!(offer(&packet).bytes, 20);
+        packet[9] = 6;
+        assert_eq!(offer(&packet).class, Class::Tcp);
+        packet[9] = 1;
+        assert_eq!(offer(&packet).class, Class::Other);
+        let mut packet = [0u8; 40];
+        packet[0] = 0x60;
+        packet[6] = 17;
+        assert_eq!(offer(&packet).class, Class::Udp);
+    }
+
+    #[test]
     fn scraps_are_left_alone() {
         for len in 0..HEADER.len() {
             let mut scrap = HEADER[..len].to_vec();
+            assert_eq!(offer(&scrap).bytes, len);
             mark_ce(&mut scrap);
             damage(&mut scrap);
             assert_eq!(destination_port(&scrap), 0);
