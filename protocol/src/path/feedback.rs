@@ -247,10 +247,10 @@ impl Path {
                 shrunk |= self.mtu.on_probe_lost(now, bytes, base_loss);
                 continue;
             }
+            self.counters.lost_packets += 1;
+            self.counters.lost_bytes += u64::from(packet.sample.bytes);
             if packet.in_flight {
                 samples.push(packet.sample);
-                self.counters.lost_packets += 1;
-                self.counters.lost_bytes += u64::from(packet.sample.bytes);
                 self.mtu.on_lost(packet.sample.bytes);
             }
             // The record keeps its frames: should the packet arrive after all, they are acknowledged.
