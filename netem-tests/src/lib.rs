@@ -10,6 +10,7 @@ pub mod flow;
 pub mod grid;
 pub mod host;
 mod keys;
+pub mod latency;
 pub mod leftovers;
 pub mod link;
 pub mod loss;

@@ -20,6 +20,7 @@ use rustls::{
     crypto::{self, CryptoProvider},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
 };
+use tokio::net::{TcpListener, TcpStream};
 
 /// A pair of ends that trust each other without a file between them.
 #[derive(Parser)]
@@ -44,6 +45,22 @@ enum Role {
         host: IpAddr,
         port: u16,
         bytes: u64,
+        #[command(flatten)]
+        tuning: Tuning,
+    },
+    /// Take TCP connections and carry each on a stream of one connection to an exit
+    Front {
+        #[arg(long)]
+        port: u16,
+        exit: SocketAddr,
+        #[command(flatten)]
+        tuning: Tuning,
+    },
+    /// Dial a target for each stream
+    Exit {
+        #[arg(long)]
+        port: u16,
+        target: SocketAddr,
         #[command(flatten)]
         tuning: Tuning,
     },
@@ -83,6 +100,12 @@ async fn main() -> anyhow::Result<()> {
             bytes,
             tuning,
         } => send(SocketAddr::new(host, port), bytes, &tuning).await,
+        Role::Front { port, exit, tuning } => front(port, exit, &tuning).await,
+        Role::Exit {
+            port,
+            target,
+            tuning,
+        } => dial(port, target, &tuning).await,
         Role::Version => {
             println!("quinn {}", quinn_version());
             Ok(())
@@ -91,20 +114,17 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn receive(port: u16, bytes: u64, tuning: &Tuning) -> anyhow::Result<()> {
-    let (certificate, key) = identity()?;
-    let tls = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(tuning.transport());
-    let endpoint = tuning.endpoint(port, Some(config))?;
+    let endpoint = tuning.server(port)?;
     let connection = endpoint.accept().await.context("closed")?.await?;
     let mut stream = connection.accept_uni().await?;
     let (mut arrived, mut told) = (0, 0);
     while arrived < bytes {
         // In any order, as a copy of a file may: in order, quinn-proto ends connections that have more
         // than 1024 gaps, which these windows reach (quinn issue 2809).
-        let chunk = stream.read_chunk(BLOCK, false).await?.context("too short")?;
+        let chunk = stream
+            .read_chunk(BLOCK, false)
+            .await?
+            .context("too short")?;
         arrived += chunk.bytes.len() as u64;
         let now = monotonic_ns();
         if arrived >= bytes || now >= told + TALLY_NS {
@@ -123,15 +143,7 @@ async fn finish(connection: &Connection) {
 }
 
 async fn send(to: SocketAddr, bytes: u64, tuning: &Tuning) -> anyhow::Result<()> {
-    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(tuning.transport());
-    let endpoint = tuning.endpoint(0, None)?;
-    let connection = endpoint.connect_with(config, to, NAME)?.await?;
+    let (endpoint, connection) = tuning.connect(to).await?;
     let mut stream = connection.open_uni().await?;
     let block = vec![0x5a; BLOCK];
     let mut left = bytes;
@@ -147,7 +159,69 @@ async fn send(to: SocketAddr, bytes: u64, tuning: &Tuning) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Carries TCP connections to an exit until killed.
+async fn front(port: u16, exit: SocketAddr, tuning: &Tuning) -> anyhow::Result<()> {
+    let (_endpoint, connection) = tuning.connect(exit).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    loop {
+        let (near, _) = listener.accept().await?;
+        let connection = connection.clone();
+        tokio::spawn(async move {
+            let far = connection.open_bi().await?;
+            relay(near, far).await
+        });
+    }
+}
+
+async fn dial(port: u16, target: SocketAddr, tuning: &Tuning) -> anyhow::Result<()> {
+    let endpoint = tuning.server(port)?;
+    let connection = endpoint.accept().await.context("closed")?.await?;
+    loop {
+        let far = connection.accept_bi().await?;
+        tokio::spawn(async move {
+            let near = TcpStream::connect(target).await?;
+            relay(near, far).await
+        });
+    }
+}
+
+/// Both directions until both ends are done; whoever is cut off notices.
+async fn relay(
+    near: TcpStream,
+    (send, receive): (quinn::SendStream, quinn::RecvStream),
+) -> anyhow::Result<()> {
+    near.set_nodelay(true)?;
+    let (mut near, mut far) = (near, tokio::io::join(receive, send));
+    let size = 1 << 16;
+    tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, size, size).await?;
+    Ok(())
+}
+
 impl Tuning {
+    fn server(&self, port: u16) -> anyhow::Result<Endpoint> {
+        let (certificate, key) = identity()?;
+        let tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        let crypto = Arc::new(QuicServerConfig::try_from(tls)?);
+        let mut config = quinn::ServerConfig::with_crypto(crypto);
+        config.transport_config(self.transport());
+        self.endpoint(port, Some(config))
+    }
+
+    async fn connect(&self, to: SocketAddr) -> anyhow::Result<(Endpoint, Connection)> {
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+        config.transport_config(self.transport());
+        let endpoint = self.endpoint(0, None)?;
+        let connection = endpoint.connect_with(config, to, NAME)?.await?;
+        Ok((endpoint, connection))
+    }
+
     fn transport(&self) -> Arc<TransportConfig> {
         let window = VarInt::from_u32(self.window);
         let mut transport = TransportConfig::default();

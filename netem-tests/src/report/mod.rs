@@ -4,6 +4,7 @@
 //! A new kind of record is: one file with its struct and its `section`, one line in [`KINDS`].
 
 pub mod grid;
+pub mod latency;
 pub mod netem;
 pub mod plot;
 pub mod share;
@@ -45,6 +46,12 @@ const KINDS: &[Kind] = &[
         heading: "Flows that share a link",
         command: "cargo lab share",
         section: share::section,
+    },
+    Kind {
+        name: latency::Record::KIND,
+        heading: "Latency of requests",
+        command: "cargo lab latency",
+        section: latency::section,
     },
     Kind {
         name: trace::Record::KIND,

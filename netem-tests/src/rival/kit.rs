@@ -73,12 +73,12 @@ impl Kit {
     }
 
     /// This very program, which has ends for TCP and HTTP in it.
-    pub(super) fn lab(&self) -> &Path {
+    pub(crate) fn lab(&self) -> &Path {
         &self.lab
     }
 
     /// Our own programs.
-    pub(super) fn programs(&self) -> anyhow::Result<&Programs> {
+    pub(crate) fn programs(&self) -> anyhow::Result<&Programs> {
         if let Some(programs) = self.programs.get() {
             return Ok(programs);
         }
@@ -95,7 +95,7 @@ impl Kit {
     }
 
     /// Keys for our own programs.
-    pub(super) fn keys(&self) -> anyhow::Result<&Keys> {
+    pub(crate) fn keys(&self) -> anyhow::Result<&Keys> {
         if let Some(keys) = self.keys.get() {
             return Ok(keys);
         }
@@ -201,7 +201,7 @@ impl Kit {
     }
 
     /// Where rivals that are built end up: beside this program's own folder.
-    pub(super) fn rivals_dir(&self) -> PathBuf {
+    pub(crate) fn rivals_dir(&self) -> PathBuf {
         // From target/release/lab, or target/debug/deps/... in a test.
         let target = self.lab.ancestors().find(|folder| {
             folder

@@ -134,7 +134,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    fn new(side: Side, program: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(side: Side, program: impl Into<PathBuf>) -> Self {
         Self {
             side,
             program: program.into(),
@@ -142,12 +142,15 @@ impl Invocation {
         }
     }
 
-    fn arg(mut self, argument: impl Into<OsString>) -> Self {
+    pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    fn args<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn args<T: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
@@ -182,4 +185,15 @@ pub struct Recipe {
     /// Its start starts the clock.
     trigger: Invocation,
     progress: Progress,
+}
+
+impl Recipe {
+    /// Programs whose bytes nobody counts: the trigger's end is what is waited for.
+    pub(crate) fn untold(before: Vec<(Invocation, Ready)>, trigger: Invocation) -> Self {
+        Self {
+            before,
+            trigger,
+            progress: Progress::Tally,
+        }
+    }
 }

@@ -343,6 +343,25 @@ impl Run {
         }
     }
 
+    /// Waits for the trigger's own end.
+    pub(crate) fn wait(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let mut ended_ns = None;
+        loop {
+            let now = monotonic_ns();
+            if let Some(reason) = self.failure(now, &mut ended_ns)? {
+                bail!("{reason}");
+            }
+            if let Some(trigger) = &mut self.trigger
+                && trigger.ended()?.is_some()
+            {
+                return Ok(());
+            }
+            let waited = Duration::from_nanos(now.saturating_sub(self.began_ns));
+            ensure!(waited < limit, "it did not end within {limit:?}");
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
     /// Why nothing more will come, if a program has ended that should not have.
     pub(crate) fn failure(
         &mut self,

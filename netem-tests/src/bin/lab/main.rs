@@ -6,6 +6,7 @@
 mod check;
 mod clean;
 mod interrupt;
+mod latency;
 mod netem;
 mod peer;
 mod report;
@@ -44,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Measure what flows get that share a bottleneck (root)
     Share(share::Args),
+    /// Measure requests and answers, alone and beside a bulk transfer (root)
+    Latency(latency::Args),
     /// Compare the emulator with the kernel's own, `tc netem` (root)
     Netem(netem::Args),
     /// Turn all records into one page of tables and plots
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Rivals(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Share(args) => args.run(),
+        Command::Latency(args) => args.run(),
         Command::Netem(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),

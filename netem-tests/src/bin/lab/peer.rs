@@ -1,10 +1,13 @@
 //! `lab peer`: the lab's own ends of kernel TCP and HTTP, started inside a namespace by other
 //! subcommands. What they do is in the library's `peer`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Subcommand;
-use rp_netem_tests::peer;
+use rp_netem_tests::{
+    latency::{self, ends},
+    peer,
+};
 
 use crate::End;
 
@@ -42,6 +45,39 @@ enum Role {
         port: u16,
         file: PathBuf,
     },
+    /// Answer each request with as many bytes as it asks for
+    Respond {
+        #[arg(long)]
+        port: u16,
+    },
+    /// Ask at fixed times, and write how long the answers took
+    Ask {
+        to: SocketAddr,
+        /// An HTTP proxy to CONNECT through
+        #[arg(long)]
+        proxy: Option<SocketAddr>,
+        /// Bytes of an answer, and answers a second
+        #[arg(long = "object", value_name = "BYTES@RATE", value_parser = parse_object)]
+        objects: Vec<(u64, f64)>,
+        /// Take as much as comes on one more connection
+        #[arg(long)]
+        bulk: bool,
+        #[arg(long, value_name = "S")]
+        head_start: f64,
+        #[arg(long, value_name = "S")]
+        seconds: f64,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+fn parse_object(text: &str) -> Result<(u64, f64), String> {
+    let parsed = text
+        .split_once('@')
+        .and_then(|(bytes, rate)| Some((bytes.parse().ok()?, rate.parse().ok()?)));
+    parsed.ok_or_else(|| format!("{text} is not BYTES@RATE"))
 }
 
 impl Args {
@@ -60,6 +96,29 @@ impl Args {
                 congestion,
             })?,
             Role::Web { port, file } => peer::serve_file(port, &file)?,
+            Role::Respond { port } => ends::respond(port)?,
+            Role::Ask {
+                to,
+                proxy,
+                objects,
+                bulk,
+                head_start,
+                seconds,
+                seed,
+                out,
+            } => {
+                let answers = ends::ask(&ends::Asking {
+                    to,
+                    proxy,
+                    objects,
+                    has_bulk: bulk,
+                    head_start: Duration::from_secs_f64(head_start),
+                    span: Duration::from_secs_f64(seconds),
+                    after: latency::AFTER,
+                    seed,
+                })?;
+                fs::write(out, serde_json::to_vec(&answers)?)?;
+            }
         }
         Ok(End::Good)
     }
