@@ -18,6 +18,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rustix::net::sockopt::set_tcp_congestion;
 use serde::{Deserialize, Serialize};
 
 /// Size of one read or write.
@@ -37,12 +38,16 @@ pub const QUANTILES: [f64; 16] = [
     0.0, 0.1, 0.25, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 1.0,
 ];
 
-/// Answers requests on `port` until killed.
+/// Answers requests on `port` until killed, by a congestion control of the kernel's if one is named.
 ///
 /// # Errors
-/// The port cannot be had.
-pub fn respond(port: u16) -> io::Result<()> {
+/// The port cannot be had, or the kernel lacks the congestion control.
+pub fn respond(port: u16, congestion: Option<&str>) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    if let Some(congestion) = congestion {
+        // Connections inherit it.
+        set_tcp_congestion(&listener, congestion)?;
+    }
     for stream in listener.incoming() {
         let stream = stream?;
         // The client notices an answer that broke off.
