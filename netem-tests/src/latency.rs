@@ -28,6 +28,7 @@ use crate::{
     },
     rival::{Kit, Stage, window},
     scenario::Scenario,
+    tun::TunLab,
 };
 
 /// What is asked for: bytes of an answer, and answers a second. All three at once, 8 % of 100 Mbit/s.
@@ -164,11 +165,7 @@ impl Options {
     }
 
     fn run(&self, cell: &Cell, scenario: &Scenario, kit: &Kit) -> anyhow::Result<Answers> {
-        let stage = Stage::set(kit, scenario, self.seed, false)?;
-        if let Some(congestion) = cell.way.congestion() {
-            let variable = "net/ipv4/tcp_congestion_control";
-            stage.lab().set(variable, congestion)?;
-        }
+        let stage = Stage::<TunLab>::set(kit, scenario, self.seed, false)?;
         let answers = stage.folder().join("answers.json");
         let asking = way::Asking {
             kit,

@@ -79,14 +79,6 @@ pub(super) struct Asking<'a> {
 }
 
 impl Way {
-    /// The congestion control the kernel is to use, if it matters.
-    pub(super) fn congestion(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Tcp(congestion) => Some(congestion),
-            Kind::Rpp | Kind::Quinn(_) => None,
-        }
-    }
-
     /// Gets what is missing; says the version.
     pub(super) fn prepare(&self, kit: &Kit) -> anyhow::Result<String> {
         let name = match self.kind {
@@ -104,12 +96,12 @@ impl Way {
 
     pub(super) fn recipe(&self, asking: &Asking<'_>) -> anyhow::Result<Recipe> {
         let kit = asking.kit;
-        let server = Invocation::new(Side::Near, kit.lab()).args([
-            "peer",
-            "respond",
-            "--port",
-            &SERVER.to_string(),
-        ]);
+        let port = SERVER.to_string();
+        let mut server =
+            Invocation::new(Side::Near, kit.lab()).args(["peer", "respond", "--port", &port]);
+        if let Kind::Tcp(congestion) = self.kind {
+            server = server.args(["--congestion", congestion]);
+        }
         let mut before = vec![(server, Ready::Port(SERVER))];
         let (target, proxy) = match self.kind {
             Kind::Tcp(_) => (format!("{NEAR}:{SERVER}"), None),

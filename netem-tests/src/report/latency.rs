@@ -113,7 +113,7 @@ impl Record {
         }
         for object in &self.objects {
             // Writing to a string cannot fail.
-            let _ = write!(text, " {} {} ms;", size(object.bytes), object.cell());
+            let _ = write!(text, " {}: {} ms;", size(object.bytes), object.cell());
         }
         if let Some(rate) = self.bulk_bytes_per_second {
             let _ = write!(text, " bulk {:.1} Mbit/s", rate * 8e-6);

@@ -49,6 +49,9 @@ enum Role {
     Respond {
         #[arg(long)]
         port: u16,
+        /// The kernel's name of a congestion control
+        #[arg(long)]
+        congestion: Option<String>,
     },
     /// Ask at fixed times, and write how long the answers took
     Ask {
@@ -96,7 +99,7 @@ impl Args {
                 congestion,
             })?,
             Role::Web { port, file } => peer::serve_file(port, &file)?,
-            Role::Respond { port } => ends::respond(port)?,
+            Role::Respond { port, congestion } => ends::respond(port, congestion.as_deref())?,
             Role::Ask {
                 to,
                 proxy,
