@@ -57,9 +57,32 @@ impl Circumstances {
             cpu: cpu_name(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             revision: revision().unwrap_or_else(|| "unknown".to_owned()),
-            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            command: repeatable(std::env::args().skip(1)),
         }
     }
+}
+
+/// Options that say where things are on this machine, and not what is measured.
+const PLACES: [&str; 3] = ["--out", "--programs", "--results"];
+
+/// Options that matter to this one run.
+const ONCE: [&str; 2] = ["--offline", "--resume"];
+
+/// The arguments that measure the same again, anywhere.
+fn repeatable(arguments: impl Iterator<Item = String>) -> String {
+    let mut kept = Vec::new();
+    let mut is_value_of_place = false;
+    for argument in arguments {
+        let name = argument
+            .split_once('=')
+            .map_or(&*argument, |(name, _)| name);
+        let is_place = PLACES.contains(&name);
+        if !is_value_of_place && !is_place && !ONCE.contains(&name) {
+            kept.push(argument.clone());
+        }
+        is_value_of_place = is_place && name == argument;
+    }
+    kept.join(" ")
 }
 
 fn cpu_name(cpuinfo: &str) -> String {

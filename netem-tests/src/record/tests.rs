@@ -66,3 +66,10 @@ fn circumstances_name_the_kernel() {
         "A CPU @ 2 GHz"
     );
 }
+
+#[test]
+fn a_command_is_kept_without_places_of_this_machine() {
+    let typed = "run --grid short --out a.jsonl --resume --programs=b --seconds 4";
+    let kept = repeatable(typed.split(' ').map(str::to_owned));
+    assert_eq!(kept, "run --grid short --seconds 4");
+}

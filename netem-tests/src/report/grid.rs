@@ -52,7 +52,8 @@ Whole transfers over the emulated link between two network namespaces, one at a 
 starts to the last byte at the receiver. The limit is rate x (1 - loss) x 1448/1500, the payload of a full packet of\n\
 kernel TCP, for all alike. Files lie in memory on both sides. `~`: a run was cut off; what had arrived counts. `!`: a\n\
 run failed. Processor time is that of all programs of both sides and their children; what the kernel does in the\n\
-emulator's thread, receiving for either, is in nobody's figure.\n";
+emulator's thread, receiving for either, is in nobody's figure. The emulator hands packets over one by one, so that a\n\
+receiver may be woken for each; a network card would hand over many at once.\n";
 
 /// All of one length.
 struct Table<'a> {
@@ -199,28 +200,24 @@ impl<'a> Table<'a> {
     /// The share of the limit, link by link.
     fn cells_chart(&self) -> (String, Chart) {
         let lines = self.peers.iter().map(|peer| {
-            let at = |index: usize| index as f64 + 1.0;
             let mut line = Line {
                 name: (*peer).to_owned(),
                 has_dots: true,
                 ..Line::default()
             };
-            for (index, scenario) in self.scenarios.iter().enumerate() {
+            for (x, scenario) in places(&self.scenarios) {
                 let runs = self.cells.get(&(*peer, *scenario)).into_iter().flatten();
                 if let Some(spread) = Spread::of(runs.filter_map(|run| run.ratio())) {
-                    line.points.push((at(index), spread.median * 100.0));
-                    line.band
-                        .push((at(index), spread.min * 100.0, spread.max * 100.0));
+                    line.points.push((x, spread.median * 100.0));
+                    line.band.push((x, spread.min * 100.0, spread.max * 100.0));
                 }
             }
             line
         });
         let chart = Chart {
             title: format!("Goodput by link, transfers of {} s", self.seconds),
-            x_label: format!(
-                "link: 1 = {}, and so on",
-                self.scenarios.first().unwrap_or(&"")
-            ),
+            x_label: "link".to_owned(),
+            x_names: self.scenarios.iter().map(|&name| short(name)).collect(),
             y_label: "% of the limit".to_owned(),
             y_max: Some(105.0),
             lines: lines.collect(),
@@ -259,13 +256,11 @@ impl<'a> Table<'a> {
                     has_dots: true,
                     ..Line::default()
                 };
-                for loss in &losses {
+                for (x, loss) in places(&losses) {
                     let these = runs
                         .iter()
                         .filter(|r| r.peer == *peer && r.link.loss == *loss);
                     if let Some(spread) = Spread::of(these.filter_map(|r| r.goodput_bits())) {
-                        // No loss has no place on a logarithmic axis: it stands at its left end.
-                        let x = (loss * 100.0).max(0.01);
                         line.points.push((x, spread.median / 1e6));
                         line.band.push((x, spread.min / 1e6, spread.max / 1e6));
                     }
@@ -274,9 +269,12 @@ impl<'a> Table<'a> {
             });
             let chart = Chart {
                 title: format!("Goodput over loss, {name}, {} s", self.seconds),
-                x_label: "loss each way, % (0.01 stands for none)".to_owned(),
+                x_label: "loss each way, %".to_owned(),
+                x_names: losses
+                    .iter()
+                    .map(|loss| percent(*loss).to_string())
+                    .collect(),
                 y_label: "Mbit/s".to_owned(),
-                has_log_x: true,
                 lines: lines.collect(),
                 ..Chart::default()
             };
@@ -284,6 +282,16 @@ impl<'a> Table<'a> {
         }
         charts
     }
+}
+
+/// Things in order, with their places along an axis.
+fn places<T>(things: &[T]) -> impl Iterator<Item = (f64, &T)> {
+    (0_u32..).map(f64::from).zip(things)
+}
+
+/// A name of a link that fits below an axis.
+fn short(name: &str) -> String {
+    name.strip_prefix("baseline-").unwrap_or(name).to_owned()
 }
 
 /// As many digits as a share in per cent has.

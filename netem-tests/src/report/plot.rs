@@ -5,14 +5,14 @@ use anyhow::anyhow;
 use plotters::prelude::IntoLogRange;
 use plotters::{
     backend::SVGBackend,
-    chart::{ChartBuilder, ChartContext, SeriesLabelPosition},
+    chart::{ChartBuilder, ChartContext},
     coord::{
         Shift,
         cartesian::Cartesian2d,
         ranged1d::{AsRangedCoord, Ranged, ValueFormatter},
     },
     drawing::{DrawingArea, IntoDrawingArea},
-    element::{Circle, PathElement, Polygon},
+    element::{Circle, PathElement, Polygon, Text},
     series::LineSeries,
     style::{BLACK, Color, RGBColor, ShapeStyle, WHITE},
 };
@@ -41,6 +41,8 @@ pub struct Chart {
     pub y_label: String,
     /// Counts x by powers of ten; every x must be above zero.
     pub has_log_x: bool,
+    /// Names of the places 0, 1, 2 and so on along x, where x is no quantity or its values are few.
+    pub x_names: Vec<String>,
     /// Highest y; the data's own if absent.
     pub y_max: Option<f64>,
     /// In the legend's order.
@@ -48,6 +50,15 @@ pub struct Chart {
 }
 
 const SIZE: (u32, u32) = (860, 460);
+
+/// Of it, what the names of the lines take at the right.
+const LEGEND: u32 = 210;
+
+/// Room between names of lines.
+const LEGEND_STEP: i32 = 20;
+
+/// Room before the first and behind the last of named places, of what is between two.
+const NAME_MARGIN: f64 = 0.25;
 
 /// Told apart by people with the common kinds of colour blindness (Okabe and Ito, 2008).
 const COLOURS: [RGBColor; 8] = [
@@ -74,11 +85,13 @@ impl Chart {
             let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
             area.fill(&WHITE).map_err(refused)?;
             let (x, y_max) = self.ranges()?;
+            let (left, right) = area.split_horizontally(SIZE.0 - LEGEND);
             if self.has_log_x {
-                self.draw(&area, (x.0..x.1).log_scale(), y_max)?;
+                self.draw(&left, (x.0..x.1).log_scale(), y_max)?;
             } else {
-                self.draw(&area, x.0..x.1, y_max)?;
+                self.draw(&left, x.0..x.1, y_max)?;
             }
+            self.legend(&right)?;
             area.present().map_err(refused)?;
         }
         text.push('\n');
@@ -98,6 +111,10 @@ impl Chart {
             .map(|point| point.1)
             .chain(bands().map(|band| band.2))
             .fold(f64::MIN_POSITIVE, f64::max);
+        if let Some(last) = self.x_names.len().checked_sub(1) {
+            let x = (-NAME_MARGIN, last as f64 + NAME_MARGIN);
+            return Ok((x, self.y_max.unwrap_or(top * 1.05)));
+        }
         // A single x needs a little width.
         let max = if max > min {
             max
@@ -115,7 +132,6 @@ impl Chart {
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 18))
             .margin(12)
-            .margin_right(170)
             .x_label_area_size(42)
             .y_label_area_size(64)
             .build_cartesian_2d(x, 0.0..y_max)
@@ -128,31 +144,50 @@ impl Chart {
             .bold_line_style(BLACK.mix(0.15))
             .label_style(("sans-serif", 13))
             .axis_desc_style(("sans-serif", 14))
-            .x_label_formatter(&|x| number(*x))
+            .x_labels(if self.x_names.is_empty() {
+                10
+            } else {
+                2 * self.x_names.len()
+            })
+            .x_label_formatter(&|x| self.x_name(*x))
             .y_label_formatter(&|y| number(*y))
             .draw()
             .map_err(refused)?;
         for (index, line) in self.lines.iter().enumerate() {
-            line.draw(
-                &mut chart,
-                COLOURS[index % COLOURS.len()],
-                index >= COLOURS.len(),
-            )?;
-        }
-        if self.lines.len() > 1 || self.lines.iter().any(|line| !line.name.is_empty()) {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::Coordinate(
-                    i32::try_from(SIZE.0).unwrap_or(i32::MAX) - 245,
-                    0,
-                ))
-                .margin(4)
-                .label_font(("sans-serif", 13))
-                .draw()
-                .map_err(refused)?;
+            line.draw(&mut chart, style(index))?;
         }
         Ok(())
     }
+
+    fn x_name(&self, x: f64) -> String {
+        if self.x_names.is_empty() {
+            return number(x);
+        }
+        let place = (0..).zip(&self.x_names).find(|(place, _)| {
+            let place: i32 = *place;
+            (x - f64::from(place)).abs() < 1e-6
+        });
+        place.map_or_else(String::new, |(_, name)| name.clone())
+    }
+
+    fn legend(&self, area: &Area<'_>) -> anyhow::Result<()> {
+        let lines = self.lines.iter().enumerate();
+        let mut y = 3 * LEGEND_STEP;
+        for (index, line) in lines.filter(|(_, line)| !line.name.is_empty()) {
+            let stroke = PathElement::new(vec![(4, y), (26, y)], style(index));
+            area.draw(&stroke).map_err(refused)?;
+            let name = Text::new(line.name.as_str(), (32, y - 7), ("sans-serif", 13));
+            area.draw(&name).map_err(refused)?;
+            y += LEGEND_STEP;
+        }
+        Ok(())
+    }
+}
+
+/// Of the line at that place: a colour, and thin where colours come again.
+fn style(index: usize) -> ShapeStyle {
+    let width = if index < COLOURS.len() { 2 } else { 1 };
+    ShapeStyle::from(COLOURS[index % COLOURS.len()]).stroke_width(width)
 }
 
 impl Line {
@@ -163,8 +198,7 @@ impl Line {
             SVGBackend<'_>,
             Cartesian2d<X, plotters::coord::types::RangedCoordf64>,
         >,
-        colour: RGBColor,
-        is_thin: bool,
+        style: ShapeStyle,
     ) -> anyhow::Result<()>
     where
         X: Ranged<ValueType = f64>,
@@ -177,21 +211,21 @@ impl Line {
                 .chain(self.band.iter().rev().map(|(x, _, high)| (*x, *high)))
                 .collect();
             chart
-                .draw_series(std::iter::once(Polygon::new(outline, colour.mix(0.15))))
+                .draw_series(std::iter::once(Polygon::new(
+                    outline,
+                    style.color.mix(0.15),
+                )))
                 .map_err(refused)?;
         }
-        let style = ShapeStyle::from(colour).stroke_width(if is_thin { 1 } else { 2 });
         chart
             .draw_series(LineSeries::new(self.points.iter().copied(), style))
-            .map_err(refused)?
-            .label(self.name.as_str())
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
+            .map_err(refused)?;
         if self.has_dots {
             chart
                 .draw_series(
                     self.points
                         .iter()
-                        .map(|point| Circle::new(*point, 3, colour.filled())),
+                        .map(|point| Circle::new(*point, 3, style.color.filled())),
                 )
                 .map_err(refused)?;
         }
@@ -250,6 +284,17 @@ mod tests {
             ] {
                 assert!(svg.contains(text), "{text} is missing");
             }
+        }
+    }
+
+    #[test]
+    fn places_along_x_may_have_names() {
+        let mut chart = chart();
+        chart.x_names = ["none", "1 %", "5 %"].map(str::to_owned).to_vec();
+        chart.lines[0].points = vec![(0.0, 90.0), (1.0, 40.0), (2.0, 2.0)];
+        let svg = chart.svg().unwrap();
+        for name in &chart.x_names {
+            assert!(svg.contains(name.as_str()), "{name} is missing");
         }
     }
 

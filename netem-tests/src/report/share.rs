@@ -197,13 +197,13 @@ fn table(records: &[&Record]) -> String {
             row.resize(head.len(), String::new());
         } else {
             let carried = record.link.rate_bits * (1.0 - record.link.loss) / 1e6;
-            row.push(
-                record
-                    .share_of_first()
-                    .map_or_else(String::new, |(got, even)| {
-                        format!("{:.0} ({:.0})", got * 100.0, even * 100.0)
-                    }),
-            );
+            let share = record
+                .share_of_first()
+                .filter(|_| !record.is_among_equals());
+            row.push(share.map_or_else(
+                || "-".to_owned(),
+                |(got, even)| format!("{:.0} ({:.0})", got * 100.0, even * 100.0),
+            ));
             row.push(record.means());
             row.push(format!("{:.2}", record.jain));
             row.push(format!("{:.0}", record.total_mbit() / carried * 100.0));
@@ -219,35 +219,43 @@ fn table(records: &[&Record]) -> String {
 
 /// The first kind's share by depth of the queue, one line for each company.
 fn depth_charts(records: &[&Record]) -> Vec<(String, Chart)> {
-    let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    for record in records.iter().filter(|record| !record.is_among_equals()) {
-        if let Some((got, _)) = record.share_of_first() {
-            let line = lines.entry(&record.case).or_default();
-            line.push((record.buffer_bdp, got * 100.0));
-        }
-    }
-    lines.retain(|_, points| points.len() > 1);
-    if lines.is_empty() {
+    let company: Vec<&&Record> = records
+        .iter()
+        .filter(|record| !record.is_among_equals())
+        .collect();
+    let mut depths: Vec<f64> = company.iter().map(|record| record.buffer_bdp).collect();
+    depths.sort_by(f64::total_cmp);
+    depths.dedup();
+    if depths.len() < 2 {
         return Vec::new();
+    }
+    let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for (x, depth) in (0_u32..).map(f64::from).zip(&depths) {
+        for record in company.iter().filter(|record| record.buffer_bdp == *depth) {
+            if let Some((got, _)) = record.share_of_first() {
+                lines
+                    .entry(&record.case)
+                    .or_default()
+                    .push((x, got * 100.0));
+            }
+        }
     }
     let chart = Chart {
         title: "Share of the first kind by depth of the buffer".to_owned(),
         x_label: "buffer, bandwidth-delay products".to_owned(),
+        x_names: depths.iter().map(f64::to_string).collect(),
         y_label: "% of what all got".to_owned(),
-        has_log_x: true,
         y_max: Some(100.0),
         lines: lines
             .into_iter()
-            .map(|(case, mut points)| {
-                points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Line {
-                    name: case.to_owned(),
-                    points,
-                    has_dots: true,
-                    ..Line::default()
-                }
+            .map(|(case, points)| Line {
+                name: case.to_owned(),
+                points,
+                has_dots: true,
+                ..Line::default()
             })
             .collect(),
+        ..Chart::default()
     };
     vec![("share-by-buffer".to_owned(), chart)]
 }

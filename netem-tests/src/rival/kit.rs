@@ -147,8 +147,12 @@ impl Kit {
             .with_context(|| format!("cannot run {}", Path::new(program).display()))?;
         let both = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&both);
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-        Ok(line.unwrap_or("says no version").to_owned())
+        let line = text.lines().find(|line| !line.trim().is_empty());
+        let words: Vec<&str> = line
+            .unwrap_or("says no version")
+            .split_whitespace()
+            .collect();
+        Ok(words.join(" "))
     }
 
     /// Installs a Debian package unless `file`, which it brings, is there.
