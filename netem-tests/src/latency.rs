@@ -112,6 +112,8 @@ impl Options {
             about: "the latency lab's link".to_owned(),
             forward: link.clone(),
             back: link,
+            cross: Vec::new(),
+            budget: None,
         }
     }
 
