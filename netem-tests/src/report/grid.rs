@@ -50,8 +50,8 @@ fn section_of(records: Vec<Record>) -> Section {
 const INTRODUCTION: &str = "\
 Whole transfers over the emulated link between two network namespaces, one at a time, from just before the sender\n\
 starts to the last byte at the receiver. The limit is rate x (1 - loss) x 1448/1500, the payload of a full packet of\n\
-kernel TCP, for all alike. Files lie in memory on both sides. `~`: a run was cut off; what had arrived counts. `!`: a\n\
-run failed. Processor time is that of all programs of both sides and their children; what the kernel does in the\n\
+kernel TCP, for all alike. Files lie in memory on both sides. `~`: a run was cut off; what the receiving program had by\n\
+then counts, which for TCP, UDT and SRT is what was in order. `!`: a run failed. Processor time is that of all programs of both sides and their children; what the kernel does in the\n\
 emulator's thread, receiving for either, is in nobody's figure. The emulator hands packets over one by one, so that a\n\
 receiver may be woken for each; a network card would hand over many at once.\n";
 

@@ -87,7 +87,7 @@ impl Ssh {
                     .args(["--rtt", &task.round_trip.as_millis().max(1).to_string()])
                     .args(["--udp-buffer", "16M", "--timeout", "30"]);
                 for option in ssh.iter().map(String::as_str).chain(["-p", &port]) {
-                    sender = sender.arg(format!("--ssh-options={option}"));
+                    sender = sender.args(["-S", option]);
                 }
                 sender.arg(task.source).arg(to)
             }

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Each sends what the link carries in this time
     #[arg(long, default_value_t = 4.0, value_name = "S")]
     seconds: f64,
-    /// When a transfer is cut off; half as long again if not given, at most 10 s more
+    /// When a transfer is cut off; if not given, half as long again, and from 10 s on 10 s later
     #[arg(long, value_name = "S")]
     limit: Option<f64>,
     /// Of the first repetition; the next ones count up
@@ -113,9 +113,12 @@ impl Args {
             "--seconds takes 0.1 to 3600"
         );
         // What nearly fills the link ends by itself; what is far from it is not worth waiting for.
-        let limit = self
-            .limit
-            .unwrap_or_else(|| (self.seconds * 1.5).min(self.seconds + 10.0));
+        let grace = if self.seconds < 10.0 {
+            self.seconds / 2.0
+        } else {
+            10.0
+        };
+        let limit = self.limit.unwrap_or(self.seconds + grace);
         ensure!((0.1..=7200.0).contains(&limit), "--limit takes 0.1 to 7200");
         Ok(Options {
             scenarios,
