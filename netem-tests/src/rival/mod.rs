@@ -6,6 +6,7 @@
 
 mod debian;
 mod kit;
+mod look;
 mod peers;
 mod program;
 mod rpp;
