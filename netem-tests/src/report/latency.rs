@@ -84,7 +84,7 @@ impl Object {
     fn cell(&self) -> String {
         let show = |quantile| {
             self.millis(quantile)
-                .map_or("-".to_owned(), |millis| format!("{millis:.0}"))
+                .map_or_else(|| "-".to_owned(), |millis| format!("{millis:.0}"))
         };
         let lost = match self.unanswered {
             0 => String::new(),
