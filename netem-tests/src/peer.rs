@@ -5,6 +5,8 @@
 //! machine's monotonic clock, so that whoever reads the last whole line knows what has arrived even of
 //! a transfer that is cut off. The peers in `rivals/` do the same.
 
+pub mod rpp;
+
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},

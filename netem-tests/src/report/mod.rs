@@ -5,6 +5,7 @@
 
 pub mod grid;
 pub mod latency;
+pub mod micro;
 pub mod netem;
 pub mod plot;
 pub mod share;
@@ -52,6 +53,12 @@ const KINDS: &[Kind] = &[
         heading: "Latency of requests",
         command: "cargo lab latency",
         section: latency::section,
+    },
+    Kind {
+        name: micro::Record::KIND,
+        heading: "One connection without an emulator",
+        command: "cargo lab micro",
+        section: micro::section,
     },
     Kind {
         name: trace::Record::KIND,

@@ -24,17 +24,21 @@ use std::{
 
 use rp_protocol::units::Bandwidth;
 
-pub(crate) use self::stage::{PORT, Run, Stage, window};
 pub use self::{
     kit::Kit,
     stage::{Figures, Job, transfer, transfer_by},
     wire::Carrier,
+};
+pub(crate) use self::{
+    stage::{PORT, Run, Stage, transfer_over, window},
+    wire::Wire,
 };
 
 /// Everything there is, in the order of tables.
 pub const ALL: &[&dyn Rival] = &[
     &rpp::Rpcp,
     &rpp::Rpclient,
+    &rpp::Transport,
     &tcp::Tcp::BBR,
     &tcp::Tcp::CUBIC,
     &peers::Peer::QUINN_BBR,

@@ -122,3 +122,39 @@ impl Rival for Rpclient {
         })
     }
 }
+
+/// The transport alone, by the lab's own ends (`peer::rpp`).
+#[derive(Debug)]
+pub(super) struct Transport;
+
+impl Rival for Transport {
+    fn name(&self) -> &'static str {
+        "rpp"
+    }
+
+    fn about(&self) -> &'static str {
+        "our transport alone, from memory to memory, one stream read in any order; default settings"
+    }
+
+    fn install(&self, _kit: &Kit) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn version(&self, _kit: &Kit) -> anyhow::Result<String> {
+        Ok(format!("rapidpath {}", env!("CARGO_PKG_VERSION")))
+    }
+
+    fn recipe(&self, task: &Task<'_>) -> anyhow::Result<Recipe> {
+        let (port, bytes) = (task.port.to_string(), task.bytes.to_string());
+        let receiver = Invocation::new(Side::Far, task.kit.lab())
+            .args(["peer", "rpp-recv", "--port", &port, "--bytes", &bytes]);
+        let to = format!("{FAR}:{port}");
+        let sender =
+            Invocation::new(Side::Near, task.kit.lab()).args(["peer", "rpp-send", &to, &bytes]);
+        Ok(Recipe {
+            before: vec![(receiver, Ready::Port(task.port))],
+            trigger: sender,
+            progress: Progress::Tally,
+        })
+    }
+}

@@ -111,7 +111,8 @@ pub fn transfer_by(
     }
 }
 
-fn transfer_over<W: Wire>(
+/// The same over a link of any kind.
+pub(crate) fn transfer_over<W: Wire>(
     rival: &dyn Rival,
     kit: &Kit,
     job: &Job<'_>,

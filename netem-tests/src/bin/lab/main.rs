@@ -7,6 +7,7 @@ mod check;
 mod clean;
 mod interrupt;
 mod latency;
+mod micro;
 mod netem;
 mod peer;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     Latency(latency::Args),
     /// Compare the emulator with the kernel's own, `tc netem` (root)
     Netem(netem::Args),
+    /// Measure goodput and processor time of one connection, nothing emulated (root)
+    Micro(micro::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
     /// Draw event traces: rates, round trips, losses, the controller's states
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Share(args) => args.run(),
         Command::Latency(args) => args.run(),
         Command::Netem(args) => args.run(),
+        Command::Micro(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),
     };

@@ -39,6 +39,15 @@ enum Role {
         #[arg(long)]
         congestion: Option<String>,
     },
+    /// Take bytes over RPP and tell how many have arrived when
+    RppRecv {
+        #[arg(long)]
+        port: u16,
+        #[arg(long)]
+        bytes: u64,
+    },
+    /// Send bytes over RPP
+    RppSend { to: SocketAddr, bytes: u64 },
     /// Serve one file over HTTP
     Web {
         #[arg(long)]
@@ -98,6 +107,8 @@ impl Args {
                 flows,
                 congestion,
             })?,
+            Role::RppRecv { port, bytes } => peer::rpp::receive(port, bytes)?,
+            Role::RppSend { to, bytes } => peer::rpp::send(to, bytes)?,
             Role::Web { port, file } => peer::serve_file(port, &file)?,
             Role::Respond { port, congestion } => ends::respond(port, congestion.as_deref())?,
             Role::Ask {
