@@ -5,35 +5,38 @@
 //! 2. [`Arena::run`] jumps from event to event: departures, arrivals, ACKs, timers.
 //! 3. [`Arena::flow`] and [`Arena::queue`] answer what happened between two times.
 
+mod bbr;
 mod config;
+mod crowd;
+mod law;
 pub mod named;
 mod receiver;
 mod record;
+mod reno;
 pub mod scenario;
 mod sender;
+mod source;
 
 use std::{
     ops::Range,
     time::{Duration, Instant},
 };
 
+pub(crate) use self::crowd::Crowd;
+use self::record::QueueRecord;
 pub use self::{
     config::{AckPolicy, Application, FlowConfig},
+    law::Law,
     record::{Queue, Record, State},
 };
-use self::{
-    receiver::{Ack, Receiver},
-    record::QueueRecord,
-    sender::Sender,
-};
-use crate::link::{Link, LinkConfig, LinkCounters, Offer};
+use crate::link::{Link, LinkConfig, LinkCounters};
 
 /// A packet on the shared link.
 #[derive(Clone, Copy, Debug)]
-struct Packet {
+pub(crate) struct Packet {
     flow: usize,
     index: u64,
-    bytes: u16,
+    pub(crate) bytes: u16,
     train: Option<TrainPart>,
 }
 
@@ -45,24 +48,14 @@ struct TrainPart {
     count: u32,
 }
 
-#[derive(Debug)]
-struct Flow {
-    config: FlowConfig,
-    sender: Sender,
-    receiver: Receiver,
-    back: Link<Ack>,
-    record: Record,
-}
-
 /// One bottleneck and the flows on it.
 #[derive(Debug)]
 pub struct Arena {
     epoch: Instant,
     now: Instant,
     link: Link<Packet>,
-    flows: Vec<Flow>,
+    crowd: Crowd,
     queue: QueueRecord,
-    seed: u64,
 }
 
 impl Arena {
@@ -75,30 +68,13 @@ impl Arena {
             now: epoch,
             queue: QueueRecord::new(&link),
             link: Link::new(link, seed).epoch(epoch),
-            flows: Vec::new(),
-            seed,
+            crowd: Crowd::new(epoch, seed),
         }
     }
 
     /// Puts a flow on the link; its number is what [`flow`](Self::flow) takes.
     pub fn add(&mut self, config: FlowConfig) -> usize {
-        let number = self.flows.len();
-        let delay = self.link.config().delay() + config.extra_rtt;
-        let mut back = LinkConfig::unlimited(delay).loss(config.ack_loss);
-        if let Some(spread) = config.ack_jitter {
-            back = back.jitter(spread, true);
-        }
-        let seed = self.seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let start = self.epoch + config.start;
-        let rtt = self.link.config().delay() + delay;
-        self.flows.push(Flow {
-            sender: Sender::new(number, &config, rtt, start),
-            receiver: Receiver::new(config.acks, rtt, self.epoch),
-            back: Link::new(back, seed).epoch(self.epoch),
-            record: Record::new(config.trace),
-            config,
-        });
-        number
+        self.crowd.add(config, self.link.config().delay())
     }
 
     /// Runs until `until` after the beginning.
@@ -113,12 +89,12 @@ impl Arena {
 
     /// What a flow did.
     pub fn flow(&self, number: usize) -> &Record {
-        &self.flows[number].record
+        self.crowd.record(number)
     }
 
     /// Flows on the link.
     pub fn flows(&self) -> usize {
-        self.flows.len()
+        self.crowd.len()
     }
 
     /// The standing queue between two times.
@@ -132,20 +108,14 @@ impl Arena {
     }
 
     fn next_at(&self) -> Option<Instant> {
-        let mut next = self.link.next_at();
-        let mut consider = |at: Option<Instant>| {
-            next = match (next, at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        };
-        consider(Some(self.epoch + self.queue.due_at()));
-        for flow in &self.flows {
-            consider(flow.sender.next_at());
-            consider(flow.receiver.next_at());
-            consider(flow.back.next_at());
-        }
-        next
+        [
+            Some(self.epoch + self.queue.due_at()),
+            self.link.next_at(),
+            self.crowd.next_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn step(&mut self) {
@@ -155,34 +125,13 @@ impl Arena {
             self.queue.sample(since, self.link.backlog_bytes(now));
         }
         while let Some(delivery) = self.link.poll(now) {
-            let packet = delivery.payload;
-            let flow = &mut self.flows[packet.flow];
-            flow.record.on_delivered(since, packet.bytes);
-            flow.receiver.on_packet(now, &packet, delivery.ce);
+            self.crowd.on_delivery(now, &delivery.payload, delivery.ce);
         }
-        for flow in &mut self.flows {
-            if flow.receiver.next_at().is_some_and(|at| at <= now)
-                && let Some(ack) = flow.receiver.ack(now)
-            {
-                flow.back.send(now, Offer::plain(64), ack);
-            }
-            while let Some(delivery) = flow.back.poll(now) {
-                let received = flow.receiver.log(&delivery.payload);
-                flow.sender.on_ack(now, &delivery.payload, &received);
-            }
-            flow.sender.on_timers(now);
-            let stop = flow.config.stop.is_some_and(|stop| since >= stop);
-            while let Some(packet) = flow.sender.poll(now, stop) {
-                let offer = Offer {
-                    is_ecn_capable: flow.config.ecn,
-                    class: flow.config.class,
-                    ..Offer::plain(usize::from(packet.bytes))
-                };
-                self.link.send(now, offer, packet);
-            }
-            if since >= flow.config.start {
-                flow.record.on_state(since, &flow.sender);
-            }
-        }
+        let link = &mut self.link;
+        self.crowd
+            .act(now, &mut |offer, packet| link.send(now, offer, packet));
     }
 }
+
+#[cfg(test)]
+mod tests;

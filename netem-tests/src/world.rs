@@ -2,10 +2,13 @@
 //! What a machine does is in `host` and `bulk`; what a link does is in `link`.
 //!
 //! The world is a dumbbell: near machines reach far machines through one shared link, and are answered
-//! through another. One step goes to the next thing that happens anywhere:
+//! through another. Flows of other laws may share the way there; their ACKs come back by ways of their own.
+//! One step goes to the next thing that happens anywhere:
 //! 1. every connection with news is drained, and its datagrams are offered to the links;
 //! 2. time jumps to the earliest arrival or deadline;
 //! 3. arrivals are handed over, deadlines fire.
+
+mod way;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,17 +21,15 @@ use rp_protocol::{
     crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
     error::ConnectError,
     stats::Stats,
-    units::EcnCodepoint,
 };
 
+use self::way::{Arrival, Way};
 use crate::{
     bulk::{Application, Receiving},
+    flow::{Crowd, FlowConfig, Record},
     host::{Host, Wire},
-    link::{Class, Link, LinkConfig, LinkCounters, Offer},
+    link::{LinkConfig, LinkCounters},
 };
-
-/// IPv4 and UDP headers: links count whole packets.
-const HEADER_BYTES: usize = 28;
 
 /// The service all connections of the world ask for.
 const SERVICE: &str = "rpp-lab/1";
@@ -38,10 +39,11 @@ const SERVICE: &str = "rpp-lab/1";
 pub struct World {
     epoch: Instant,
     now: Instant,
-    forward: Link<Wire>,
-    back: Link<Wire>,
+    forward: Way,
+    back: Way,
     near: Vec<Host>,
     far: Vec<Host>,
+    others: Crowd,
     seed: u64,
 }
 
@@ -63,10 +65,11 @@ impl World {
         Self {
             epoch,
             now: epoch,
-            forward: Link::new(forward, seed).epoch(epoch),
-            back: Link::new(back, seed ^ 0x5bd1_e995_9d1b_54a5).epoch(epoch),
+            forward: Way::new(forward, seed, epoch),
+            back: Way::new(back, seed ^ 0x5bd1_e995_9d1b_54a5, epoch),
             near: Vec::new(),
             far: Vec::new(),
+            others: Crowd::new(epoch, seed),
             seed,
         }
     }
@@ -107,6 +110,17 @@ impl World {
         self.near.push(near);
         self.far.push(far);
         Ok(pair)
+    }
+
+    /// Puts a flow of another law on the way there; its number is what [`other`](Self::other) takes.
+    pub fn add_other(&mut self, config: FlowConfig) -> usize {
+        let delay = self.forward.link().config().delay();
+        self.others.add(config, delay)
+    }
+
+    /// What such a flow did.
+    pub fn other(&self, number: usize) -> &Record {
+        self.others.record(number)
     }
 
     fn host_seed(&self, pair: usize, side: u8) -> [u8; 32] {
@@ -164,19 +178,29 @@ impl World {
 
     /// What happened on the way there and on the way back.
     pub fn links(&self) -> (LinkCounters, LinkCounters) {
-        (self.forward.counters(), self.back.counters())
+        (self.forward.link().counters(), self.back.link().counters())
+    }
+
+    /// Payload of the datagrams under way, which is in nobody's memory but the world's.
+    pub fn carried_bytes(&self) -> u64 {
+        self.forward.payload_bytes() + self.back.payload_bytes()
+    }
+
+    /// A number that follows from every delivery so far: when, how large, in what state. The same seed
+    /// gives the same.
+    pub fn digest(&self) -> u64 {
+        self.forward.digest() ^ self.back.digest().rotate_left(1)
     }
 
     /// Goes to the next thing that happens, not beyond `end`; says whether there was one.
     fn step(&mut self, end: Instant) -> bool {
         let now = self.now;
-        let near_due = drain(&mut self.near, now, &mut self.forward);
-        let far_due = drain(&mut self.far, now, &mut self.back);
         let next = [
-            near_due,
-            far_due,
-            self.forward.next_at(),
-            self.back.next_at(),
+            drain(&mut self.near, now, &mut self.forward),
+            drain(&mut self.far, now, &mut self.back),
+            self.forward.link().next_at(),
+            self.back.link().next_at(),
+            self.others.next_at(),
         ]
         .into_iter()
         .flatten()
@@ -185,11 +209,25 @@ impl World {
             return false;
         };
         self.now = self.now.max(next);
-        deliver(&mut self.forward, self.now, &mut self.far, &mut self.back);
-        deliver(&mut self.back, self.now, &mut self.near, &mut self.forward);
-        for host in self.near.iter_mut().chain(&mut self.far) {
-            host.handle_timeouts(self.now);
+        let now = self.now;
+        while let Some(arrival) = self.forward.poll(now) {
+            match arrival {
+                Arrival::Wire(wire) => hand_over(&mut self.far, now, wire, &mut self.back),
+                Arrival::Other(packet, ce) => self.others.on_delivery(now, &packet, ce),
+            }
         }
+        while let Some(arrival) = self.back.poll(now) {
+            if let Arrival::Wire(wire) = arrival {
+                hand_over(&mut self.near, now, wire, &mut self.forward);
+            }
+        }
+        for host in self.near.iter_mut().chain(&mut self.far) {
+            host.handle_timeouts(now);
+        }
+        let forward = &mut self.forward;
+        self.others.act(now, &mut |offer, packet| {
+            forward.send_other(now, offer, packet);
+        });
         true
     }
 }
@@ -200,41 +238,17 @@ fn address(side: u8, pair: usize) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(192, 0, 2, side), port))
 }
 
-fn offer(link: &mut Link<Wire>, now: Instant, wire: Wire) {
-    let bytes = wire.payload.len() + HEADER_BYTES;
-    let offer = Offer {
-        bytes,
-        is_ecn_capable: wire.ecn.is_some(),
-        class: Class::Udp,
-    };
-    link.send(now, offer, wire);
-}
-
-fn drain(hosts: &mut [Host], now: Instant, link: &mut Link<Wire>) -> Option<Instant> {
+fn drain(hosts: &mut [Host], now: Instant, way: &mut Way) -> Option<Instant> {
     hosts
         .iter_mut()
-        .filter_map(|host| host.drain(now, &mut |wire| offer(link, now, wire)))
+        .filter_map(|host| host.drain(now, &mut |wire| way.send(now, wire)))
         .min()
 }
 
-/// Hands over what has arrived by `now`; direct answers go out by `answers`.
-fn deliver(link: &mut Link<Wire>, now: Instant, hosts: &mut [Host], answers: &mut Link<Wire>) {
-    while let Some(delivery) = link.poll(now) {
-        let mut wire = delivery.payload;
-        if delivery.ce {
-            wire.ecn = Some(EcnCodepoint::Ce);
-        }
-        if delivery.corrupt {
-            let mut damaged = wire.payload.to_vec();
-            let middle = damaged.len() / 2;
-            if let Some(byte) = damaged.get_mut(middle) {
-                *byte ^= 0x10;
-            }
-            wire.payload = damaged.into();
-        }
-        if let Some(host) = hosts.iter_mut().find(|host| host.address() == wire.to) {
-            host.receive(now, wire, &mut |answer| offer(answers, now, answer));
-        }
+/// Gives a datagram to whom it is for; direct answers go out by `answers`.
+fn hand_over(hosts: &mut [Host], now: Instant, wire: Wire, answers: &mut Way) {
+    if let Some(host) = hosts.iter_mut().find(|host| host.address() == wire.to) {
+        host.receive(now, wire, &mut |answer| answers.send(now, answer));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rp_protocol::{config::Policy, units::Bandwidth};
 
+use super::Law;
 use crate::{
     link::{Class, Spread},
     loss::Loss,
@@ -35,12 +36,14 @@ pub enum Application {
     },
     /// Data at this rate.
     Paced(Bandwidth),
+    /// Objects as a browser fetches them, of this load on average.
+    Web(Bandwidth),
 }
 
 /// One flow.
 #[derive(Clone, Debug)]
 pub struct FlowConfig {
-    pub(super) policy: Policy,
+    pub(super) law: Law,
     pub(super) mtu: u16,
     pub(super) start: Duration,
     pub(super) stop: Option<Duration>,
@@ -58,9 +61,9 @@ pub struct FlowConfig {
 
 impl FlowConfig {
     /// A bulk flow from the beginning to the end, with 1200-byte packets and RPP's ACKs.
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(law: impl Into<Law>) -> Self {
         Self {
-            policy,
+            law: law.into(),
             mtu: 1200,
             start: Duration::ZERO,
             stop: None,
@@ -85,6 +88,28 @@ impl FlowConfig {
             class: Class::Tcp,
             ..Self::new(Policy::Cubic)
         }
+    }
+
+    /// A Reno flow as a kernel runs it.
+    pub fn reno() -> Self {
+        Self {
+            law: Law::Reno,
+            ..Self::tcp()
+        }
+    }
+
+    /// A flow like TCP BBR, version 1.
+    pub fn bbr() -> Self {
+        Self {
+            law: Law::Bbr,
+            paced: true,
+            ..Self::tcp()
+        }
+    }
+
+    /// Web traffic of this mean load, by CUBIC.
+    pub fn web(load: Bandwidth) -> Self {
+        Self::tcp().application(Application::Web(load))
     }
 
     /// When it begins. Default at once.

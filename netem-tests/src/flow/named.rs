@@ -199,6 +199,34 @@ pub fn cubic_4(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     (shares[0], least)
 }
 
+/// One flow like BBR version 1 and one of ours, which comes 10 s later if `late`: our share.
+pub fn bbr_1(bdp: f64, rtt_ms: u64, late: bool, seed: u64) -> f64 {
+    let cell = plain(100.0, rtt_ms, bdp, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    let start = if late { secs(10) } else { Duration::ZERO };
+    arena.add(FlowConfig::new(Policy::Fair).start(start));
+    arena.add(FlowConfig::bbr());
+    arena.run(secs(80));
+    scenario::shares(&arena, secs(30)..secs(80))[0]
+}
+
+/// One of ours beside web traffic of half of the link: the queue's mean over the RTT, our goodput and the
+/// web's over the link.
+pub fn web_half(rtt_ms: u64, seed: u64) -> (f64, f64, f64) {
+    let cell = plain(100.0, rtt_ms, 1.0, 0.0);
+    let mut arena = Arena::new(cell.link(), seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    arena.add(FlowConfig::web(cell.rate().scaled(0.5)));
+    let range = secs(10)..secs(60);
+    arena.run(range.end);
+    let share = |flow: usize| {
+        let goodput = arena.flow(flow).goodput(range.clone());
+        goodput.bytes_per_second() as f64 / cell.limit()
+    };
+    let queue = arena.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    (queue, share(0), share(1))
+}
+
 /// `n` own flows that start a second apart: Jain's index over 20 s, 20 s after the last start, their
 /// sum over the limit, and the mean queue over the RTT.
 pub fn own(cell: &Cell, n: u64, trains: bool, seed: u64) -> (f64, f64, f64) {

@@ -8,15 +8,16 @@ use std::{
 
 use rp_protocol::{
     congestion::{
-        AckSample, Controller, LossSample, Pacer, PacketSample, Rtt, SentSample, TrainSample, build,
+        AckSample, Controller, LossSample, Pacer, PacketSample, Rtt, SentSample, TrainSample,
     },
     units::Bandwidth,
 };
 
 use super::{
     Packet, TrainPart,
-    config::{Application, FlowConfig},
+    config::FlowConfig,
     receiver::{Ack, Arrival},
+    source::Source,
 };
 
 /// Packets sent on a probe timeout.
@@ -41,8 +42,7 @@ pub(super) struct Sender {
     mtu: u16,
     paced: bool,
     trains: bool,
-    application: Application,
-    start: Instant,
+    source: Source,
     pub(super) controller: Box<dyn Controller>,
     pacer: Pacer,
     rtt: Rtt,
@@ -61,18 +61,23 @@ pub(super) struct Sender {
     /// The train being sent.
     train: Option<TrainPart>,
     trains_sent: u32,
-    app_sent: u64,
     pub(super) sent_packets: u64,
     pub(super) lost_packets: u64,
     pub(super) spurious_packets: u64,
 }
 
 impl Sender {
-    pub(super) fn new(flow: usize, config: &FlowConfig, rtt: Duration, start: Instant) -> Self {
+    pub(super) fn new(
+        flow: usize,
+        config: &FlowConfig,
+        rtt: Duration,
+        start: Instant,
+        seed: u64,
+    ) -> Self {
         // The handshake has measured the RTT before data flows.
         let mut estimate = Rtt::new(rtt);
         estimate.update(start, Duration::ZERO, rtt);
-        let controller = build(config.policy, config.mtu, rtt, start);
+        let controller = config.law.controller(config.mtu, rtt, start, seed);
         let mut pacer = Pacer::new(start);
         pacer.set(
             controller.pacing_rate(),
@@ -84,8 +89,7 @@ impl Sender {
             mtu: config.mtu,
             paced: config.paced,
             trains: config.trains,
-            application: config.application,
-            start,
+            source: Source::new(config.application, start, config.mtu, seed),
             controller,
             pacer,
             rtt: estimate,
@@ -102,7 +106,6 @@ impl Sender {
             send_at: Some(start),
             train: None,
             trains_sent: 0,
-            app_sent: 0,
             sent_packets: 0,
             lost_packets: 0,
             spurious_packets: 0,
@@ -215,7 +218,11 @@ impl Sender {
             (Bandwidth::from_bytes_per_second(u64::MAX >> 8), 64_000)
         };
         self.pacer.set(rate, quantum, self.mtu);
-        let available = if stopped { 0 } else { self.available(now) };
+        let available = if stopped {
+            0
+        } else {
+            self.source.available(now)
+        };
         let window = self.controller.window();
         let size = u64::from(self.mtu);
         if self.in_flight + size > window {
@@ -226,7 +233,7 @@ impl Sender {
             self.train = None;
             if !stopped {
                 self.controller.on_app_limited(now, self.in_flight);
-                self.send_at = Some(self.available_at(now));
+                self.send_at = Some(self.source.available_at(now));
             }
             return None;
         }
@@ -241,7 +248,7 @@ impl Sender {
             }
         }
         self.send_at = Some(now);
-        let last = self.application != Application::Bulk && available < 2 * size;
+        let last = !self.source.is_bulk() && available < 2 * size;
         Some(self.emit(now, last))
     }
 
@@ -259,7 +266,7 @@ impl Sender {
         });
         self.in_flight += u64::from(self.mtu);
         self.sent_packets += 1;
-        self.app_sent += u64::from(self.mtu);
+        self.source.on_sent(u64::from(self.mtu));
         self.pacer.on_sent(now, u64::from(self.mtu));
         self.controller.on_sent(&SentSample {
             packet: sample,
@@ -362,33 +369,5 @@ impl Sender {
     fn entry(&mut self, index: u64) -> Option<&mut Sent> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         self.sent.get_mut(at)
-    }
-
-    /// Bytes the application has ready.
-    fn available(&self, now: Instant) -> u64 {
-        let age = now.saturating_duration_since(self.start);
-        match self.application {
-            Application::Bulk => u64::MAX,
-            Application::Bursts { on, off } => {
-                let into = Duration::from_nanos_u128(age.as_nanos() % (on + off).as_nanos());
-                if into < on { u64::MAX } else { 0 }
-            }
-            Application::Paced(rate) => rate.bytes_in(age).saturating_sub(self.app_sent),
-        }
-    }
-
-    fn available_at(&self, now: Instant) -> Instant {
-        let age = now.saturating_duration_since(self.start);
-        match self.application {
-            Application::Bulk => now,
-            Application::Bursts { on, off } => {
-                let into = Duration::from_nanos_u128(age.as_nanos() % (on + off).as_nanos());
-                now + (on + off - into)
-            }
-            Application::Paced(rate) => {
-                let next = rate.time_for(self.app_sent + u64::from(self.mtu));
-                (self.start + next).max(now + Duration::from_nanos(1))
-            }
-        }
     }
 }

@@ -157,6 +157,18 @@ fn together() -> Vec<Row> {
                 format!("cubic keeps {cubic:.3}, low takes over {low:.2}")
             }));
         }
+        for bdp in [0.25, 1.0, 4.0] {
+            for late in [false, true] {
+                let when = if late { "late" } else { "early" };
+                rows.push(row(format!("bbr_1 {bdp} {rtt} {when}"), move |seed| {
+                    format!("ours {:.2}", named::bbr_1(bdp, rtt, late, seed))
+                }));
+            }
+        }
+        rows.push(row(format!("web_half {rtt}"), move |seed| {
+            let (queue, ours, web) = named::web_half(rtt, seed);
+            format!("queue {queue:.2} ours {ours:.2} web {web:.2}")
+        }));
         rows.push(row(format!("own_notrain {rtt}"), move |seed| {
             let cell = named::plain(100.0, rtt, 1.0, 0.0);
             let (jain, sum, queue) = named::own(&cell, 4, false, seed);

@@ -29,7 +29,7 @@ pub(crate) struct Trace {
     seconds: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`.
+    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`, `reno`, `bbr`.
     #[arg(long, default_value = "fair@0", value_delimiter = ',')]
     flows: Vec<String>,
     /// Delay varies by up to so many milliseconds, order kept.
@@ -113,6 +113,8 @@ fn parse_flow(text: &str) -> FlowConfig {
         "low" => FlowConfig::new(Policy::Low),
         "cubic" => FlowConfig::new(Policy::Cubic),
         "tcp" => FlowConfig::tcp(),
+        "reno" => FlowConfig::reno(),
+        "bbr" => FlowConfig::bbr(),
         "notrain" => FlowConfig::new(Policy::Fair).trains(false),
         _ => FlowConfig::new(Policy::Fair),
     };

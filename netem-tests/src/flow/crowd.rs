@@ -1,0 +1,119 @@
+//! Flows without the link they share: their senders, receivers and ways back. Whoever owns the link tells
+//! them what arrived and takes what they send: an arena of flows alone, or a world with engines on it too.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Packet, Record,
+    config::FlowConfig,
+    receiver::{Ack, Receiver},
+    sender::Sender,
+};
+use crate::link::{Link, LinkConfig, Offer};
+
+#[derive(Debug)]
+struct Flow {
+    config: FlowConfig,
+    sender: Sender,
+    receiver: Receiver,
+    back: Link<Ack>,
+    record: Record,
+}
+
+/// Flows on a link of somebody else's.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    epoch: Instant,
+    seed: u64,
+    flows: Vec<Flow>,
+}
+
+impl Crowd {
+    pub(crate) fn new(epoch: Instant, seed: u64) -> Self {
+        Self {
+            epoch,
+            seed,
+            flows: Vec::new(),
+        }
+    }
+
+    /// Adds a flow over a link of that one-way delay; its ACKs come back over a link of their own.
+    pub(crate) fn add(&mut self, config: FlowConfig, delay: Duration) -> usize {
+        let number = self.flows.len();
+        let back_delay = delay + config.extra_rtt;
+        let mut back = LinkConfig::unlimited(back_delay).loss(config.ack_loss);
+        if let Some(spread) = config.ack_jitter {
+            back = back.jitter(spread, true);
+        }
+        let seed = self.seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let start = self.epoch + config.start;
+        let rtt = delay + back_delay;
+        self.flows.push(Flow {
+            sender: Sender::new(number, &config, rtt, start, seed),
+            receiver: Receiver::new(config.acks, rtt, self.epoch),
+            back: Link::new(back, seed).epoch(self.epoch),
+            record: Record::new(config.trace),
+            config,
+        });
+        number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub(crate) fn record(&self, number: usize) -> &Record {
+        &self.flows[number].record
+    }
+
+    /// When any of them has something to do.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.flows
+            .iter()
+            .flat_map(|flow| {
+                [
+                    flow.sender.next_at(),
+                    flow.receiver.next_at(),
+                    flow.back.next_at(),
+                ]
+            })
+            .flatten()
+            .min()
+    }
+
+    /// A packet has crossed the link.
+    pub(crate) fn on_delivery(&mut self, now: Instant, packet: &Packet, ce: bool) {
+        let flow = &mut self.flows[packet.flow];
+        flow.record.on_delivered(now - self.epoch, packet.bytes);
+        flow.receiver.on_packet(now, packet, ce);
+    }
+
+    /// Lets all of them act; what they send goes to `send`.
+    pub(crate) fn act(&mut self, now: Instant, send: &mut impl FnMut(Offer, Packet)) {
+        let since = now - self.epoch;
+        for flow in &mut self.flows {
+            if flow.receiver.next_at().is_some_and(|at| at <= now)
+                && let Some(ack) = flow.receiver.ack(now)
+            {
+                flow.back.send(now, Offer::plain(64), ack);
+            }
+            while let Some(delivery) = flow.back.poll(now) {
+                let received = flow.receiver.log(&delivery.payload);
+                flow.sender.on_ack(now, &delivery.payload, &received);
+            }
+            flow.sender.on_timers(now);
+            let stop = flow.config.stop.is_some_and(|stop| since >= stop);
+            while let Some(packet) = flow.sender.poll(now, stop) {
+                let offer = Offer {
+                    is_ecn_capable: flow.config.ecn,
+                    class: flow.config.class,
+                    ..Offer::plain(usize::from(packet.bytes))
+                };
+                send(offer, packet);
+            }
+            if since >= flow.config.start {
+                flow.record.on_state(since, &flow.sender);
+            }
+        }
+    }
+}
