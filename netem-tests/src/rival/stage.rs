@@ -323,16 +323,16 @@ impl Run {
         let since = |began: u64, at: u64| Duration::from_nanos(at.saturating_sub(began));
         let mut ended_ns = None;
         loop {
-            let (bytes, at_ns) = self.arrived(progress, job.bytes)?;
-            if bytes >= job.bytes {
+            if let Some((bytes, at_ns)) = self.complete(progress, job.bytes)? {
                 return Ok((Outcome::Complete, bytes, since(self.began_ns, at_ns)));
             }
             let now = monotonic_ns();
             let elapsed = since(self.began_ns, now);
             if elapsed >= job.limit {
-                return Ok((Outcome::CutOff, bytes, elapsed));
+                return Ok((Outcome::CutOff, self.arrived(progress)?, elapsed));
             }
             if let Some(reason) = self.failure(now, &mut ended_ns)? {
+                let bytes = self.arrived(progress)?;
                 return Ok((Outcome::Failed { reason }, bytes, elapsed));
             }
             thread::sleep(LOOK_INTERVAL);
@@ -382,21 +382,31 @@ impl Run {
         }
     }
 
-    /// Bytes so far, and when the last of them came.
-    fn arrived(&self, progress: &Progress, wanted: u64) -> anyhow::Result<(u64, u64)> {
-        match progress {
-            Progress::Tally => {
-                let line = self.before.first().map(Program::last_line).transpose()?;
-                Ok(parse_tally(line.as_deref().unwrap_or_default()).unwrap_or((0, 0)))
-            }
+    /// The bytes of a transfer that has everything, and when the last of them came. Asked every few
+    /// milliseconds, so it must cost next to nothing: the programs measured share the processors.
+    fn complete(&self, progress: &Progress, wanted: u64) -> anyhow::Result<Option<(u64, u64)>> {
+        let (bytes, at_ns) = match progress {
+            Progress::Tally => self.tally()?,
             Progress::File { folder, name } => {
                 let now = monotonic_ns();
-                match fs::metadata(folder.join(name)) {
-                    Ok(metadata) if metadata.len() == wanted => Ok((wanted, now)),
-                    _ => Ok((written(folder)?.min(wanted.saturating_sub(1)), now)),
-                }
+                let size = fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
+                (size, now)
             }
+        };
+        Ok((bytes >= wanted).then_some((bytes, at_ns)))
+    }
+
+    /// Bytes so far.
+    fn arrived(&self, progress: &Progress) -> anyhow::Result<u64> {
+        match progress {
+            Progress::Tally => Ok(self.tally()?.0),
+            Progress::File { folder, .. } => Ok(written(folder)?),
         }
+    }
+
+    fn tally(&self) -> anyhow::Result<(u64, u64)> {
+        let line = self.before.first().map(Program::last_line).transpose()?;
+        Ok(parse_tally(line.as_deref().unwrap_or_default()).unwrap_or((0, 0)))
     }
 }
 
