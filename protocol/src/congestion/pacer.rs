@@ -8,8 +8,11 @@ use crate::units::Bandwidth;
 #[cfg(test)]
 mod tests;
 
-/// Credit kept when the pacer is woken late (spec/04-congestion.md#pacing).
+/// Credit kept when the pacer is woken late: a part of the RTT within these bounds
+/// (spec/04-congestion.md#pacing).
 const LATE_CREDIT: Duration = Duration::from_millis(2);
+const MOST_LATE_CREDIT: Duration = Duration::from_millis(8);
+const LATE_PART: u32 = 32;
 /// A send quantum is what the rate carries in this time.
 const QUANTUM_TIME: Duration = Duration::from_millis(1);
 /// Largest send quantum: what one segmentation-offload buffer takes.
@@ -44,6 +47,7 @@ pub struct Pacer {
     rate: u64,
     quantum: u64,
     mtu: u64,
+    late: Duration,
     /// Bytes times 10^9.
     credit: i128,
     refilled_at: Instant,
@@ -59,6 +63,7 @@ impl Pacer {
             rate: 0,
             quantum: 0,
             mtu: 0,
+            late: LATE_CREDIT,
             credit: 0,
             refilled_at: now,
             sent_at: now,
@@ -82,6 +87,12 @@ impl Pacer {
         }
         let floor = -scaled(self.quantum.max(DEBT_PACKETS * self.mtu));
         self.credit = self.credit.max(floor);
+    }
+
+    /// Keep more of the credit of a late wake-up on a path with this RTT: a burst is small beside what
+    /// is in flight on a long path, and a busy machine would otherwise lose what it was late for.
+    pub fn set_rtt(&mut self, smoothed_rtt: Duration) {
+        self.late = (smoothed_rtt / LATE_PART).clamp(LATE_CREDIT, MOST_LATE_CREDIT);
     }
 
     /// Bytes that may leave at `now`.
@@ -130,9 +141,9 @@ impl Pacer {
         let earned = i128::from(self.rate).saturating_mul(nanos);
         let since_sent = now.saturating_duration_since(self.sent_at);
         //= spec/04-congestion.md#pacing
-        //# A pacer that is woken late MUST keep the credit it earned up to the larger of 2 ms and one
-        //# send quantum.
-        let cap = if self.waiting || since_sent <= LATE_CREDIT {
+        //# A pacer that is woken late MUST keep the credit it earned up to the larger of 1/32 of the RTT
+        //# (2 to 8 ms) and one send quantum.
+        let cap = if self.waiting || since_sent <= self.late {
             self.late_cap()
         } else {
             //= spec/04-congestion.md#pacing
@@ -143,7 +154,7 @@ impl Pacer {
     }
 
     fn late_cap(&self) -> i128 {
-        let late = i128::from(self.rate) * i128::try_from(LATE_CREDIT.as_nanos()).unwrap_or(0);
+        let late = i128::from(self.rate) * i128::try_from(self.late.as_nanos()).unwrap_or(0);
         late.max(scaled(self.quantum))
     }
 }

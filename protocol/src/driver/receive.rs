@@ -7,12 +7,14 @@ use std::{
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
+    time::{Duration, Instant},
 };
 
 use super::{
-    clock, endpoint,
+    clock::{self, Timer},
+    endpoint,
     shared::Shared,
-    socket::{ReceiveSlots, Received},
+    socket::{ReceiveSlots, Received, SLOTS},
 };
 use crate::engine::{ConnectionHandle, Datagram, Routed};
 
@@ -28,6 +30,39 @@ pub(super) struct Receiver {
     out: Vec<u8>,
     /// A connection has not taken its last delivery.
     is_behind: bool,
+    moderation: Moderation,
+    timer: Timer,
+}
+
+/// Time between two looks at a socket that packets pour into one by one.
+const MODERATED: Duration = Duration::from_micros(400);
+/// Datagrams in one look from which waiting would gather no more.
+const GATHERED: usize = 32;
+/// Datagrams per [`COUNTED`] from which packets pour.
+const POURING: usize = 50;
+const COUNTED: Duration = Duration::from_millis(10);
+
+/// Whether to let packets gather before the next look, as network cards do with interrupts: each look at
+/// a packet costs several changes of threads, and the kernel's timestamps keep what waiting hides.
+#[derive(Debug)]
+struct Moderation {
+    since: Instant,
+    count: usize,
+    pours: bool,
+}
+
+impl Moderation {
+    /// A look at `now` found `datagrams`; when to look again, if not at once.
+    fn on_look(&mut self, now: Instant, datagrams: usize) -> Option<Instant> {
+        self.count += datagrams;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= COUNTED {
+            self.pours = self.count >= POURING && elapsed < 2 * COUNTED;
+            self.since = now;
+            self.count = 0;
+        }
+        (self.pours && datagrams < GATHERED).then_some(now + MODERATED)
+    }
 }
 
 /// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
@@ -63,6 +98,12 @@ impl Receiver {
             spare: Vec::new(),
             out: Vec::new(),
             is_behind: false,
+            moderation: Moderation {
+                since: clock::now(),
+                count: 0,
+                pours: false,
+            },
+            timer: Timer::new(),
         }
     }
 
@@ -73,7 +114,14 @@ impl Receiver {
                 Wake::Look => continue,
                 Wake::Shutdown => return,
             }
-            if self.receive() {
+            // After a batch that was not full the socket is empty, and the next look at it ends this turn.
+            // Asking for another turn instead would wake a sleeping thread of the runtime to take it, for
+            // every packet of a link that delivers them one by one.
+            let (is_full, again_at) = self.receive();
+            if let Some(at) = again_at {
+                self.sleep_until(at).await;
+            }
+            if is_full {
                 // The connections' tasks work on what is still in the cache.
                 if std::mem::take(&mut self.is_behind) {
                     // The kernel's buffer waits more cheaply than an inbox does.
@@ -101,30 +149,50 @@ impl Receiver {
         .await
     }
 
-    /// Take in one batch; whether there was one.
-    fn receive(&mut self) -> bool {
+    async fn sleep_until(&mut self, at: Instant) {
+        poll_fn(|cx| {
+            let now = clock::now();
+            if now >= at {
+                return Poll::Ready(());
+            }
+            self.timer.arm(cx, at, now);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Take in one batch; whether it was full, so that more is likely to wait, and when to look again if
+    /// not at once.
+    fn receive(&mut self) -> (bool, Option<Instant>) {
         let Self {
             endpoint,
             slots,
             received,
             ..
         } = self;
-        match endpoint.socket.try_receive(slots, |one| received.push(one)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+        let is_full = match endpoint.socket.try_receive(slots, |one| received.push(one)) {
+            Ok(count) => count == SLOTS,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (false, None),
             Err(error) => {
                 // An ICMP error or the like of some peer; the socket itself does not break.
                 tracing::debug!(%error, "receive");
-                return true;
+                return (true, None);
             }
-        }
-        self.route();
+        };
+        let datagrams = received
+            .iter()
+            .map(|one| one.payload.len().div_ceil(one.stride.max(1)))
+            .sum();
+        let now = clock::now();
+        self.route(now);
         self.deliver();
-        true
+        (
+            is_full || self.is_behind,
+            self.moderation.on_look(now, datagrams),
+        )
     }
 
-    fn route(&mut self) {
-        let now = clock::now();
+    fn route(&mut self, now: Instant) {
         let arrivals = clock::Arrivals::at(now);
         let endpoint = Arc::clone(&self.endpoint);
         let mut state = endpoint.lock();
@@ -185,3 +253,6 @@ impl Receiver {
         self.spare.truncate(16);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,7 +124,7 @@ impl Socket {
         self.io.readable().await
     }
 
-    /// Receive one batch into `out`.
+    /// Receive one batch into `out`; says how many of the slots it took.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing; anything else is transient too for a UDP socket.
@@ -132,7 +132,7 @@ impl Socket {
         &self,
         slots: &mut ReceiveSlots,
         mut out: impl FnMut(Received),
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let ReceiveSlots { pool, slots, meta } = slots;
         let count = {
             let mut buffers = slots.iter_mut().map(|slot| IoSliceMut::new(slot));
@@ -169,7 +169,7 @@ impl Socket {
             .received_datagrams
             .fetch_add(datagrams, Relaxed);
         self.counters.received_bytes.fetch_add(bytes, Relaxed);
-        Ok(())
+        Ok(count)
     }
 
     /// Send the batch that `transmit` describes.

@@ -176,6 +176,7 @@ impl Path {
     /// Bytes of new data or repair that may leave at `now`.
     pub(crate) fn budget(&mut self, now: Instant) -> u64 {
         let packet = u64::from(self.packet_size());
+        self.pacer.set_rtt(self.rtt.smoothed());
         self.pacer.set(
             self.controller.pacing_rate(),
             self.controller.send_quantum(),

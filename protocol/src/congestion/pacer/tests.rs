@@ -51,8 +51,8 @@ fn paced_bytes_are_the_rate_to_the_byte() {
 
 //= spec/04-congestion.md#pacing
 //= type=test
-//# A pacer that is woken late MUST keep the credit it earned up to the larger of 2 ms and one
-//# send quantum.
+//# A pacer that is woken late MUST keep the credit it earned up to the larger of 1/32 of the RTT
+//# (2 to 8 ms) and one send quantum.
 #[test]
 fn late_wake_keeps_two_milliseconds_and_no_more() {
     let (mut pacer, start) = pacer(Bandwidth::from_bytes_per_second(10_000_000));

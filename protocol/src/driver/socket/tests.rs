@@ -33,7 +33,7 @@ async fn receive(socket: &Socket, slots: &mut ReceiveSlots, bytes: usize) -> Vec
     {
         socket.readable().await.unwrap();
         match socket.try_receive(slots, |one| all.push(one)) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
     }
