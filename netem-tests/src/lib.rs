@@ -9,6 +9,7 @@ pub mod demo;
 pub mod flow;
 pub mod grid;
 pub mod host;
+pub mod instructions;
 mod keys;
 pub mod latency;
 pub mod leftovers;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 extern crate self as rp_protocol;
 
+#[doc(hidden)]
+pub mod bench;
 pub mod config;
 pub mod congestion;
 pub mod connection;

@@ -59,7 +59,8 @@ impl Record {
 
     /// One line for whoever waits.
     pub fn brief(&self) -> String {
-        let show = |figure: Option<f64>| figure.map_or("?".to_owned(), |x| format!("{x:.2}"));
+        let show =
+            |figure: Option<f64>| figure.map_or_else(|| "?".to_owned(), |x| format!("{x:.2}"));
         let outcome = match &self.outcome {
             Outcome::Complete => format!("{} Gbit/s", show(self.gbits())),
             Outcome::CutOff => "cut off".to_owned(),
@@ -112,7 +113,7 @@ pub fn section(path: &Path) -> anyhow::Result<Option<Section>> {
             .collect();
         let show = |of: &dyn Fn(&Record) -> Option<f64>| {
             let spread = Spread::of(runs.iter().filter_map(|record| of(record)));
-            spread.map_or("-".to_owned(), |spread| spread.text(2))
+            spread.map_or_else(|| "-".to_owned(), |spread| spread.text(2))
         };
         let good = runs.iter().filter(|run| run.outcome == Outcome::Complete);
         let counted = match (good.count(), runs.len()) {
