@@ -15,7 +15,7 @@ use rp_protocol::{
 const PERIOD: usize = 1_048_573;
 
 /// The content every transfer carries, over and over.
-fn content() -> &'static Bytes {
+pub(crate) fn content() -> &'static Bytes {
     static CONTENT: OnceLock<Bytes> = OnceLock::new();
     CONTENT.get_or_init(|| {
         let mut digest = blake3::Hasher::new().finalize_xof();

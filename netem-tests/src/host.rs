@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rp_protocol::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
     engine::{Connection, ConnectionHandle, Datagram, Endpoint, Event, Output, Routed, Transmit},
-    error::ConnectError,
+    error::{ConnectError, ConnectionError},
     stats::Stats,
     units::EcnCodepoint,
 };
@@ -39,6 +39,8 @@ pub struct Host {
     address: SocketAddr,
     endpoint: Endpoint,
     slots: Vec<Slot>,
+    /// Applications of connections that are gone.
+    ended: Vec<Application>,
     /// What a connection from outside gets.
     on_accept: Application,
     buffer: Vec<u8>,
@@ -55,6 +57,7 @@ impl Host {
             address,
             endpoint: Endpoint::new(EndpointConfig::default(), server, seed),
             slots: Vec::new(),
+            ended: Vec::new(),
             on_accept,
             buffer: Vec::new(),
         }
@@ -65,9 +68,15 @@ impl Host {
         self.address
     }
 
-    /// The applications of its living connections, oldest first.
+    /// The applications of its connections: those of the living, oldest first, then of those that are gone.
     pub fn applications(&self) -> impl Iterator<Item = &Application> {
-        self.slots.iter().map(|slot| &slot.application)
+        let living = self.slots.iter().map(|slot| &slot.application);
+        living.chain(&self.ended)
+    }
+
+    /// Why one of its connections ended, if one has.
+    pub fn error(&self) -> Option<&ConnectionError> {
+        self.applications().find_map(Application::error)
     }
 
     /// The numbers of its living connections, oldest first.
@@ -159,7 +168,9 @@ impl Host {
             }
             next = [next, slot.due].into_iter().flatten().min();
         }
-        self.slots.retain(|slot| !slot.connection.is_drained());
+        let drained = |slot: &mut Slot| slot.connection.is_drained();
+        let gone = self.slots.extract_if(.., drained);
+        self.ended.extend(gone.map(|slot| slot.application));
         next
     }
 }

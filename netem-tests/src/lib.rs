@@ -5,6 +5,7 @@ pub mod bulk;
 mod carrier;
 mod cgroup;
 mod content;
+pub mod cost;
 pub mod demo;
 pub mod flow;
 pub mod grid;

@@ -186,6 +186,11 @@ impl World {
         self.forward.payload_bytes() + self.back.payload_bytes()
     }
 
+    /// Bytes the near machines have put on their way, whatever others did.
+    pub fn offered_bytes(&self) -> u64 {
+        self.forward.offered_bytes()
+    }
+
     /// A number that follows from every delivery so far: when, how large, in what state. The same seed
     /// gives the same.
     pub fn digest(&self) -> u64 {

@@ -41,6 +41,7 @@ pub(super) struct Way {
     link: Link<Carried>,
     epoch: Instant,
     payload_bytes: u64,
+    offered_bytes: u64,
     digest: DefaultHasher,
 }
 
@@ -50,6 +51,7 @@ impl Way {
             link: Link::new(config, seed).epoch(epoch),
             epoch,
             payload_bytes: 0,
+            offered_bytes: 0,
             digest: DefaultHasher::new(),
         }
     }
@@ -61,6 +63,11 @@ impl Way {
     /// Payload of the datagrams on the way, which the world holds and no machine.
     pub(super) fn payload_bytes(&self) -> u64 {
         self.payload_bytes
+    }
+
+    /// Bytes machines have offered, with headers.
+    pub(super) fn offered_bytes(&self) -> u64 {
+        self.offered_bytes
     }
 
     /// Of every delivery so far: when, how large, in what state.
@@ -75,6 +82,7 @@ impl Way {
             is_ecn_capable: wire.ecn.is_some(),
             class: Class::Udp,
         };
+        self.offered_bytes += offer.bytes as u64;
         let before = self.link.in_flight();
         self.link.send(now, offer, Carried::Wire(wire));
         // None if it was lost, two if it was doubled.
