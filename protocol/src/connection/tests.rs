@@ -17,7 +17,7 @@ use crate::{
     path::id::PathId,
     wire::frame::{
         Ack, AckHead, AckPolicy, AckRanges, Crypto, Datagram, Frame, Nak, NewConnectionId,
-        RetireConnectionId,
+        RetireConnectionId, TrainReport,
     },
 };
 
@@ -119,6 +119,30 @@ fn nak_of_a_packet_never_sent_is_a_violation() {
     let mut pair = connected();
     let result = hand(&mut pair, To::Client, nak(0, 900_000..900_001));
     assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION);
+}
+
+//= spec/04-congestion.md#trains
+//= type=test
+//# An endpoint that receives a TRAIN_REPORT of a train it never sent MUST close the
+//# connection with PROTOCOL_VIOLATION.
+#[test]
+fn report_of_a_train_never_sent_is_a_violation() {
+    let mut pair = connected();
+    let report = |train| {
+        Frame::TrainReport(TrainReport {
+            path: PathId::INITIAL,
+            train,
+            first: 0,
+            last: 7,
+            span_ns: 1000,
+        })
+    };
+    let result = hand(&mut pair, To::Client, report(1000));
+    assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION);
+    // One that was sent is believed once, whatever it says.
+    for _ in 0..2 {
+        hand(&mut pair, To::Client, report(0)).expect("harmless");
+    }
 }
 
 #[test]

@@ -52,6 +52,31 @@ fn one_probe_timeout_is_nothing_and_the_second_halves() {
     assert_eq!(law.pacing_rate(), rate.scaled(0.5));
 }
 
+//= spec/04-congestion.md#probe-timeout
+//= type=test
+//# While nothing but losses is heard of for two round trips, the rate MUST be halved, again and
+//# again.
+#[test]
+fn losses_without_an_acknowledgement_halve_the_rate_every_two_round_trips() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let heard = run(&mut law, now, 0, 400, 384_000.0) - Duration::from_millis(4);
+    let rate = law.pacing_rate();
+    let lost = |law: &mut Adaptive, now| {
+        law.on_loss(&LossSample {
+            now,
+            lost: &[],
+            in_flight_bytes: 0,
+        });
+        law.pacing_rate()
+    };
+    assert_eq!(lost(&mut law, heard + RTT), rate);
+    assert_eq!(lost(&mut law, heard + RTT * 9 / 4), rate.scaled(0.5));
+    assert_eq!(lost(&mut law, heard + RTT * 13 / 4), rate.scaled(0.5));
+    let again = lost(&mut law, heard + RTT * 5);
+    assert!(again < rate.scaled(0.26), "{again} of {rate}");
+}
+
 //= spec/04-congestion.md#floor
 //= type=test
 //# The rate MUST NOT fall below two packets per round trip.
