@@ -58,6 +58,8 @@ pub struct Options {
     pub seed: u64,
     /// Where the records go.
     pub out: PathBuf,
+    /// Where our own programs' event traces go, one folder a run.
+    pub traces: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -177,11 +179,15 @@ impl Options {
             has_bulk: cell.has_bulk,
             seed: self.seed,
             answers: &answers,
+            traces: self.traces.as_ref().map(|folder| {
+                let bulk = if cell.has_bulk { "bulk" } else { "alone" };
+                folder.join(format!("{}-{bulk}", scenario.name))
+            }),
         };
         let recipe = cell.way.recipe(&asking)?;
         let mut run = stage.begin(&recipe, "0")?;
         run.start(&stage, &recipe)?;
-        let limit = self.span(cell.has_bulk) + AFTER + Duration::from_secs(10);
+        let limit = ends::CONNECTING + self.span(cell.has_bulk) + AFTER + Duration::from_secs(5);
         run.wait(limit)?;
         let text = std::fs::read(&answers).context("the client left no answers")?;
         Ok(serde_json::from_slice(&text)?)

@@ -30,6 +30,9 @@ const ENDLESS: u64 = u64::MAX;
 /// Connections of each kind of object: at the latencies of a bad link several requests are under way.
 const CONNECTIONS: usize = 16;
 
+/// How long connections may take to be made: a lost packet of a handshake costs a second, or three.
+pub const CONNECTING: Duration = Duration::from_secs(30);
+
 /// Longest answer of a proxy to CONNECT.
 const MAX_HEAD: usize = 8 << 10;
 
@@ -122,11 +125,18 @@ pub struct ObjectAnswers {
 /// A connection cannot be made.
 pub fn ask(asking: &Asking) -> io::Result<Answers> {
     let bulk = asking.has_bulk.then(|| Bulk::start(asking)).transpose()?;
+    let (ready, made) = mpsc::channel();
     let kinds: Vec<Kind> = asking
         .objects
         .iter()
-        .map(|&(bytes, _)| Kind::start(asking, bytes))
+        .map(|&(bytes, _)| Kind::start(asking, bytes, &ready))
         .collect::<io::Result<_>>()?;
+    let patience = Instant::now() + CONNECTING;
+    for _ in 0..kinds.len() * CONNECTIONS {
+        let left = patience.saturating_duration_since(Instant::now());
+        made.recv_timeout(left)
+            .map_err(|_| io::Error::other("connections are not there in time"))??;
+    }
     let begin = Instant::now() + asking.head_start;
     thread::sleep(asking.head_start);
     let bulk_before = bulk.as_ref().map(Bulk::bytes);
@@ -227,8 +237,13 @@ struct Kind {
 }
 
 impl Kind {
-    /// Makes the connections, and one small request on each, so that none is made on somebody's time.
-    fn start(asking: &Asking, bytes: u64) -> io::Result<Self> {
+    /// Lets the connections be made, with one small request on each, so that none is made on somebody's
+    /// time; `ready` hears of each.
+    fn start(
+        asking: &Asking,
+        bytes: u64,
+        ready: &mpsc::Sender<io::Result<()>>,
+    ) -> io::Result<Self> {
         let (queue, due) = mpsc::channel();
         let due = Arc::new(Mutex::new(due));
         let bounds = Histogram::new_with_bounds(1, 3_600_000_000, 3);
@@ -239,10 +254,25 @@ impl Kind {
         }));
         let is_over = Arc::new(AtomicBool::new(false));
         for _ in 0..CONNECTIONS {
-            let stream = connect(asking)?;
+            let (asking, ready) = (asking.clone(), ready.clone());
             let (due, tally) = (Arc::clone(&due), Arc::clone(&tally));
             let is_over = Arc::clone(&is_over);
-            thread::spawn(move || work(stream, bytes, &due, &tally, &is_over));
+            thread::spawn(move || {
+                let mut block = vec![0; BLOCK];
+                let made = connect(&asking).and_then(|mut stream| {
+                    fetch(&mut stream, 1, &mut block)?;
+                    Ok(stream)
+                });
+                let (told, stream) = match made {
+                    Ok(stream) => (Ok(()), Some(stream)),
+                    Err(error) => (Err(error), None),
+                };
+                // Nobody listens once another connection has failed.
+                let _ = ready.send(told);
+                if let Some(stream) = stream {
+                    work(stream, bytes, &due, &tally, &is_over);
+                }
+            });
         }
         Ok(Self {
             bytes,
@@ -311,9 +341,6 @@ fn work(
     is_over: &AtomicBool,
 ) {
     let mut block = vec![0; BLOCK];
-    if fetch(&mut stream, 1, &mut block).is_err() {
-        return;
-    }
     loop {
         let next = due.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(at) = next else { return };

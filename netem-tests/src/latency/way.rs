@@ -4,7 +4,11 @@
 //! The server stands at the near side and the client at the far one, so that answers travel in the
 //! direction of everybody's data.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::OBJECTS;
 use crate::{
@@ -76,6 +80,8 @@ pub(super) struct Asking<'a> {
     pub(super) seed: u64,
     /// Where it writes what came back.
     pub(super) answers: &'a Path,
+    /// Where our programs' event traces go.
+    pub(super) traces: Option<PathBuf>,
 }
 
 impl Way {
@@ -106,7 +112,7 @@ impl Way {
         let (target, proxy) = match self.kind {
             Kind::Tcp(_) => (format!("{NEAR}:{SERVER}"), None),
             Kind::Rpp => {
-                before.extend(proxy(kit)?);
+                before.extend(proxy(kit, asking.traces.as_deref())?);
                 (
                     format!("127.0.0.1:{SERVER}"),
                     Some(format!("127.0.0.1:{DOOR}")),
@@ -137,10 +143,10 @@ impl Way {
     }
 }
 
-fn proxy(kit: &Kit) -> anyhow::Result<[(Invocation, Ready); 2]> {
+fn proxy(kit: &Kit, traces: Option<&Path>) -> anyhow::Result<[(Invocation, Ready); 2]> {
     let (programs, keys) = (kit.programs()?, kit.keys()?);
     let address = format!("{NEAR}:{EXIT}");
-    let exit = Invocation::new(Side::Near, &programs.rpserver)
+    let mut exit = Invocation::new(Side::Near, &programs.rpserver)
         .args(["--listen", &address])
         .arg("--key")
         .arg(&keys.host)
@@ -148,12 +154,17 @@ fn proxy(kit: &Kit) -> anyhow::Result<[(Invocation, Ready); 2]> {
         .arg(&keys.authorized)
         // The targets of a real server are elsewhere; the lab's is on this machine.
         .args(["--allow", &format!("127.0.0.1:{SERVER}")]);
-    let door = Invocation::new(Side::Far, &programs.rpclient)
+    let mut door = Invocation::new(Side::Far, &programs.rpclient)
         .args(["--server", &address])
         .args(["--host-key", &keys.fingerprint])
         .arg("-i")
         .arg(&keys.user)
         .args(["--listen", &format!("127.0.0.1:{DOOR}")]);
+    if let Some(traces) = traces {
+        fs::create_dir_all(traces)?;
+        exit = exit.arg("--trace").arg(traces);
+        door = door.arg("--trace").arg(traces);
+    }
     Ok([(exit, Ready::Port(EXIT)), (door, Ready::Port(DOOR))])
 }
 

@@ -1,7 +1,7 @@
 //! The report: everything that was measured, as one page of tables and plots. It reads records and
 //! writes text; nothing is measured here.
 //!
-//! A new kind of record is: one file with its struct and its `section`, one line in [`KINDS`].
+//! A new kind of record is: one file with its struct and its `section`, one line in `KINDS`.
 
 pub mod grid;
 pub mod latency;

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Where the records go
     #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
     out: PathBuf,
+    /// Keep our programs' event traces, in a folder for each run (`lab trace` draws them)
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
     /// Use our programs in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -102,6 +105,7 @@ impl Args {
             seconds: self.seconds,
             seed: self.seed,
             out: self.out,
+            traces: self.trace.map(std::path::absolute).transpose()?,
         })
     }
 }
