@@ -88,12 +88,16 @@ fn requests_that_were_due_during_a_stall_count_with_their_wait() {
 fn a_proxy_that_refuses_is_an_error_with_its_words() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = listener.local_addr().unwrap();
+    // The connections are made all at once, and each is refused.
+    let expected = b"CONNECT 192.0.2.1:80 HTTP/1.1\r\nHost: 192.0.2.1:80\r\n\r\n";
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 64];
-        let read = stream.read(&mut request).unwrap();
-        assert!(request[..read].starts_with(b"CONNECT 192.0.2.1:80 HTTP/1.1\r\n"));
-        stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 53];
+            stream.read_exact(&mut request).unwrap();
+            assert_eq!(&request, expected);
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap();
+        }
     });
     let asking = Asking {
         proxy: Some(proxy),
