@@ -20,6 +20,9 @@ pub(crate) struct Programs {
 impl Programs {
     /// Ready-made programs.
     pub(crate) fn in_folder(folder: &Path) -> Self {
+        // They are started in folders of their own. A name that cannot be made absolute fails when the
+        // program is started, which says so with the name.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         Self {
             rpserver: folder.join("rpserver"),
             rpclient: folder.join("rpclient"),
