@@ -1,7 +1,7 @@
 //! Data streams that arrive on a connection, kept until a message names them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +11,9 @@ use tokio::{sync::Notify, task::AbortHandle};
 /// Data streams kept for one connection before a message names them. Two for each request that
 /// may run at once; the bytes they hold are bounded by the credit the transport gives.
 const MAX_UNNAMED: usize = 128;
+
+/// Ids of streams nobody will name, remembered until they arrive.
+const MAX_ABANDONED: usize = 128;
 
 /// Accepts the data streams of one connection, until it is dropped.
 #[derive(Debug)]
@@ -28,7 +31,20 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     streams: BTreeMap<u64, RecvStream>,
+    abandoned: BTreeSet<u64>,
     lost: Option<ConnectionError>,
+}
+
+impl State {
+    //= spec/20-copy.md#data
+    //# A receiver MUST bound how many unnamed data streams it keeps for one connection.
+    fn keep(&mut self, stream: RecvStream) {
+        let id = stream.id().into_inner();
+        // Dropping a stream tells the other side to stop.
+        if !self.abandoned.remove(&id) && self.streams.len() < MAX_UNNAMED {
+            self.streams.insert(id, stream);
+        }
+    }
 }
 
 impl Shared {
@@ -41,13 +57,7 @@ impl Shared {
             let accepted = connection.accept_uni().await;
             let mut state = self.lock();
             match accepted {
-                //= spec/20-copy.md#data
-                //# A receiver MUST bound how many unnamed data streams it keeps for one connection.
-                Ok(stream) if state.streams.len() < MAX_UNNAMED => {
-                    state.streams.insert(stream.id().into_inner(), stream);
-                }
-                // Dropping it tells the other side to stop.
-                Ok(_) => {}
+                Ok(stream) => state.keep(stream),
                 Err(error) => {
                     state.lost = Some(error);
                     drop(state);
@@ -71,6 +81,17 @@ impl Arrivals {
         Self {
             shared,
             task: task.abort_handle(),
+        }
+    }
+
+    /// Nobody will take the data stream `id`: it is stopped, now or when it arrives.
+    pub(super) fn abandon(&self, id: u64) {
+        let mut state = self.shared.lock();
+        if state.streams.remove(&id).is_none() {
+            state.abandoned.insert(id);
+            if state.abandoned.len() > MAX_ABANDONED {
+                state.abandoned.pop_first();
+            }
         }
     }
 

@@ -130,8 +130,14 @@ impl Request {
             let destination = shared.destination(&path, &name)?;
             Ok(Box::new(Writer::create(destination, attributes.size)?))
         });
+        let stream = put.stream;
         let make = Box::new(move || Box::new(Receiver::accept(&put, open, Arc::default())) as _);
-        self.drive(make, reader, writer, None).await
+        let result = self.drive(make, reader, writer, None).await;
+        if result.is_err() {
+            // Refused, its data may be on its way all the same.
+            self.arrivals.abandon(stream);
+        }
+        result
     }
 
     /// Gives a file.

@@ -126,6 +126,27 @@ fn streams_nobody_names_are_stopped_beyond_a_bound() {
 }
 
 #[test]
+fn the_data_of_a_refused_put_is_stopped_whenever_it_arrives() {
+    let world = World::new();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        for early in [true, false] {
+            let mut data = connection.open_uni().await.unwrap();
+            if early {
+                data.write_bytes(Bytes::from_static(b"x")).await.unwrap();
+            }
+            let mut control = Control::open(&connection).await;
+            control.send(put(&data, "/absolute")).await;
+            assert_eq!(control.status().await, Status::BadPath);
+            if !early {
+                data.write_bytes(Bytes::from_static(b"x")).await.unwrap();
+            }
+            assert!(data.stopped().await.unwrap().is_some(), "early: {early}");
+        }
+    });
+}
+
+#[test]
 fn many_requests_share_a_connection() {
     let world = World::new();
     let bytes = content(300_000);

@@ -130,7 +130,7 @@ impl Writer {
     fn reserve(&self, size: u64) -> Result<(), Error> {
         //= spec/20-copy.md#files
         //# A receiver that knows the size MUST refuse a file that does not fit the free space
-        //# before any data is sent.
+        //# before it takes any data.
         let shown = &self.destination.shown;
         let no_space = |free| Error::NoSpace {
             name: shown.clone(),

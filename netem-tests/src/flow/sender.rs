@@ -243,7 +243,11 @@ impl Sender {
                 .min(window - self.in_flight)
                 .max(size);
             if self.pacer.budget(now) < size {
-                self.send_at = Some(self.pacer.next_at(now, ask));
+                let paced = self.pacer.next_at(now, ask);
+                // Without room for it a train that is due would be asked for again and again.
+                let fits = self.trains && window - self.in_flight >= 16 * size;
+                let train = self.controller.train_at().filter(|_| fits);
+                self.send_at = Some(train.map_or(paced, |at| paced.min(at.max(now))));
                 return None;
             }
         }
@@ -294,11 +298,10 @@ impl Sender {
         if !self.trains {
             return false;
         }
-        // Asked only when a longest train would fit, or the schedule would be spent on nothing.
-        if room < 16 * u64::from(self.mtu) {
-            return false;
-        }
-        let Some(count) = self.controller.train_due(now) else {
+        let Some(count) = self
+            .controller
+            .train_due(now, room / u64::from(self.mtu))
+        else {
             return false;
         };
         self.trains_sent += 1;

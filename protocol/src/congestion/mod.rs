@@ -124,9 +124,14 @@ pub trait Controller: Send + fmt::Debug {
     }
     /// The largest packet of this path is now `bytes` of UDP payload.
     fn on_mtu(&mut self, bytes: u16);
-    /// How many packets should leave back to back as the next train, if one is due.
-    fn train_due(&mut self, now: Instant) -> Option<u32> {
-        let _ = now;
+    /// How many packets should leave back to back as the next train, if one is due and `most` are
+    /// enough for it.
+    fn train_due(&mut self, now: Instant, most: u64) -> Option<u32> {
+        let _ = (now, most);
+        None
+    }
+    /// When the next train is due, if it should not wait until the pacer lets something go anyway.
+    fn train_at(&self) -> Option<Instant> {
         None
     }
     /// Pace at this rate.

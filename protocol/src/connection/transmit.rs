@@ -216,11 +216,16 @@ impl Connection {
 
     /// Packets that may leave back to back whatever the pacer says: a train, if one is due.
     fn begin_train(&mut self, now: Instant) -> Option<u64> {
-        let streams = self.streams.interest();
-        if !(streams.data || streams.repair) {
+        if !self.has_bulk() {
             return None;
         }
         self.paths[0].begin_train(now)
+    }
+
+    /// Whether there are stream bytes to fill packets with.
+    fn has_bulk(&self) -> bool {
+        let streams = self.streams.interest();
+        streams.data || streams.repair
     }
 
     /// What the next packet is for, if one should be sent at all.
@@ -269,7 +274,10 @@ impl Connection {
             self.tail.on_dry(path);
         }
         if has_data || self.tail.interest() {
-            self.paced_until = Some(path.paced_at(now));
+            let train_at = path.train_at().filter(|_| self.has_bulk());
+            let path = &mut self.paths[0];
+            let paced_at = path.paced_at(now);
+            self.paced_until = Some(train_at.map_or(paced_at, |at| paced_at.min(at.max(now))));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     wire::frame::{Train, TrainReport},
 };
 
-/// Room in the window without which no train is asked for: the longest one must fit.
+/// Packets in the longest train.
 const LONGEST: u64 = 16;
 /// Trains remembered until their report comes: more than START sends in a round trip.
 const REMEMBERED: usize = 32;
@@ -32,14 +32,11 @@ impl Path {
     /// Packets that leave back to back from here on, if a train is due and has room. There must be
     /// data to fill them with; [`end_train`](Self::end_train) follows when they are written.
     pub(crate) fn begin_train(&mut self, now: Instant) -> Option<u64> {
-        let size = self.packet_size();
-        let room = self.window().saturating_sub(self.sent.in_flight_bytes());
-        let longest = LONGEST * u64::from(size);
-        if self.probes > 0 || room.min(self.validation.allowance()) < longest {
-            // Asking spends the turn.
+        if self.probes > 0 {
             return None;
         }
-        let count = u64::from(self.controller.train_due(now)?);
+        let size = self.packet_size();
+        let count = u64::from(self.controller.train_due(now, self.train_room())?);
         let trains = &mut self.trains;
         if trains.sent.len() == REMEMBERED {
             trains.sent.pop_front();
@@ -53,6 +50,19 @@ impl Path {
         });
         trains.next += 1;
         Some(count)
+    }
+
+    /// Packets that may leave if the pacer does not object.
+    fn train_room(&self) -> u64 {
+        let room = self.window().saturating_sub(self.sent.in_flight_bytes());
+        room.min(self.validation.allowance()) / u64::from(self.packet_size())
+    }
+
+    /// When a train is due that the pacer must not delay, if there is room for one.
+    pub(crate) fn train_at(&self) -> Option<Instant> {
+        self.controller
+            .train_at()
+            .filter(|_| self.probes == 0 && self.train_room() >= LONGEST / 2)
     }
 
     /// What the packet being written says of the train it is in.

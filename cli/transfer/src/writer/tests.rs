@@ -83,7 +83,7 @@ fn a_file_larger_than_the_disk_is_refused_before_anything_is_written() {
     //= spec/20-copy.md#files
     //= type=test
     //# A receiver that knows the size MUST refuse a file that does not fit the free space before
-    //# any data is sent.
+    //# it takes any data.
     let folder = tempfile::tempdir().unwrap();
     for size in [1 << 60, u64::MAX] {
         let error = begin(&folder, Some(size)).unwrap_err();

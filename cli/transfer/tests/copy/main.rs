@@ -350,6 +350,40 @@ fn messages_out_of_turn_end_the_copy() {
 }
 
 #[test]
+fn data_does_not_wait_for_ready_and_done_does() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A client MAY send data before Ready.
+    let mut sender = Sender::push(put(), Source::pipe(&b"early"[..], "pipe"), Arc::default());
+    let mut side = Side::new(&mut sender);
+    let mut sent = side.run();
+    let sent = sent.make_contiguous();
+    assert!(
+        matches!(
+            sent,
+            [
+                Input::Message(Message::Put(_)),
+                Input::Blocks(_),
+                Input::DataEnd,
+                Input::Message(Message::Digest(_))
+            ]
+        ),
+        "{sent:?}"
+    );
+    assert!(side.over.is_none());
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A server MUST send Ready before Done with status ok.
+    let done = Message::Done(Done {
+        status: Status::Ok,
+        text: String::new(),
+    });
+    sender.handle(Input::Message(done));
+    let over = Side::new(&mut sender).run_to_the_end();
+    assert_eq!(status(&over), Status::Protocol);
+}
+
+#[test]
 fn a_control_stream_that_just_ends_is_a_failure() {
     //= spec/20-copy.md#requests
     //= type=test

@@ -17,7 +17,7 @@ use self::{
     delay::Delay,
     model::{Model, Round},
     rounds::{Kind, Tag},
-    start::{INITIAL_PACKETS, Start},
+    start::{INITIAL_PACKETS, INITIAL_WINDOW, Start},
 };
 use super::{
     AckSample, Controller, ControllerReport, LossSample, PacketSample, SentSample, TrainSample,
@@ -49,6 +49,8 @@ const LOWEST_RATE: f64 = 25.0;
 const HIGHEST_RATE: f64 = 1e12;
 /// Shortest silence, in seconds, that says something of a path.
 const SILENCE: f64 = 0.1;
+/// What a time may lose on its way from seconds.
+const ROUNDING: Duration = Duration::from_nanos(2);
 /// Packets that may always be in flight.
 const LEAST_WINDOW: f64 = 4.0;
 
@@ -80,13 +82,17 @@ impl Adaptive {
     /// START from 32 packets of `mtu` bytes, paced over `initial_rtt`.
     pub fn new(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
         let rtt = initial_rtt.as_secs_f64().max(0.001);
-        let window = INITIAL_PACKETS * f64::from(mtu);
+        let mtu_bytes = f64::from(mtu);
+        let (rate, window) = (
+            INITIAL_PACKETS * mtu_bytes / rtt,
+            INITIAL_WINDOW * mtu_bytes,
+        );
         Self {
             epoch: now,
             mtu,
             ceiling: None,
             state: State::Start(Start::default()),
-            m: Model::new(0.0, f64::from(mtu), rtt, window / rtt, window),
+            m: Model::new(0.0, mtu_bytes, rtt, rate, window),
             company: Company::new(),
             ce: 0,
             sent_at: None,
@@ -113,7 +119,7 @@ impl Adaptive {
         let tally = self.m.rounds.tally();
         let age = now - self.m.rounds.started_at();
         let enough = match &self.state {
-            State::Start(start) => start.round_packets(),
+            State::Start(start) => start.round_packets(&self.m),
             _ => ROUND_PACKETS,
         };
         let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
@@ -410,7 +416,7 @@ impl Controller for Adaptive {
         self.bound();
     }
 
-    fn train_due(&mut self, now: Instant) -> Option<u32> {
+    fn train_due(&mut self, now: Instant, most: u64) -> Option<u32> {
         let now = self.seconds(now);
         let m = &mut self.m;
         let (every, packets) = match self.state {
@@ -420,7 +426,18 @@ impl Controller for Adaptive {
                 (m.delay.srtt.max(0.1), packets)
             }
         };
-        m.trains.due(now, every).then_some(trains::whole(packets))
+        let packets = trains::whole(packets);
+        // Asking spends the turn.
+        (u64::from(packets) <= most && m.trains.due(now, every)).then_some(packets)
+    }
+
+    fn train_at(&self) -> Option<Instant> {
+        let State::Start(start) = &self.state else {
+            return None;
+        };
+        // Rounded up: a nanosecond early it would not be due, and asked for at once again.
+        let due_at = Duration::try_from_secs_f64(self.m.trains.due_at()).ok()? + ROUNDING;
+        start.is_first_round().then(|| self.epoch + due_at)
     }
 
     fn pacing_rate(&self) -> Bandwidth {

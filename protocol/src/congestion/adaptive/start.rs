@@ -5,10 +5,14 @@ use super::model::{Model, Round};
 
 /// Packets in the first round, sent as trains.
 pub(super) const INITIAL_PACKETS: f64 = 32.0;
+/// Packets that may be in flight in it: so many that its trains need not wait.
+pub(super) const INITIAL_WINDOW: f64 = 40.0;
 /// Packets in each train of START.
 pub(super) const TRAIN_PACKETS: f64 = 8.0;
 /// Packets that end the first round: three trains, the fewest that make an estimate.
 const FIRST_ROUND_PACKETS: u64 = 24;
+/// The same where they made one: a packet that is missing need not be waited for.
+const FIRST_ROUND_AGREED: u64 = 16;
 /// Packets that end a later round.
 const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
@@ -32,17 +36,22 @@ pub(super) struct Start {
 
 impl Start {
     /// Packets that must be resolved before the present round ends.
-    pub(super) fn round_packets(&self) -> u64 {
-        if self.rounds == 0 {
-            FIRST_ROUND_PACKETS
-        } else {
-            ROUND_PACKETS
+    pub(super) fn round_packets(&self, m: &Model) -> u64 {
+        match m.trains.valid() {
+            _ if !self.is_first_round() => ROUND_PACKETS,
+            Some(_) => FIRST_ROUND_AGREED,
+            None => FIRST_ROUND_PACKETS,
         }
+    }
+
+    /// Whether nothing has come back yet that the rate could follow.
+    pub(super) fn is_first_round(&self) -> bool {
+        self.rounds == 0
     }
 
     /// Time from train to train: the first ones in quick succession.
     pub(super) fn train_interval(&self, srtt: f64) -> f64 {
-        if self.rounds == 0 {
+        if self.is_first_round() {
             (srtt / 16.0).clamp(0.002, 0.02)
         } else {
             (srtt / 4.0).max(0.01)

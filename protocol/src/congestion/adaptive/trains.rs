@@ -40,6 +40,11 @@ impl Trains {
         true
     }
 
+    /// When the next one is due.
+    pub(super) fn due_at(&self) -> f64 {
+        self.due_at
+    }
+
     pub(super) fn on_train(&mut self, now: f64, rate: f64, srtt: f64) {
         if self.samples.len() == KEPT {
             self.samples.pop_front();
