@@ -119,17 +119,18 @@ impl Adaptive {
         let tally = self.m.rounds.tally();
         let age = now - self.m.rounds.started_at();
         let enough = match &self.state {
-            State::Start(start) => start.round_packets(&self.m),
+            State::Start(start) => start.round_packets(),
             _ => ROUND_PACKETS,
         };
         let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
         let overdone =
             matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now));
+        let news = matches!(&self.state, State::Start(start) if start.has_news(&self.m));
         let base = self.m.delay.base_rtt;
         let timed = matches!(self.state, State::Delay(_))
             && age > (1.5 * base).max(base + 0.03)
             && tally.acked > 0;
-        (tally.came_round && known) || timed || overdone
+        (tally.came_round && known) || timed || overdone || (news && tally.acked > 0)
     }
 
     fn close_round(&mut self, now: f64) {

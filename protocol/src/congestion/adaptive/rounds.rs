@@ -121,6 +121,11 @@ impl Rounds {
         self.tags.back().map_or(0, |tag| tag.number)
     }
 
+    /// What was sent in it so far.
+    pub(super) fn present(&self) -> Option<&Tag> {
+        self.tags.back()
+    }
+
     pub(super) fn started_at(&self) -> f64 {
         self.started_at
     }

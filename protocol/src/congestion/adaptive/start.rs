@@ -9,10 +9,8 @@ pub(super) const INITIAL_PACKETS: f64 = 32.0;
 pub(super) const INITIAL_WINDOW: f64 = 40.0;
 /// Packets in each train of START.
 pub(super) const TRAIN_PACKETS: f64 = 8.0;
-/// Packets that end the first round: three trains, the fewest that make an estimate.
-const FIRST_ROUND_PACKETS: u64 = 24;
-/// The same where they made one: a packet that is missing need not be waited for.
-const FIRST_ROUND_AGREED: u64 = 16;
+/// Packets that end the first round where no trains agree: four trains, one more than make an estimate.
+const FIRST_ROUND_PACKETS: u64 = 32;
 /// Packets that end a later round.
 const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
@@ -28,6 +26,8 @@ const WORST_BASELINE: f64 = 0.12;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Start {
     rounds: u32,
+    /// The rate was chosen by trains.
+    informed: bool,
     resolved: u64,
     lost: u64,
     best: f64,
@@ -36,12 +36,17 @@ pub(super) struct Start {
 
 impl Start {
     /// Packets that must be resolved before the present round ends.
-    pub(super) fn round_packets(&self, m: &Model) -> u64 {
-        match m.trains.valid() {
-            _ if !self.is_first_round() => ROUND_PACKETS,
-            Some(_) => FIRST_ROUND_AGREED,
-            None => FIRST_ROUND_PACKETS,
+    pub(super) fn round_packets(&self) -> u64 {
+        if self.is_first_round() {
+            FIRST_ROUND_PACKETS
+        } else {
+            ROUND_PACKETS
         }
+    }
+
+    /// Whether trains tell a capacity that the rate does not know of yet: no round's end tells more.
+    pub(super) fn has_news(&self, m: &Model) -> bool {
+        !self.informed && m.trains.valid().is_some()
     }
 
     /// Whether nothing has come back yet that the rate could follow.
@@ -91,17 +96,25 @@ impl Start {
         if done {
             self.finish(m, round);
         } else {
-            self.grow(m, round);
+            self.grow(m);
         }
         let slack = m.delay.slack();
         m.cwnd = 1.2 * m.rate * (m.delay.base_rtt + slack) + 16.0 * m.mtu;
         done
     }
 
-    fn grow(&self, m: &mut Model, round: &Round) {
+    fn grow(&mut self, m: &mut Model) {
+        let news = self.has_news(m);
+        self.informed |= news;
         // A moment without data marks a whole round as limited by the application; what counts is
         // whether the round was sent at about the rate in force.
-        if round.app_limited && self.rounds > 1 && round.sent_rate < FULL_ROUND * m.rate {
+        let is_short = m.rounds.present().is_none_or(|sent| {
+            sent.app_limited
+                && sent
+                    .sent_rate()
+                    .is_none_or(|rate| rate < FULL_ROUND * m.rate)
+        });
+        if !news && is_short && self.rounds > 1 {
             return;
         }
         let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
@@ -109,7 +122,9 @@ impl Start {
         //# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.
         match m.trains.valid() {
             Some(capacity) if m.yields => m.rate = (2.0 * m.rate).min(0.95 * capacity),
-            Some(capacity) if self.rounds == 1 => m.rate = (FIRST_STEP * first).min(capacity / 2.0),
+            Some(capacity) if news => {
+                m.rate = m.rate.max((FIRST_STEP * first).min(capacity / 2.0));
+            }
             Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
             None if self.rounds == 1 => m.rate = 2.0 * first,
             None => m.rate = (2.0 * m.rate).min((4.0 * m.delivery.rate).max(2.0 * first)),
