@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{AckSample, Controller, ControllerReport, LossSample, SentSample, pacer::send_quantum};
-use crate::units::Bandwidth;
+use crate::{config::Policy, units::Bandwidth};
 
 #[cfg(test)]
 mod tests;
@@ -156,6 +156,13 @@ impl Controller for Fixed {
 
     fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
         self.ceiling = ceiling;
+    }
+
+    fn adopt(&mut self, policy: Policy) -> bool {
+        if let Policy::Fixed(rate) = policy {
+            self.rate = rate;
+        }
+        matches!(policy, Policy::Fixed(_))
     }
 
     fn report(&self) -> ControllerReport {

@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{adaptive::Adaptive, cubic::Cubic, fixed::Fixed, pacer::Pacer, rtt::Rtt};
+pub use self::{
+    adaptive::Adaptive, cubic::Cubic, fixed::Fixed, memory::PathMemory, pacer::Pacer, rtt::Rtt,
+};
 use crate::{config::Policy, units::Bandwidth};
 
 mod adaptive;
 mod cubic;
 mod fixed;
+mod memory;
 pub mod pacer;
 mod rtt;
 #[cfg(test)]
@@ -142,6 +145,19 @@ pub trait Controller: Send + fmt::Debug {
     fn send_quantum(&self) -> u64;
     /// Never exceed this rate, whatever the path would carry; `None` lifts it.
     fn set_ceiling(&mut self, ceiling: Option<Bandwidth>);
+    /// Goes over to `policy` with all that is known of the path; false if another controller must be made.
+    fn adopt(&mut self, policy: Policy) -> bool {
+        let _ = policy;
+        false
+    }
+    /// The path may be one that is known from before. Of use only before the first round trip is over.
+    fn recall(&mut self, memory: &PathMemory) {
+        let _ = memory;
+    }
+    /// What is worth remembering of the path; `None` if nothing was learnt.
+    fn memory(&self) -> Option<PathMemory> {
+        None
+    }
     /// State, rate and estimates for stats and traces. Cheap: asked for at every ACK of a traced path.
     fn report(&self) -> ControllerReport;
     /// More of the same, for traces only: a controller's own estimates, each by a name of its own in

@@ -46,7 +46,8 @@ use self::{
     tail::Tail,
 };
 use crate::{
-    config::TransportConfig,
+    config::{Policy, TransportConfig},
+    congestion::PathMemory,
     crypto::{identity::PublicKey, keys::DataKeys},
     error::{ConnectionError, TransportCode, TransportError},
     path::{Feedback, Path, id::PathId},
@@ -390,6 +391,25 @@ impl Connection {
         for path in &mut self.paths {
             path.set_ceiling(ceiling);
         }
+    }
+
+    /// Decide the rate by `policy` from here on.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        self.config.policy = policy;
+        for path in &mut self.paths {
+            path.set_policy(now, &self.config);
+        }
+    }
+
+    /// The first path may be one known from before: to be said before the first data is sent.
+    pub fn recall(&mut self, memory: &PathMemory) {
+        self.paths[0].recall(memory);
+    }
+
+    /// What was learnt of the first path, to be kept for [`recall`](Self::recall) on a later connection;
+    /// `None` as long as it has carried too little to tell.
+    pub fn path_memory(&self) -> Option<PathMemory> {
+        self.paths[0].memory()
     }
 }
 

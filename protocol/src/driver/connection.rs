@@ -7,11 +7,14 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
+    clock,
     recv_stream::RecvStream,
     send_stream::SendStream,
     shared::{Established, Shared, State, slot},
 };
 use crate::{
+    config::Policy,
+    congestion::PathMemory,
     crypto::identity::PublicKey,
     engine::Stats,
     error::{ConnectionError, SendDatagramError},
@@ -163,6 +166,26 @@ impl Connection {
         let mut state = self.shared.lock();
         state.engine.set_ceiling(ceiling);
         state.wake_task();
+    }
+
+    /// Decide the rate by `policy` from here on. Between [`Policy::Fair`] and [`Policy::Low`] the rate goes
+    /// on as it is; any other change starts anew.
+    pub fn set_policy(&self, policy: Policy) {
+        let mut state = self.shared.lock();
+        state.engine.set_policy(clock::now(), policy);
+        state.wake_task();
+    }
+
+    /// The way to this peer may be one known from before: its rate is then found sooner, if it still is
+    /// what it was. To be said before anything is sent.
+    pub fn recall(&self, memory: &PathMemory) {
+        self.shared.lock().engine.recall(memory);
+    }
+
+    /// What this end learnt of the way to the peer by sending, for [`recall`](Self::recall) on a later
+    /// connection; `None` as long as too little was sent to tell.
+    pub fn path_memory(&self) -> Option<PathMemory> {
+        self.shared.lock().engine.path_memory()
     }
 
     /// End the connection at once: what was not acknowledged is abandoned, `code` and `reason` reach the

@@ -12,7 +12,8 @@ use super::{
     sent_packets::{SentFrames, SentPacket, is_mtu_probe},
 };
 use crate::{
-    congestion::{PacketSample, SentSample},
+    config::TransportConfig,
+    congestion::{self, PacketSample, PathMemory, SentSample},
     trace::Event,
     units::{Bandwidth, EcnCodepoint},
 };
@@ -316,6 +317,31 @@ impl Path {
     /// Set or lift the ceiling of the rate.
     pub(crate) fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
         self.controller.set_ceiling(ceiling);
+    }
+
+    /// Go over to `policy`, anew where the law is another one: the rate is then found again, with what was
+    /// learnt so far as memory.
+    pub(crate) fn set_policy(&mut self, now: Instant, config: &TransportConfig) {
+        if self.controller.adopt(config.policy) {
+            return;
+        }
+        let memory = self.controller.memory();
+        let size = self.mtu.current();
+        self.controller = congestion::build(config.policy, size, self.rtt.smoothed(), now);
+        self.controller.set_ceiling(config.ceiling);
+        if let Some(memory) = memory {
+            self.controller.recall(&memory);
+        }
+    }
+
+    /// This path may be one known from before.
+    pub(crate) fn recall(&mut self, memory: &PathMemory) {
+        self.controller.recall(memory);
+    }
+
+    /// What was learnt of this path.
+    pub(crate) fn memory(&self) -> Option<PathMemory> {
+        self.controller.memory()
     }
 
     /// What the controller would have in flight, in bytes.

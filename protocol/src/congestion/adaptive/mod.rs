@@ -20,10 +20,10 @@ use self::{
     start::{INITIAL_PACKETS, INITIAL_WINDOW, Start},
 };
 use super::{
-    AckSample, Controller, ControllerReport, LossSample, PacketSample, SentSample, TrainSample,
-    pacer::send_quantum,
+    AckSample, Controller, ControllerReport, LossSample, PacketSample, PathMemory, SentSample,
+    TrainSample, pacer::send_quantum,
 };
-use crate::units::Bandwidth;
+use crate::{config::Policy, units::Bandwidth};
 
 mod baseline;
 mod brake;
@@ -35,9 +35,11 @@ mod delivery;
 mod filters;
 mod low_rate_probe;
 mod model;
+mod resume;
 mod rounds;
 mod start;
 mod trains;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +68,6 @@ enum State {
 pub struct Adaptive {
     epoch: Instant,
     mtu: u16,
-    ceiling: Option<Bandwidth>,
     state: State,
     m: Model,
     company: Company,
@@ -90,7 +91,6 @@ impl Adaptive {
         Self {
             epoch: now,
             mtu,
-            ceiling: None,
             state: State::Start(Start::default()),
             m: Model::new(0.0, mtu_bytes, rtt, rate, window),
             company: Company::new(),
@@ -303,7 +303,7 @@ impl Adaptive {
     fn bound(&mut self) {
         let m = &mut self.m;
         let floor = (2.0 * m.mtu / m.delay.srtt).max(LOWEST_RATE);
-        m.rate = m.rate.max(floor).min(HIGHEST_RATE);
+        m.rate = m.rate.max(floor).min(m.ceiling).min(HIGHEST_RATE);
         m.cwnd = m.cwnd.max(LEAST_WINDOW * m.mtu).min(HIGHEST_RATE);
     }
 }
@@ -348,7 +348,7 @@ impl Controller for Adaptive {
         }
         self.ce += sample.ce_packets;
         if let State::Compete(compete) = &mut self.state {
-            let used = !self.app_limited && !newest.app_limited;
+            let used = !self.app_limited && !newest.app_limited && !self.m.is_at_ceiling();
             compete.on_ack(&mut self.m, now, sample.acked.len() as u64, used);
         }
         let received_at = sample.received_at.map(|at| at.as_secs_f64());
@@ -409,6 +409,14 @@ impl Controller for Adaptive {
         let rate = sample.bytes as f64 / span;
         let srtt = self.m.delay.srtt;
         self.m.trains.on_train(now, rate, srtt);
+        if let (State::Start(_), Some(rtt)) = (&self.state, self.min_rtt)
+            && self.m.resume_early(rtt.as_secs_f64())
+        {
+            self.m.cwnd = Start::window(&self.m);
+            self.bound();
+            let rate = self.m.rate;
+            self.m.rounds.set_rate(rate);
+        }
     }
 
     fn on_mtu(&mut self, bytes: u16) {
@@ -442,8 +450,7 @@ impl Controller for Adaptive {
     }
 
     fn pacing_rate(&self) -> Bandwidth {
-        let rate = bandwidth(self.m.send_rate());
-        self.ceiling.map_or(rate, |ceiling| rate.min(ceiling))
+        bandwidth(self.m.send_rate().min(self.m.ceiling))
     }
 
     fn window(&self) -> u64 {
@@ -455,7 +462,19 @@ impl Controller for Adaptive {
     }
 
     fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.ceiling = ceiling;
+        self.limit(ceiling);
+    }
+
+    fn adopt(&mut self, policy: Policy) -> bool {
+        self.go_over(policy)
+    }
+
+    fn recall(&mut self, memory: &PathMemory) {
+        self.remember(memory);
+    }
+
+    fn memory(&self) -> Option<PathMemory> {
+        self.learnt()
     }
 
     fn report(&self) -> ControllerReport {

@@ -3,7 +3,7 @@
 
 use super::{
     baseline::Baseline, brake::Brake, delay_model::DelayModel, delivery::Delivery,
-    low_rate_probe::LowRateProbe, rounds::Rounds, trains::Trains,
+    low_rate_probe::LowRateProbe, resume::Resume, rounds::Rounds, trains::Trains,
 };
 
 /// Share of the base RTT that a flow alone keeps as queue.
@@ -45,6 +45,9 @@ pub(super) struct Model {
     pub(super) rate: f64,
     pub(super) cwnd: f64,
     pub(super) probe: LowRateProbe,
+    /// The rate never to be exceeded.
+    pub(super) ceiling: f64,
+    pub(super) resume: Resume,
     jitter: u64,
 }
 
@@ -101,6 +104,8 @@ impl Model {
             rate,
             cwnd: window,
             probe: LowRateProbe::new(now),
+            ceiling: f64::INFINITY,
+            resume: Resume::default(),
             jitter: 0x9e37_79b9_7f4a_7c15,
         }
     }
@@ -158,6 +163,11 @@ impl Model {
     /// Queue below which loss cannot be called congestion.
     pub(super) fn has_no_queue(&self) -> bool {
         self.delay.dq < 0.6 * QUEUE_SHARE * self.delay.base_rtt
+    }
+
+    /// The user, not the path, is the limit.
+    pub(super) fn is_at_ceiling(&self) -> bool {
+        self.rate >= self.ceiling
     }
 
     /// The rate packets leave at.

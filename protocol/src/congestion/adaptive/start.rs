@@ -98,9 +98,13 @@ impl Start {
         } else {
             self.grow(m);
         }
-        let slack = m.delay.slack();
-        m.cwnd = 1.2 * m.rate * (m.delay.base_rtt + slack) + 16.0 * m.mtu;
+        m.cwnd = Self::window(m);
         done
+    }
+
+    /// The window of this state.
+    pub(super) fn window(m: &Model) -> f64 {
+        1.2 * m.rate * (m.delay.base_rtt + m.delay.slack()) + 16.0 * m.mtu
     }
 
     fn grow(&mut self, m: &mut Model) {
@@ -129,6 +133,7 @@ impl Start {
             None if self.rounds == 1 => m.rate = 2.0 * first,
             None => m.rate = (2.0 * m.rate).min((4.0 * m.delivery.rate).max(2.0 * first)),
         }
+        m.resume(round);
     }
 
     fn is_done(&mut self, m: &mut Model, round: &Round) -> bool {
@@ -167,10 +172,8 @@ impl Start {
             m.rate = m.rate.min(0.97 * rate);
             return true;
         }
-        if m.trains
-            .valid()
-            .is_some_and(|capacity| rate > 0.85 * capacity)
-        {
+        let goal = m.trains.valid().unwrap_or(f64::INFINITY).min(m.ceiling);
+        if rate > 0.85 * goal {
             return true;
         }
         if self.is_saturated(round) {
