@@ -5,6 +5,7 @@ use std::{sync::OnceLock, time::Instant};
 
 use bytes::Bytes;
 use rp_protocol::{
+    congestion::PathMemory,
     engine::{Connection, Event, StreamEvent},
     error::ConnectionError,
     stream::id::StreamId,
@@ -46,6 +47,7 @@ pub struct Sending {
     offset: u64,
     stream: Option<StreamId>,
     is_finished: bool,
+    memory: Option<PathMemory>,
     error: Option<ConnectionError>,
 }
 
@@ -63,6 +65,15 @@ impl Application {
     pub fn send(bytes: u64) -> Self {
         Self::Send(Sending {
             bytes,
+            ..Sending::default()
+        })
+    }
+
+    /// The same, and remembers the path.
+    pub fn resume(bytes: u64, memory: PathMemory) -> Self {
+        Self::Send(Sending {
+            bytes,
+            memory: Some(memory),
             ..Sending::default()
         })
     }
@@ -92,6 +103,9 @@ impl Sending {
     fn handle_event(&mut self, connection: &mut Connection, event: Event) {
         match event {
             Event::Connected | Event::Stream(StreamEvent::Available(Dir::Uni)) => {
+                if let Some(memory) = self.memory.take() {
+                    connection.recall(&memory);
+                }
                 if self.stream.is_none() {
                     self.stream = connection.open(Dir::Uni);
                 }

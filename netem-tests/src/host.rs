@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Instant};
 use bytes::{Bytes, BytesMut};
 use rp_protocol::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
+    congestion::PathMemory,
     engine::{Connection, ConnectionHandle, Datagram, Endpoint, Event, Output, Routed, Transmit},
     error::{ConnectError, ConnectionError},
     stats::Stats,
@@ -82,6 +83,11 @@ impl Host {
     /// The numbers of its living connections, oldest first.
     pub fn stats(&self) -> impl Iterator<Item = Stats> {
         self.slots.iter().map(|slot| slot.connection.stats())
+    }
+
+    /// What its oldest living connection learnt of the path.
+    pub fn path_memory(&self) -> Option<PathMemory> {
+        self.slots.first()?.connection.path_memory()
     }
 
     pub(crate) fn connect(

@@ -84,6 +84,18 @@ impl World {
         bytes: u64,
         transport: TransportConfig,
     ) -> Result<usize, ConnectError> {
+        self.add_sender(Application::send(bytes), transport)
+    }
+
+    /// The same with a sender of the caller's.
+    ///
+    /// # Errors
+    /// As [`add_transfer`](Self::add_transfer).
+    pub fn add_sender(
+        &mut self,
+        sender: Application,
+        transport: TransportConfig,
+    ) -> Result<usize, ConnectError> {
         let pair = self.near.len();
         let verifier: Arc<dyn PeerVerifier> = Arc::new(AnyPeer);
         let server = ServerConfig::new(
@@ -106,7 +118,7 @@ impl World {
             Application::receive(),
             self.host_seed(pair, 1),
         );
-        near.connect(self.now, far.address(), client, Application::send(bytes))?;
+        near.connect(self.now, far.address(), client, sender)?;
         self.near.push(near);
         self.far.push(far);
         Ok(pair)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rp_protocol::{config::Policy, units::Bandwidth};
+use rp_protocol::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
 use super::Law;
 use crate::{
@@ -57,6 +57,8 @@ pub struct FlowConfig {
     pub(super) ecn: bool,
     pub(super) class: Class,
     pub(super) trace: bool,
+    pub(super) memory: Option<PathMemory>,
+    pub(super) ceilings: Vec<(Duration, Option<Bandwidth>)>,
 }
 
 impl FlowConfig {
@@ -77,6 +79,8 @@ impl FlowConfig {
             ecn: false,
             class: Class::Udp,
             trace: false,
+            memory: None,
+            ceilings: Vec::new(),
         }
     }
 
@@ -179,6 +183,20 @@ impl FlowConfig {
     #[must_use]
     pub fn ecn(mut self, capable: bool) -> Self {
         self.ecn = capable;
+        self
+    }
+
+    /// What it remembers of the path. Default nothing.
+    #[must_use]
+    pub fn memory(mut self, memory: Option<PathMemory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// From `at` on, later than any before, its user wants no more than `ceiling`. Default no limit.
+    #[must_use]
+    pub fn ceiling(mut self, at: Duration, ceiling: Option<Bandwidth>) -> Self {
+        self.ceilings.push((at, ceiling));
         self
     }
 

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use rp_protocol::units::Bandwidth;
+
 use super::{
     Packet, Record,
     config::FlowConfig,
@@ -18,6 +20,14 @@ struct Flow {
     receiver: Receiver,
     back: Link<Ack>,
     record: Record,
+    /// Changes of the ceiling that were made.
+    changes: usize,
+}
+
+impl Flow {
+    fn next_change(&self) -> Option<(Duration, Option<Bandwidth>)> {
+        self.config.ceilings.get(self.changes).copied()
+    }
 }
 
 /// Flows on a link of somebody else's.
@@ -53,6 +63,7 @@ impl Crowd {
             receiver: Receiver::new(config.acks, rtt, self.epoch),
             back: Link::new(back, seed).epoch(self.epoch),
             record: Record::new(config.trace),
+            changes: 0,
             config,
         });
         number
@@ -75,6 +86,7 @@ impl Crowd {
                     flow.sender.next_at(),
                     flow.receiver.next_at(),
                     flow.back.next_at(),
+                    flow.next_change().map(|(at, _)| self.epoch + at),
                 ]
             })
             .flatten()
@@ -100,6 +112,10 @@ impl Crowd {
             while let Some(delivery) = flow.back.poll(now) {
                 let received = flow.receiver.log(&delivery.payload);
                 flow.sender.on_ack(now, &delivery.payload, &received);
+            }
+            while let Some((_, ceiling)) = flow.next_change().filter(|(at, _)| *at <= since) {
+                flow.changes += 1;
+                flow.sender.set_ceiling(now, ceiling);
             }
             flow.sender.on_timers(now);
             let stop = flow.config.stop.is_some_and(|stop| since >= stop);

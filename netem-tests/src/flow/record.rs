@@ -3,7 +3,10 @@
 
 use std::{ops::Range, time::Duration};
 
-use rp_protocol::{congestion::ControllerReport, units::Bandwidth};
+use rp_protocol::{
+    congestion::{ControllerReport, PathMemory},
+    units::Bandwidth,
+};
 
 use super::sender::Sender;
 use crate::link::LinkConfig;
@@ -20,6 +23,7 @@ pub struct Record {
     sent_packets: u64,
     lost_packets: u64,
     spurious_packets: u64,
+    memory: Option<PathMemory>,
 }
 
 /// A controller at a time.
@@ -50,6 +54,7 @@ impl Record {
             sent_packets: 0,
             lost_packets: 0,
             spurious_packets: 0,
+            memory: None,
         }
     }
 
@@ -65,6 +70,7 @@ impl Record {
         self.sent_packets = sender.sent_packets;
         self.lost_packets = sender.lost_packets;
         self.spurious_packets = sender.spurious_packets;
+        self.memory = sender.controller.memory();
         if !self.keep_states || self.states.last().is_some_and(|last| at < last.at + SLOT) {
             return;
         }
@@ -107,6 +113,11 @@ impl Record {
     /// The controller every 10 ms, if it was to be kept.
     pub fn states(&self) -> &[State] {
         &self.states
+    }
+
+    /// What was learnt of the path.
+    pub fn memory(&self) -> Option<PathMemory> {
+        self.memory
     }
 
     /// Packets sent.

@@ -77,7 +77,10 @@ impl Sender {
         // The handshake has measured the RTT before data flows.
         let mut estimate = Rtt::new(rtt);
         estimate.update(start, Duration::ZERO, rtt);
-        let controller = config.law.controller(config.mtu, rtt, start, seed);
+        let mut controller = config.law.controller(config.mtu, rtt, start, seed);
+        if let Some(memory) = &config.memory {
+            controller.recall(memory);
+        }
         let mut pacer = Pacer::new(start);
         pacer.set(
             controller.pacing_rate(),
@@ -181,6 +184,11 @@ impl Sender {
         self.detect_losses(now);
         self.arm_probe(now);
         self.send_at = Some(now);
+    }
+
+    pub(super) fn set_ceiling(&mut self, now: Instant, ceiling: Option<Bandwidth>) {
+        self.controller.set_ceiling(ceiling);
+        self.send_at = self.send_at.map(|_| now);
     }
 
     pub(super) fn on_timers(&mut self, now: Instant) {

@@ -15,7 +15,7 @@ impl Rival for Rpcp {
     }
 
     fn about(&self) -> &'static str {
-        "a file pushed to rpserver, from memory to memory, sealed, its digest checked before it takes its name; default settings"
+        "a file pushed to rpserver, from memory to memory, sealed, its digest checked before it takes its name; default settings, but for the memory of paths, which is off"
     }
 
     fn install(&self, kit: &Kit) -> anyhow::Result<()> {
@@ -44,6 +44,8 @@ impl Rival for Rpcp {
             .arg("-i")
             .arg(&keys.user)
             .args(["--host-key", &keys.fingerprint])
+            // Repetitions are to be independent.
+            .arg("--no-path-memory")
             .arg(task.source)
             .arg(format!("rp://{address}/"));
         Ok(Recipe {
@@ -102,7 +104,8 @@ impl Rival for Rpclient {
             .args(["--host-key", &keys.fingerprint])
             .arg("-i")
             .arg(&keys.user)
-            .args(["--listen", &format!("127.0.0.1:{door}")]);
+            .args(["--listen", &format!("127.0.0.1:{door}")])
+            .arg("--no-path-memory");
         let curl = Invocation::new(Side::Far, "curl")
             .args(["--silent", "--show-error", "--fail", "--disable"])
             .args(["--proxy", &format!("http://127.0.0.1:{door}"), "--output"])
