@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser as _;
 use rp_protocol::{
-    Connection, Endpoint, RecvStream, SendStream, config::TransportConfig, error::ConnectionError,
+    Connection, RecvStream, SendStream, config::TransportConfig, error::ConnectionError,
     units::CloseCode,
 };
 use rp_proxy::{
@@ -29,6 +29,7 @@ use crate::{
     connect::{ConnectFailure, Connected, Connector, Family},
     exit_code::{ExitCode, Failure},
     logging,
+    path_memory::PathFile,
     prompt::Terminal,
     run,
     settings::{self, ClientSettings},
@@ -108,12 +109,13 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The way to the server, and the endpoint in use, which says goodbye at the end.
+/// The way to the server, and the connection in use, whose endpoint says goodbye at the end.
 #[derive(Clone, Debug)]
 struct Reach {
     connector: Connector,
     transport: TransportConfig,
-    endpoint: Arc<Mutex<Option<Endpoint>>>,
+    paths: Option<PathFile>,
+    connected: Arc<Mutex<Option<Connected>>>,
 }
 
 impl Reach {
@@ -122,7 +124,8 @@ impl Reach {
         Ok(Self {
             connector: Connector::new(server, Family::Any, &settings.trust, &Terminal)?,
             transport: settings.transport.clone(),
-            endpoint: Arc::default(),
+            paths: PathFile::open(settings.remembers_paths),
+            connected: Arc::default(),
         })
     }
 
@@ -153,12 +156,21 @@ impl Reach {
     }
 
     fn keep(&self, connected: Connected) -> Connection {
-        *self.endpoint() = Some(connected.endpoint);
-        connected.connection
+        let connection = connected.connection.clone();
+        let before = self.connected().replace(connected);
+        if let Some(paths) = &self.paths {
+            if let Some(before) = before {
+                paths.keep(self.connector.server(), &before.connection);
+            }
+            paths.recall(self.connector.server(), &connection);
+        }
+        connection
     }
 
-    fn endpoint(&self) -> MutexGuard<'_, Option<Endpoint>> {
-        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connected(&self) -> MutexGuard<'_, Option<Connected>> {
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn explain(&self, lost: ConnectionError) -> Failure {
@@ -167,8 +179,15 @@ impl Reach {
     }
 
     async fn shut_down(&self) {
-        let endpoint = self.endpoint().take();
-        if let Some(endpoint) = endpoint {
+        let connected = self.connected().take();
+        if let Some(Connected {
+            connection,
+            endpoint,
+        }) = connected
+        {
+            if let Some(paths) = &self.paths {
+                paths.keep(self.connector.server(), &connection);
+            }
             endpoint.close(CloseCode::default(), b"done");
             let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
         }

@@ -1,4 +1,5 @@
-//! Where the programs keep their files: `$XDG_CONFIG_HOME/rapidpath`, or `~/.config/rapidpath`.
+//! Where the programs keep their files: `$XDG_CONFIG_HOME/rapidpath`, or `~/.config/rapidpath`; and what they
+//! remember by themselves: `$XDG_STATE_HOME/rapidpath`, or `~/.local/state/rapidpath`.
 //! What the files mean is told by the modules that read them.
 
 use std::{
@@ -15,7 +16,14 @@ mod tests;
 
 /// The user's folder of settings, keys and trusted hosts; `None` if there is no home.
 pub fn config() -> Option<PathBuf> {
-    config_from(env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME"))
+    let (xdg, home) = (env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME"));
+    folder_from(xdg, home, ".config")
+}
+
+/// The user's folder of what programs remember by themselves; `None` if there is no home.
+pub fn state() -> Option<PathBuf> {
+    let (xdg, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+    folder_from(xdg, home, ".local/state")
 }
 
 /// The user's home; `None` if the environment names none.
@@ -24,8 +32,8 @@ pub fn home() -> Option<PathBuf> {
 }
 
 /// By the XDG base directory specification a relative path counts as unset.
-fn config_from(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
-    let base = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".config")))?;
+fn folder_from(xdg: Option<OsString>, home: Option<OsString>, usual: &str) -> Option<PathBuf> {
+    let base = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(usual)))?;
     Some(base.join("rapidpath"))
 }
 

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod known_hosts;
 pub mod logging;
 pub mod openssh;
+pub mod path_memory;
 pub mod progress;
 pub mod prompt;
 pub mod rate;

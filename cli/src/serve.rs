@@ -19,6 +19,7 @@ use crate::{
     copy::{self, service::Access},
     exit_code::{ExitCode, Failure},
     identity, logging,
+    path_memory::KnownClients,
     prompt::Terminal,
     run,
     settings::{self, ServerSettings},
@@ -59,6 +60,7 @@ struct Server {
     exit: Exit,
     root: Option<PathBuf>,
     rate: Option<Bandwidth>,
+    known: KnownClients,
 }
 
 async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Result<(), Failure> {
@@ -104,6 +106,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
         exit: Exit::new(ExitConfig::default().policy(policy)),
         root: settings.root,
         rate: settings.rate,
+        known: KnownClients::default(),
     });
     tokio::select! {
         () = accept(&endpoint, &server) => {}
@@ -157,11 +160,13 @@ impl Server {
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
         let ceiling = [self.rate, grant.rate].into_iter().flatten().min();
         connection.set_rate(ceiling);
+        self.known.recall(&connection);
         if connection.service() == rp_proxy::SERVICE {
             self.exit.serve(connection.clone(), permit(&grant)).await;
         } else {
             copy::service::serve(connection.clone(), self.access(&grant)).await;
         }
+        self.known.keep(&connection);
         debug!(%from, stats = ?connection.stats(), "client left");
     }
 }

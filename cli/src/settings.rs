@@ -110,6 +110,8 @@ pub struct ClientSettings {
     pub listen: SocketAddr,
     /// Who may use it.
     pub credentials: Credentials,
+    /// What is known of the way to the server is used and kept.
+    pub remembers_paths: bool,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -150,6 +152,7 @@ impl ClientSettings {
             transport: TransportConfig::default().policy(policy).ceiling(rate),
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             credentials,
+            remembers_paths: !options.no_path_memory,
             trace: options.trace.clone(),
         };
         Ok((settings, options))

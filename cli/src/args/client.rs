@@ -102,6 +102,10 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
 
+    /// Neither use nor keep what is known of the way to the server [kept in ~/.local/state/rapidpath]
+    #[arg(long, env = "RPCLIENT_NO_PATH_MEMORY", global = true)]
+    pub no_path_memory: bool,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPCLIENT_TRACE", global = true)]
@@ -122,6 +126,7 @@ impl ClientOptions {
             proxy_users: self.proxy_users.or(file.proxy_users),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
+            no_path_memory: self.no_path_memory || file.no_path_memory,
             trace: self.trace.or(file.trace),
         }
     }

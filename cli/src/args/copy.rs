@@ -54,6 +54,10 @@ pub struct CopyArgs {
     #[arg(long, value_name = "POLICY", default_value = "fair")]
     pub policy: PolicyArg,
 
+    /// Neither use nor keep what is known of the way to the server [kept in ~/.local/state/rapidpath]
+    #[arg(long)]
+    pub no_path_memory: bool,
+
     /// Print the BLAKE3 digest of the file, as b3sum does
     #[arg(long)]
     pub checksum: bool,

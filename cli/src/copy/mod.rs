@@ -46,6 +46,7 @@ use crate::{
     connect::{ConnectFailure, Connected, Trust, connect},
     exit_code::{ExitCode, Failure},
     logging,
+    path_memory::PathFile,
     progress::Bar,
     prompt::Terminal,
     run,
@@ -247,6 +248,10 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
             });
         }
     };
+    let paths = PathFile::open(!args.no_path_memory);
+    if let Some(paths) = &paths {
+        paths.recall(&server, &connection);
+    }
     let progress = Arc::new(Progress::default());
     let mut bar = Bar::new(&job.name(), args.quiet);
     let (name, to_stderr) = (job.name(), job.prints_to_standard_output());
@@ -266,6 +271,9 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
     let elapsed = begun.elapsed();
     if args.stats {
         print_stats(&progress, elapsed, &endpoint, &connection);
+    }
+    if let Some(paths) = &paths {
+        paths.keep(&server, &connection);
     }
     let (code, reason): (u32, &[u8]) = match &result {
         Ok(_) => (0, b"done"),

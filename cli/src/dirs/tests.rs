@@ -3,7 +3,7 @@
 use super::*;
 
 fn of(xdg: Option<&str>, home: Option<&str>) -> Option<PathBuf> {
-    config_from(xdg.map(OsString::from), home.map(OsString::from))
+    folder_from(xdg.map(OsString::from), home.map(OsString::from), ".config")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rp_cli::identity;
@@ -341,4 +341,45 @@ fn a_pipe_as_target_is_written_to_in_order() {
     world.run(0, &[&world.url("file"), "pipe"]);
     assert_eq!(reader.join().unwrap(), bytes);
     world.run(0, &[&world.url("file"), "/dev/null"]);
+}
+
+#[test]
+fn a_rate_typed_with_l_is_not_exceeded() {
+    let world = World::new();
+    let bytes = content(1_000_000);
+    fs::write(world.here("file"), &bytes).unwrap();
+    let begun = Instant::now();
+    // 8000 kbit/s: a second for this file, less what may leave at once.
+    world.run(0, &["-l", "8000", "file", &world.url("stored")]);
+    assert!(begun.elapsed() > Duration::from_millis(900));
+    assert_eq!(fs::read(world.root("stored")).unwrap(), bytes);
+}
+
+#[test]
+fn a_known_path_is_recalled_unless_told_not_to_and_a_damaged_file_is_no_error() {
+    let world = World::new();
+    fs::write(world.here("file"), content(100_000)).unwrap();
+    let state = world.folder.path().join(".local/state/rapidpath");
+    let file = state.join("paths.toml");
+    let url = world.url("stored");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let known = format!(
+        "[[path]]\nserver = '127.0.0.1:{}'\naddress = '127.0.0.1'\nbytes-per-second = 1000000\n\
+         min-rtt-us = 100\nlearnt-at = {}\n",
+        world.port,
+        now.as_secs()
+    );
+    let recalled = |args: &[&str]| {
+        let output = world.run(0, &[args, &["file", &url]].concat());
+        stderr(&output).contains("path known from before")
+    };
+    assert!(!recalled(&["-vv", "--no-path-memory"]));
+    assert!(!state.exists());
+    fs::create_dir_all(&state).unwrap();
+    fs::write(&file, &known).unwrap();
+    assert!(recalled(&["-vv"]));
+    assert!(!recalled(&["-vv", "--no-path-memory"]));
+    fs::write(&file, "no settings\0").unwrap();
+    let output = world.run(0, &["file", &url]);
+    assert_eq!(stderr(&output), "");
 }
