@@ -303,7 +303,7 @@ impl Adaptive {
     fn bound(&mut self) {
         let m = &mut self.m;
         let floor = (2.0 * m.mtu / m.delay.srtt).max(LOWEST_RATE);
-        m.rate = m.rate.max(floor).min(m.ceiling).min(HIGHEST_RATE);
+        m.rate = m.rate.max(floor).min(m.user_ceiling).min(HIGHEST_RATE);
         m.cwnd = m.cwnd.max(LEAST_WINDOW * m.mtu).min(HIGHEST_RATE);
     }
 }
@@ -409,14 +409,7 @@ impl Controller for Adaptive {
         let rate = sample.bytes as f64 / span;
         let srtt = self.m.delay.srtt;
         self.m.trains.on_train(now, rate, srtt);
-        if let (State::Start(_), Some(rtt)) = (&self.state, self.min_rtt)
-            && self.m.resume_early(rtt.as_secs_f64())
-        {
-            self.m.cwnd = Start::window(&self.m);
-            self.bound();
-            let rate = self.m.rate;
-            self.m.rounds.set_rate(rate);
-        }
+        self.resume_by_trains();
     }
 
     fn on_mtu(&mut self, bytes: u16) {
@@ -450,7 +443,7 @@ impl Controller for Adaptive {
     }
 
     fn pacing_rate(&self) -> Bandwidth {
-        bandwidth(self.m.send_rate().min(self.m.ceiling))
+        bandwidth(self.m.send_rate().min(self.m.user_ceiling))
     }
 
     fn window(&self) -> u64 {

@@ -45,8 +45,8 @@ pub(super) struct Model {
     pub(super) rate: f64,
     pub(super) cwnd: f64,
     pub(super) probe: LowRateProbe,
-    /// The rate never to be exceeded.
-    pub(super) ceiling: f64,
+    /// The rate the user never wants exceeded.
+    pub(super) user_ceiling: f64,
     pub(super) resume: Resume,
     jitter: u64,
 }
@@ -104,7 +104,7 @@ impl Model {
             rate,
             cwnd: window,
             probe: LowRateProbe::new(now),
-            ceiling: f64::INFINITY,
+            user_ceiling: f64::INFINITY,
             resume: Resume::default(),
             jitter: 0x9e37_79b9_7f4a_7c15,
         }
@@ -167,7 +167,7 @@ impl Model {
 
     /// The user, not the path, is the limit.
     pub(super) fn is_at_ceiling(&self) -> bool {
-        self.rate >= self.ceiling
+        self.rate >= self.user_ceiling
     }
 
     /// The rate packets leave at.

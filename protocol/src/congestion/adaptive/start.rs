@@ -172,7 +172,11 @@ impl Start {
             m.rate = m.rate.min(0.97 * rate);
             return true;
         }
-        let goal = m.trains.valid().unwrap_or(f64::INFINITY).min(m.ceiling);
+        let goal = m
+            .trains
+            .valid()
+            .unwrap_or(f64::INFINITY)
+            .min(m.user_ceiling);
         if rate > 0.85 * goal {
             return true;
         }

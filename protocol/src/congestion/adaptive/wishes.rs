@@ -1,16 +1,16 @@
-//! What the user wants of the law, at any time: a ceiling, giving way. And what he may keep of it: the memory
-//! of the path. What becomes of a memory is `resume`'s.
+//! What the user wants of the law, at any time: a ceiling, giving way; and the memory of the path, taken from
+//! him and given back. What becomes of a memory is `resume`'s.
 
 use std::time::Duration;
 
-use super::{Adaptive, State, bandwidth, delay::Delay};
+use super::{Adaptive, State, bandwidth, delay::Delay, start::Start};
 use crate::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
 impl Adaptive {
     //= spec/04-congestion.md#ceiling
     //# The rate of the law, and not only what leaves, MUST NOT be above a ceiling the user has set.
     pub(super) fn limit(&mut self, ceiling: Option<Bandwidth>) {
-        self.m.ceiling = ceiling.map_or(f64::INFINITY, |rate| rate.bytes_per_second() as f64);
+        self.m.user_ceiling = ceiling.map_or(f64::INFINITY, |rate| rate.bytes_per_second() as f64);
         self.bound();
         let rate = self.m.send_rate();
         self.m.rounds.set_rate(rate);
@@ -20,6 +20,18 @@ impl Adaptive {
     pub(super) fn remember(&mut self, memory: &PathMemory) {
         if !self.m.yields {
             self.m.resume.recall(memory);
+        }
+    }
+
+    /// Trains may allow the step of a known path at once.
+    pub(super) fn resume_by_trains(&mut self) {
+        if let (State::Start(_), Some(rtt)) = (&self.state, self.min_rtt)
+            && self.m.resume_early(rtt.as_secs_f64())
+        {
+            self.m.cwnd = Start::window(&self.m);
+            self.bound();
+            let rate = self.m.rate;
+            self.m.rounds.set_rate(rate);
         }
     }
 
