@@ -306,10 +306,7 @@ impl Sender {
         if !self.trains {
             return false;
         }
-        let Some(count) = self
-            .controller
-            .train_due(now, room / u64::from(self.mtu))
-        else {
+        let Some(count) = self.controller.train_due(now, room / u64::from(self.mtu)) else {
             return false;
         };
         self.trains_sent += 1;
