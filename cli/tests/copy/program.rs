@@ -98,7 +98,7 @@ fn mode_and_time_are_kept_with_p() {
     fs::write(&file, "x").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o641)).unwrap();
     let opened = fs::File::options().write(true).open(&file).unwrap();
-    let time = std::time::SystemTime::UNIX_EPOCH + Duration::new(86_400, 5);
+    let time = SystemTime::UNIX_EPOCH + Duration::new(86_400, 5);
     opened.set_modified(time).unwrap();
     world.run(0, &["-p", "file", &world.url("kept")]);
     world.run(0, &["-p", &world.url("kept"), "back"]);
