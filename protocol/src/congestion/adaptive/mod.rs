@@ -409,7 +409,6 @@ impl Controller for Adaptive {
         let rate = sample.bytes as f64 / span;
         let srtt = self.m.delay.srtt;
         self.m.trains.on_train(now, rate, srtt);
-        self.resume_by_trains();
     }
 
     fn on_mtu(&mut self, bytes: u16) {

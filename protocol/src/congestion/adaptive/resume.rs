@@ -87,23 +87,6 @@ impl Resume {
 }
 
 impl Model {
-    /// Trains have become valid: a known path need not wait for the end of the round. True if the rate was
-    /// raised.
-    pub(super) fn resume_early(&mut self, min_rtt: f64) -> bool {
-        let capacity = self.trains.valid();
-        if capacity.is_none() {
-            return false;
-        }
-        let usual = self.rate;
-        self.rate = self.resume.step(&Sight {
-            base_rtt: min_rtt,
-            capacity,
-            delivered: 0.0,
-            usual,
-        });
-        self.rate > usual
-    }
-
     /// START goes on after `round`: from `m.rate`, or from more where the path is known.
     pub(super) fn resume(&mut self, round: &Round) {
         let sight = Sight {

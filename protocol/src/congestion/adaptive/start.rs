@@ -96,7 +96,7 @@ impl Start {
         if done {
             self.finish(m, round);
         } else {
-            self.grow(m);
+            self.grow(m, round);
         }
         m.cwnd = Self::window(m);
         done
@@ -107,7 +107,7 @@ impl Start {
         1.2 * m.rate * (m.delay.base_rtt + m.delay.slack()) + 16.0 * m.mtu
     }
 
-    fn grow(&mut self, m: &mut Model) {
+    fn grow(&mut self, m: &mut Model, round: &Round) {
         let news = self.has_news(m);
         self.informed |= news;
         // A moment without data marks a whole round as limited by the application; what counts is

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Adaptive, State, bandwidth, delay::Delay, start::Start};
+use super::{Adaptive, State, bandwidth, delay::Delay};
 use crate::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
 impl Adaptive {
@@ -20,18 +20,6 @@ impl Adaptive {
     pub(super) fn remember(&mut self, memory: &PathMemory) {
         if !self.m.yields {
             self.m.resume.recall(memory);
-        }
-    }
-
-    /// Trains may allow the step of a known path at once.
-    pub(super) fn resume_by_trains(&mut self) {
-        if let (State::Start(_), Some(rtt)) = (&self.state, self.min_rtt)
-            && self.m.resume_early(rtt.as_secs_f64())
-        {
-            self.m.cwnd = Start::window(&self.m);
-            self.bound();
-            let rate = self.m.rate;
-            self.m.rounds.set_rate(rate);
         }
     }
 
