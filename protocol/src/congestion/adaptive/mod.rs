@@ -155,13 +155,16 @@ impl Adaptive {
         self.app_limited = false;
         self.judge_losses(&mut round);
         if let Some(d) = delivered {
-            let pb = self.m.baseline.loss();
-            let sample = if round.excess {
-                d.spanned.min(d.received / (1.0 - pb))
-            } else {
-                d.spanned
+            // START has no baseline yet: without a bound, what a tiny buffer drops would count as delivered,
+            // and the rate double for ever.
+            let starting = matches!(self.state, State::Start(_));
+            let own_loss = match self.m.baseline.loss() {
+                _ if starting => baseline::WORST,
+                pb if round.excess => pb,
+                _ => 1.0,
             };
-            if matches!(self.state, State::Start(_)) {
+            let sample = d.spanned.min(d.received / (1.0 - own_loss));
+            if starting {
                 self.m.delivery.raise(sample);
             } else {
                 let unfilled =
@@ -420,7 +423,9 @@ impl Controller for Adaptive {
                 (m.delay.srtt.max(0.1), packets)
             }
         };
-        m.trains.due(now, every).then_some(trains::whole(packets))
+        let train = m.trains.due(now, every).then_some(trains::whole(packets))?;
+        m.rounds.begin_train(train);
+        Some(train)
     }
 
     fn pacing_rate(&self) -> Bandwidth {
