@@ -37,10 +37,11 @@ fn reordered(rtt: Duration, bytes: u64) -> (f64, f64) {
     let took = world.completed_after(pair).expect("the transfer completes");
     let stats = last.expect("the sender has lived");
     let (forward, _) = world.links();
+    let spurious: u64 = stats.paths.iter().map(|path| path.spurious_losses).sum();
     let goodput = (bytes - half) as f64 / (took - half_took).as_secs_f64();
     (
         goodput / (rate.bytes_per_second() as f64 * PAYLOAD_SHARE),
-        stats.spurious_losses as f64 / forward.offered as f64,
+        spurious as f64 / forward.offered as f64,
     )
 }
 
