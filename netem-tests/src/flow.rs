@@ -8,6 +8,7 @@
 mod bbr;
 mod config;
 mod crowd;
+pub mod goals;
 mod law;
 pub mod named;
 mod receiver;

@@ -62,8 +62,8 @@ impl Circumstances {
     }
 }
 
-/// Options that say where things are on this machine, and not what is measured.
-const PLACES: [&str; 3] = ["--out", "--programs", "--results"];
+/// Options that say where things are on this machine, or how long it may work, and not what is measured.
+const PLACES: [&str; 4] = ["--out", "--programs", "--results", "--stop-after"];
 
 /// Options that matter to this one run.
 const ONCE: [&str; 2] = ["--offline", "--resume"];

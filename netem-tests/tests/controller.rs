@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rp_netem_tests::flow::{
     Arena, FlowConfig,
+    goals::{self, Figure, GOALS},
     named::{self, Impairment, plain},
     scenario::{self, Solo},
 };
@@ -254,6 +255,118 @@ fn very_slow_and_very_fast_links_are_filled() {
         let solo = scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), 1, secs(seconds));
         assert!(solo.goodput >= least, "{mbps} Mbit/s: {solo:?}");
     }
+}
+
+/// All runs of the scenarios of this name reach their bars.
+fn reaches_its_bars(name: &str) {
+    let mut short = Vec::new();
+    let mut runs = 0;
+    for goal in GOALS.iter().filter(|goal| goal.name == name) {
+        for seed in 1..=2 {
+            let figures = goal.figures(seed);
+            runs += 1;
+            if !figures.iter().all(Figure::is_met) {
+                short.push(format!("{} ms, seed {seed}: {figures:?}", goal.rtt_ms));
+            }
+        }
+    }
+    assert!(runs > 0, "{name}: no such scenario");
+    assert!(short.is_empty(), "{name}: {}", short.join("; "));
+}
+
+#[test]
+fn police_20_ms_on_a_gigabit_line() {
+    reaches_its_bars(goals::POLICER);
+    reaches_its_bars(goals::POLICER_LOSS);
+}
+
+#[test]
+fn reorder_of_three_per_cent_at_a_gigabit() {
+    reaches_its_bars(goals::REORDERING);
+}
+
+#[test]
+fn step_10x_at_10_s_and_back_at_20_s() {
+    reaches_its_bars(goals::STEP);
+}
+
+#[test]
+fn step_10x_from_a_gigabit_and_back() {
+    reaches_its_bars(goals::STEP_GIGABIT);
+}
+
+/// The corners of the steady grid that are quick to run; all of it is `cargo law steady`.
+#[test]
+fn steady_cells_reach_their_bars() {
+    for (mbps, rtt, bdp, loss) in [
+        (10.0, 20, 0.25, 0.02),
+        (10.0, 20, 1.0, 0.3),
+        (10.0, 600, 0.25, 0.3),
+        (10.0, 600, 4.0, 0.05),
+        (100.0, 10, 0.25, 0.3),
+        (100.0, 20, 0.05, 0.01),
+        (100.0, 100, 0.05, 0.05),
+        (100.0, 300, 0.25, 0.3),
+        (100.0, 50, 4.0, 0.1),
+    ] {
+        let cell = plain(mbps, rtt, bdp, loss);
+        let range = scenario::steady_range(&cell);
+        let flow = FlowConfig::new(Policy::Fair);
+        let solo = scenario::solo_between(&cell, cell.link(), flow, 1, range);
+        let least = goals::least_goodput(&cell).expect("these cells have a bar");
+        assert!(solo.goodput >= least, "{cell:?}: {solo:?}");
+        let is_long = solo.queue_mean > goals::QUEUE_MEAN || solo.queue_p95 > goals::QUEUE_P95;
+        // At 10 ms a few packets are a tenth of the round trip.
+        assert!(rtt < 20 || mbps < 100.0 || !is_long, "{cell:?}: {solo:?}");
+    }
+}
+
+#[test]
+fn solo_30_at_300_ms_is_filled_after_40_s() {
+    let cell = plain(100.0, 300, 1.0, 0.3);
+    for seed in 1..=3 {
+        let flow = FlowConfig::new(Policy::Fair);
+        let solo = scenario::solo_between(&cell, cell.link(), flow, seed, secs(40)..secs(60));
+        assert!(solo.goodput >= 0.9, "seed {seed}: {solo:?}");
+    }
+}
+
+#[test]
+fn ratchet_a_policer_does_not_teach_its_own_loss() {
+    let solo = named::police(30.0, 100, 0.02, secs(300), 1);
+    assert!(solo.goodput >= 0.9 && solo.drops <= 0.05, "{solo:?}");
+}
+
+#[test]
+fn burst_dead_long_bursts_do_not_stop_the_flow() {
+    let (overall, least) = named::burst_dead(1);
+    assert!(overall >= 0.6 && least >= 0.2, "{overall}, {least}");
+}
+
+#[test]
+fn cubic_4_leaves_everybody_something() {
+    for (bdp, rtt) in [(0.25, 100), (1.0, 100), (4.0, 100)] {
+        let (ours, least) = named::cubic_4(bdp, rtt, 1);
+        let figures = format!("{bdp} BDP, {rtt} ms: {ours}, {least}");
+        assert!((0.1..=0.5).contains(&ours) && least >= 0.08, "{figures}");
+    }
+}
+
+#[test]
+fn h1_h2_h3_links_kept_aside_are_filled() {
+    for (mbps, rtt, loss) in [(50.0, 150, 0.03), (300.0, 200, 0.02), (20.0, 600, 0.01)] {
+        let solo = alone(mbps, rtt, 1.0, loss);
+        assert!(
+            solo.goodput >= 0.95,
+            "{mbps} Mbit/s, {rtt} ms, {loss}: {solo:?}"
+        );
+    }
+}
+
+#[test]
+fn h7_a_base_that_rises_is_lived_with() {
+    let goodput = named::base_rises(1);
+    assert!(goodput >= 0.9, "{goodput}");
 }
 
 #[test]

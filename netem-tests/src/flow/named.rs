@@ -26,42 +26,49 @@ pub struct StepFigures {
     pub low: f64,
     /// Goodput over the high rate, from 3 s after the return on.
     pub back: f64,
+    /// Seconds from the fall to 90 % of the low rate.
+    pub low_after: f64,
     /// Seconds from the return to 90 % of the rate.
     pub back_after: f64,
 }
 
 /// 100 to 10 to 100 Mbit/s at 20 s and 40 s.
 pub fn step_10x(rtt_ms: u64, seed: u64) -> StepFigures {
-    let cell = plain(100.0, rtt_ms, 1.0, 0.0);
-    let low = Bandwidth::from_bits_per_second(10_000_000);
+    step(&plain(100.0, rtt_ms, 1.0, 0.0), 20, seed)
+}
+
+/// The rate of `cell` falls tenfold after `every` seconds and comes back after as many more.
+pub fn step(cell: &Cell, every: u64, seed: u64) -> StepFigures {
+    let low = cell.rate().scaled(0.1);
     let step = |at, rate| Step {
         at: secs(at),
         rate: Some(rate),
         ..Step::default()
     };
+    let (fall, rise) = (every, 2 * every);
     let link = cell
         .link()
-        .steps(vec![step(20, low), step(40, cell.rate())]);
+        .steps(vec![step(fall, low), step(rise, cell.rate())]);
     let mut arena = Arena::new(link, seed);
     let flow = arena.add(FlowConfig::new(Policy::Fair));
-    arena.run(secs(60));
+    arena.run(secs(3 * every));
     let record = arena.flow(flow);
     let share = |from, to, of: Bandwidth| {
         record.goodput(secs(from)..secs(to)).bytes_per_second() as f64
             / of.bytes_per_second() as f64
     };
-    let goal = cell.rate().scaled(0.9);
-    let back_after = (400..600)
-        .map(|tick| tick * 100)
-        .find(|&ms| {
-            let from = Duration::from_millis(ms);
-            record.goodput(from..from + Duration::from_millis(200)) >= goal
-        })
-        .map_or(f64::INFINITY, |ms| ms as f64 / 1e3 - 40.0);
+    let after = |at: u64, of: Bandwidth| {
+        let goal = of.scaled(0.9);
+        (0..every * 10)
+            .map(|tick| secs(at) + Duration::from_millis(tick * 100))
+            .find(|&from| record.goodput(from..from + Duration::from_millis(200)) >= goal)
+            .map_or(f64::INFINITY, |from| from.as_secs_f64() - at as f64)
+    };
     StepFigures {
-        low: share(23, 40, low),
-        back: share(43, 60, cell.rate()),
-        back_after,
+        low: share(fall + 3, rise, low),
+        back: share(rise + 3, 3 * every, cell.rate()),
+        low_after: after(fall, low),
+        back_after: after(rise, cell.rate()),
     }
 }
 
@@ -74,6 +81,24 @@ pub fn police(mbps: f64, depth: u64, loss: f64, to: Duration, seed: u64) -> Solo
         burst_bytes: depth * 1200,
     });
     scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), seed, to)
+}
+
+/// A policer of 50 Mbit/s with a bucket of 20 ms on a gigabit line.
+pub fn police_20_ms(rtt_ms: u64, loss: f64, seed: u64) -> Solo {
+    let line = plain(1000.0, rtt_ms, 1.0, loss);
+    let cell = plain(50.0, rtt_ms, 1.0, loss);
+    let link = line.link().policer(Policer {
+        rate: cell.rate(),
+        burst_bytes: cell.rate().bytes_in(Duration::from_millis(20)),
+    });
+    scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), seed, secs(30))
+}
+
+/// 3 % of the packets of a gigabit are overtaken by up to 5 ms.
+pub fn reordered_gigabit(rtt_ms: u64, seed: u64) -> Solo {
+    let cell = plain(1000.0, rtt_ms, 1.0, 0.0);
+    let link = cell.link().reorder(0.03, Duration::from_millis(5));
+    scenario::solo(&cell, link, FlowConfig::new(Policy::Fair), seed, secs(15))
 }
 
 /// Impairments of a single flow at 100 Mbit/s, 1 BDP.
@@ -117,6 +142,20 @@ pub fn impaired(kind: Impairment, rtt_ms: u64, seed: u64) -> Solo {
         Impairment::NoTrains => flow = flow.trains(false),
     }
     scenario::solo(&cell, link, flow, seed, secs(30))
+}
+
+/// Loss in bursts of 20 packets on a short path: goodput over two minutes, and of its worst 5 s.
+pub fn burst_dead(seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, 20, 1.0, 0.04);
+    let mut arena = Arena::new(cell.link().loss(Loss::bursts(cell.loss, 20.0)), seed);
+    arena.add(FlowConfig::new(Policy::Fair));
+    arena.run(secs(120));
+    let share = |from, to| {
+        let goodput = arena.flow(0).goodput(secs(from)..secs(to));
+        goodput.bytes_per_second() as f64 / cell.limit()
+    };
+    let least = (1..24).map(|n| share(5 * n, 5 * n + 5));
+    (share(5, 120), least.fold(f64::INFINITY, f64::min))
 }
 
 /// Goodput over the link of an application that has data 2 s on, 1 s off, at 1 % loss.

@@ -1,7 +1,7 @@
 //! The named cells controllers are judged on, shared by the tests and the `controller` command.
 //! What a good figure is stands in the tests.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use rp_protocol::{config::Policy, units::Bandwidth};
 
@@ -64,22 +64,32 @@ pub struct Solo {
     pub spurious: f64,
 }
 
-/// One default flow alone on `link`, steady from `from` to `to`.
+/// One default flow alone on `link`, judged from a third of the time on.
 pub fn solo(cell: &Cell, link: LinkConfig, flow: FlowConfig, seed: u64, to: Duration) -> Solo {
+    solo_between(cell, link, flow, seed, to / 3..to)
+}
+
+/// One flow alone on `link`, judged over the times in `steady`.
+pub fn solo_between(
+    cell: &Cell,
+    link: LinkConfig,
+    flow: FlowConfig,
+    seed: u64,
+    steady: Range<Duration>,
+) -> Solo {
     let mut arena = Arena::new(link, seed);
     let number = arena.add(flow);
-    arena.run(to);
+    arena.run(steady.end);
     let record = arena.flow(number);
-    let from = to / 3;
     let rtt = cell.rtt().as_secs_f64();
-    let queue = arena.queue(from..to);
+    let queue = arena.queue(steady.clone());
     let early = arena.queue(Duration::ZERO..20 * cell.rtt());
     let goal = cell.rate().scaled(0.9 * (1.0 - cell.loss));
     let width = cell.rtt().max(Duration::from_millis(50));
     let start = record.reached(goal, width);
     let counters = arena.link();
     Solo {
-        goodput: record.goodput(from..to).bytes_per_second() as f64 / cell.limit(),
+        goodput: record.goodput(steady).bytes_per_second() as f64 / cell.limit(),
         queue_mean: queue.mean.as_secs_f64() / rtt,
         queue_p95: queue.p95.as_secs_f64() / rtt,
         drops: (counters.queue_dropped + counters.policed) as f64 / counters.offered as f64,
@@ -89,13 +99,26 @@ pub fn solo(cell: &Cell, link: LinkConfig, flow: FlowConfig, seed: u64, to: Dura
     }
 }
 
+/// When the start of a cell is over, and until when its steady state is to be looked at: from the longer of
+/// 5 s and 30 round trips on, for the longer of 20 s and 60 round trips. Above 1 Gbit/s, where a second
+/// holds a million packets, both from 2 s and 30 round trips.
+pub fn steady_range(cell: &Cell) -> Range<Duration> {
+    let (start, length, rtts) = if cell.mbps > 1000.0 {
+        (2, 2, 30)
+    } else {
+        (5, 20, 60)
+    };
+    let from = (30 * cell.rtt()).max(Duration::from_secs(start));
+    from..from + (rtts * cell.rtt()).max(Duration::from_secs(length))
+}
+
 /// How long a cell must run to show its steady state: 100 round trips, at least 12 s.
 pub fn long_enough(cell: &Cell) -> Duration {
     (100 * cell.rtt()).max(Duration::from_secs(12))
 }
 
 /// Each flow's share of what all flows got between two times.
-pub fn shares(arena: &Arena, range: std::ops::Range<Duration>) -> Vec<f64> {
+pub fn shares(arena: &Arena, range: Range<Duration>) -> Vec<f64> {
     let rates: Vec<f64> = (0..arena.flows())
         .map(|n| arena.flow(n).goodput(range.clone()).bytes_per_second() as f64)
         .collect();

@@ -9,6 +9,7 @@ pub mod micro;
 pub mod netem;
 pub mod plot;
 pub mod share;
+pub mod steady;
 pub mod table;
 pub mod trace;
 
@@ -41,6 +42,12 @@ const KINDS: &[Kind] = &[
         heading: "Rivals over the same links",
         command: "cargo lab run --grid short",
         section: grid::section,
+    },
+    Kind {
+        name: steady::Record::KIND,
+        heading: "The rate law in virtual time",
+        command: "cargo law steady",
+        section: steady::section,
     },
     Kind {
         name: share::Record::KIND,
@@ -146,7 +153,7 @@ fn page_text(sections: &[(&Kind, Section)], missing: &[String]) -> String {
 
 /// One line on where and how, and one for each command that was used.
 fn circumstances_text(kind: &Kind, all: &[Circumstances]) -> String {
-    let distinct = |field: fn(&Circumstances) -> String| {
+    let distinct = |field: &dyn Fn(&Circumstances) -> String| {
         let mut values: Vec<String> = all.iter().map(field).collect();
         values.sort();
         values.dedup();
@@ -159,13 +166,16 @@ fn circumstances_text(kind: &Kind, all: &[Circumstances]) -> String {
     let mut text = format!(
         "Measured {} on {}, {} cores, {}; source {}.\n",
         table::days(first, last),
-        distinct(|c| c.cpu.clone()),
-        distinct(|c| c.cores.to_string()),
-        distinct(|c| c.kernel.clone()),
-        distinct(|c| c.revision.clone()),
+        distinct(&|c| c.cpu.clone()),
+        distinct(&|c| c.cores.to_string()),
+        distinct(&|c| c.kernel.clone()),
+        distinct(&|c| c.revision.clone()),
     );
     text.push_str(&format!("Again: `{}`", kind.command));
-    let commands = distinct(|c| format!("`cargo lab {}`", c.command));
+    // `cargo lab` or `cargo law`: records keep the arguments alone.
+    let program: Vec<&str> = kind.command.split(' ').take(2).collect();
+    let program = program.join(" ");
+    let commands = distinct(&|c| format!("`{program} {}`", c.command));
     if !commands.is_empty() {
         text.push_str(&format!("; these records: {commands}"));
     }

@@ -201,7 +201,7 @@ fn summary(out: &mut impl Write, goodputs: &mut [f64]) -> io::Result<()> {
     )
 }
 
-fn cells(mbps: &[f64], rtt: &[u64], bdp: &[f64], loss: &[f64]) -> Vec<Cell> {
+pub(crate) fn cells(mbps: &[f64], rtt: &[u64], bdp: &[f64], loss: &[f64]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &mbps in mbps {
         for &rtt_ms in rtt {

@@ -3,6 +3,7 @@
 mod grids;
 mod named;
 mod parallel;
+mod steady;
 mod trace;
 
 use std::io;
@@ -22,15 +23,18 @@ enum Command {
     Cubic(grids::Cubic),
     Own(grids::Own),
     Named(named::Named),
+    Steady(steady::Steady),
 }
 
-fn main() -> io::Result<()> {
+fn main() -> anyhow::Result<()> {
     let out = &mut io::stdout().lock();
-    match Arguments::parse().command {
+    let done: io::Result<()> = match Arguments::parse().command {
         Command::Trace(command) => command.run(out),
         Command::Solo(command) => command.run(out),
         Command::Cubic(command) => command.run(out),
         Command::Own(command) => command.run(out),
         Command::Named(command) => command.run(out),
-    }
+        Command::Steady(command) => return command.run(out),
+    };
+    Ok(done?)
 }

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use rp_netem_tests::{
     flow::{Arena, FlowConfig, scenario::Cell},
-    link::Spread,
+    link::{Spread, Step},
     queue::Policer,
 };
 use rp_protocol::{config::Policy, units::Bandwidth};
@@ -38,6 +38,9 @@ pub(crate) struct Trace {
     /// Depth in packets and rate in Mbit/s of a policer in front, as 100@30.
     #[arg(long)]
     police: Option<String>,
+    /// Rates in Mbit/s from times in seconds on, as 10@20.
+    #[arg(long, value_delimiter = ',')]
+    steps: Vec<String>,
     /// Which flow to trace.
     #[arg(long, default_value_t = 0)]
     of: usize,
@@ -59,6 +62,12 @@ impl Trace {
         if let Some(policer) = self.police.as_deref().and_then(parse_policer) {
             link = link.policer(policer);
         }
+        link = link.steps(
+            self.steps
+                .iter()
+                .filter_map(|step| parse_step(step))
+                .collect(),
+        );
         let mut arena = Arena::new(link, self.seed);
         for flow in &self.flows {
             arena.add(parse_flow(flow).trace(true));
@@ -73,6 +82,15 @@ fn parse_policer(text: &str) -> Option<Policer> {
     Some(Policer {
         rate: Bandwidth::from_bits_per_second(1_000_000).scaled(mbps.parse().ok()?),
         burst_bytes: 1200 * depth.parse::<u64>().ok()?,
+    })
+}
+
+fn parse_step(text: &str) -> Option<Step> {
+    let (mbps, at) = text.split_once('@')?;
+    Some(Step {
+        at: Duration::from_secs_f64(at.parse().ok()?),
+        rate: Some(Bandwidth::from_bits_per_second(1_000_000).scaled(mbps.parse().ok()?)),
+        ..Step::default()
     })
 }
 

@@ -11,12 +11,11 @@
 use std::time::{Duration, Instant};
 
 use self::{
-    brake::Pressure,
     company::Company,
     compete::Compete,
     delay::Delay,
     model::{Model, Round},
-    rounds::{Kind, Tag},
+    rounds::Kind,
     start::{INITIAL_PACKETS, INITIAL_WINDOW, Start},
 };
 use super::{
@@ -39,6 +38,7 @@ mod resume;
 mod rounds;
 mod start;
 mod trains;
+mod verdict;
 mod wishes;
 
 #[cfg(test)]
@@ -162,13 +162,15 @@ impl Adaptive {
         self.app_limited = false;
         self.judge_losses(&mut round);
         if let Some(d) = delivered {
-            let pb = self.m.baseline.loss();
-            let sample = if round.excess {
-                d.spanned.min(d.received / (1.0 - pb))
-            } else {
-                d.spanned
+            // START has no baseline yet: without a bound, what a tiny buffer drops would count as delivered,
+            // and the rate double for ever.
+            let starting = matches!(self.state, State::Start(_));
+            let own_loss = match self.m.baseline.loss() {
+                _ if starting => Some(baseline::WORST),
+                pb => round.excess.then_some(pb),
             };
-            if matches!(self.state, State::Start(_)) {
+            let sample = own_loss.map_or(d.spanned, |p| d.spanned.min(d.received / (1.0 - p)));
+            if starting {
                 self.m.delivery.raise(sample);
             } else {
                 let unfilled =
@@ -233,62 +235,6 @@ impl Adaptive {
                 }
             }
         }
-    }
-
-    /// Judge every round whose fate is now known, and brake if need be.
-    fn judge_losses(&mut self, round: &mut Round) {
-        let steady = matches!(self.state, State::Delay(_));
-        let next = self.m.rounds.number() + 1;
-        self.m.brake.on_round(round.now);
-        while let Some(tag) = self.m.rounds.take_resolved() {
-            if !steady || !self.m.brake.is_fresh(&tag) || tag.resolved() == 0 {
-                continue;
-            }
-            if tag.kind == Kind::Probe {
-                self.m.baseline.on_probe(round.now, &tag);
-                continue;
-            }
-            round.excess |= self.judge(round, &tag, next);
-        }
-    }
-
-    fn judge(&mut self, round: &Round, tag: &Tag, next: u64) -> bool {
-        let m = &mut self.m;
-        let pressure = Pressure {
-            now: round.now,
-            srtt: m.delay.srtt,
-            peak: m.delay.peak(),
-            no_queue: m.has_no_queue(),
-            rate: m.rate,
-            arrivals: m.delivery.arrivals,
-            queue_target: m.queue_target,
-        };
-        let verdict = m.baseline.judge(tag);
-        if m.brake.teaches(round.now, tag.rate) && m.delay.dq <= 1.25 * m.queue_target {
-            m.baseline.learn(round.now, m.delay.srtt, tag);
-        }
-        if !verdict.excess {
-            m.brake.on_clean(round.now, tag);
-            return false;
-        }
-        if let Some(loss) = m.brake.futility(&pressure, tag, &m.baseline) {
-            m.baseline.set(round.now, loss);
-            return false;
-        }
-        if m.delivery.arrivals[1] <= 0.0 {
-            return true;
-        }
-        if let Some(decision) = m
-            .brake
-            .on_excess(&pressure, tag, verdict, &mut m.baseline, next)
-        {
-            m.rate = decision.rate;
-            m.queue_cap = decision.queue_cap.or(m.queue_cap);
-            if let Some(rate) = decision.delivered {
-                m.delivery.set(rate);
-            }
-        }
-        true
     }
 
     fn halve(&mut self) {
@@ -429,7 +375,11 @@ impl Controller for Adaptive {
         };
         let packets = trains::whole(packets);
         // Asking spends the turn.
-        (u64::from(packets) <= most && m.trains.due(now, every)).then_some(packets)
+        let is_due = u64::from(packets) <= most && m.trains.due(now, every);
+        is_due.then(|| {
+            m.rounds.begin_train(packets);
+            packets
+        })
     }
 
     fn train_at(&self) -> Option<Instant> {

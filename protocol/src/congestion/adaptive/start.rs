@@ -19,6 +19,8 @@ const PLATEAU_ROUNDS: u32 = 3;
 const FIRST_STEP: f64 = 32.0;
 /// Share of the rate in force that a round must have been sent at to justify a higher one.
 const FULL_ROUND: f64 = 0.7;
+/// Loss above that of the rounds before which the last one is blamed for.
+const OWN_LOSS: f64 = 0.05;
 /// Most loss that START believes to be the path's own.
 const WORST_BASELINE: f64 = 0.12;
 
@@ -91,8 +93,11 @@ impl Start {
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;
         let done = self.is_done(m, round);
-        self.resolved += round.acked + round.lost;
-        self.lost += round.lost;
+        // A last step that was too long made its loss itself.
+        if !(done && self.resolved > 0 && round.loss() > self.loss() + OWN_LOSS) {
+            self.resolved += round.acked + round.lost;
+            self.lost += round.lost;
+        }
         if done {
             self.finish(m, round);
         } else {
@@ -222,6 +227,6 @@ impl Start {
     fn finish(&self, m: &mut Model, round: &Round) {
         m.baseline.set(round.now, self.loss());
         let next = m.rounds.number() + 1;
-        m.brake.begin(next, m.rate);
+        m.brake.begin(next);
     }
 }
