@@ -253,7 +253,7 @@ impl Sender {
             if self.pacer.budget(now) < size {
                 let paced = self.pacer.next_at(now, ask);
                 // Without room for it a train that is due would be asked for again and again.
-                let fits = self.trains && window - self.in_flight >= 16 * size;
+                let fits = self.trains && available.min(window - self.in_flight) >= 16 * size;
                 let train = self.controller.train_at().filter(|_| fits);
                 self.send_at = Some(train.map_or(paced, |at| paced.min(at.max(now))));
                 return None;
