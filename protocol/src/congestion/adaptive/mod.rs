@@ -45,7 +45,7 @@ mod wishes;
 mod tests;
 
 /// Packets that must be resolved before a round ends.
-const ROUND_PACKETS: u64 = 8;
+const ROUND_PACKETS: f64 = 8.0;
 /// Rates outside of this are not believed: a packet a minute, 8 Tbit/s.
 const LOWEST_RATE: f64 = 25.0;
 const HIGHEST_RATE: f64 = 1e12;
@@ -119,10 +119,11 @@ impl Adaptive {
         let tally = self.m.rounds.tally();
         let age = now - self.m.rounds.started_at();
         let enough = match &self.state {
-            State::Start(start) => start.round_packets(),
+            State::Start(start) => start.round_packets(self.m.packets_per_round_trip()),
             _ => ROUND_PACKETS,
         };
-        let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let known =
+            (tally.acked + tally.lost) as f64 >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
         let overdone =
             matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now));
         let news = matches!(&self.state, State::Start(start) if start.has_news(&self.m));
@@ -184,7 +185,7 @@ impl Adaptive {
         self.bound();
         let m = &mut self.m;
         let may_probe = matches!(&self.state, State::Delay(delay) if !delay.is_draining());
-        let packets = (m.rate * m.delay.base_rtt / m.mtu).max(1.0);
+        let packets = m.packets_per_round_trip().max(1.0);
         let probing =
             m.probe
                 .on_round(now, m.baseline.loss(), m.delay.base_rtt, packets, may_probe);

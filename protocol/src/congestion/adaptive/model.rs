@@ -170,6 +170,11 @@ impl Model {
         self.rate >= self.user_ceiling
     }
 
+    /// Packets that the rate fills a round trip without a queue with.
+    pub(super) fn packets_per_round_trip(&self) -> f64 {
+        self.rate * self.delay.base_rtt / self.mtu
+    }
+
     /// The rate packets leave at.
     pub(super) fn send_rate(&self) -> f64 {
         self.rate * self.probe.factor()

@@ -10,9 +10,11 @@ pub(super) const INITIAL_WINDOW: f64 = 40.0;
 /// Packets in each train of START.
 pub(super) const TRAIN_PACKETS: f64 = 8.0;
 /// Packets that end the first round where no trains agree: four trains, one more than make an estimate.
-const FIRST_ROUND_PACKETS: u64 = 32;
+const FIRST_ROUND_PACKETS: f64 = 32.0;
 /// Packets that end a later round.
-const ROUND_PACKETS: u64 = 8;
+const ROUND_PACKETS: f64 = 8.0;
+/// The same after a step that trains allowed: a quarter of a round trip, at most so many.
+const MOST_ROUND_PACKETS: f64 = 256.0;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
 const PLATEAU_ROUNDS: u32 = 3;
 /// Most that the rate is multiplied by after the first round, where trains say that there is room.
@@ -21,6 +23,8 @@ const FIRST_STEP: f64 = 32.0;
 const FULL_ROUND: f64 = 0.7;
 /// Loss above that of the rounds before which the last one is blamed for.
 const OWN_LOSS: f64 = 0.05;
+/// Loss that no path is believed to have by itself while the rate is sought.
+const GROSS_LOSS: f64 = 0.4;
 /// Most loss that START believes to be the path's own.
 const WORST_BASELINE: f64 = 0.12;
 
@@ -38,9 +42,12 @@ pub(super) struct Start {
 
 impl Start {
     /// Packets that must be resolved before the present round ends.
-    pub(super) fn round_packets(&self) -> u64 {
+    pub(super) fn round_packets(&self, packets_per_rtt: f64) -> f64 {
         if self.is_first_round() {
             FIRST_ROUND_PACKETS
+        } else if self.informed {
+            // The step by trains was long, and a policer lets its first packets pass.
+            (packets_per_rtt / 4.0).clamp(ROUND_PACKETS, MOST_ROUND_PACKETS)
         } else {
             ROUND_PACKETS
         }
@@ -93,15 +100,17 @@ impl Start {
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;
         let done = self.is_done(m, round);
-        // A last step that was too long made its loss itself.
-        if !(done && self.resolved > 0 && round.loss() > self.loss() + OWN_LOSS) {
+        if !done {
+            self.grow(m, round);
+        }
+        // A step that was too long made its loss itself.
+        let is_own = self.loses_more(round) && (done || round.loss() > GROSS_LOSS);
+        if self.resolved == 0 || !is_own {
             self.resolved += round.acked + round.lost;
             self.lost += round.lost;
         }
         if done {
             self.finish(m, round);
-        } else {
-            self.grow(m, round);
         }
         m.cwnd = Self::window(m);
         done
@@ -123,7 +132,7 @@ impl Start {
                     .sent_rate()
                     .is_none_or(|rate| rate < FULL_ROUND * m.rate)
         });
-        if !news && is_short && self.rounds > 1 {
+        if !news && self.rounds > 1 && (is_short || self.loses_more(round)) {
             return;
         }
         let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
@@ -198,12 +207,18 @@ impl Start {
     /// Less arrives than was sent, and more is lost than at the lower rates before.
     fn is_saturated(&self, round: &Round) -> bool {
         let before = self.lost as f64 / (self.resolved as f64).max(1.0);
-        let n = (round.acked + round.lost) as f64;
-        let sigma = (before.max(0.01) * (1.0 - before) / n.max(1.0)).sqrt();
         self.rounds >= 3
             && round.arrival > 0.0
             && round.arrival < 0.7 * round.sent_rate * (1.0 - before.min(WORST_BASELINE))
-            && round.loss() > before + 0.05 + 2.0 * sigma
+            && self.loses_more(round)
+    }
+
+    /// More is lost than in the rounds before, by more than chance.
+    fn loses_more(&self, round: &Round) -> bool {
+        let before = self.lost as f64 / (self.resolved as f64).max(1.0);
+        let n = (round.acked + round.lost) as f64;
+        let sigma = (before.max(0.01) * (1.0 - before) / n.max(1.0)).sqrt();
+        round.loss() > before + OWN_LOSS + 2.0 * sigma
     }
 
     /// Without trains: no growth for three rounds that were full.
