@@ -13,6 +13,7 @@ mod clock;
 mod connection;
 mod endpoint;
 mod io_error;
+mod moderation;
 mod receive;
 mod recv_stream;
 mod send_stream;
