@@ -117,10 +117,14 @@ fn round_trip() -> io::Result<Finding> {
     join(echo)?;
     extra.sort_unstable();
     let (median, p95) = (extra[PINGS / 2], extra[PINGS * 95 / 100]);
+    let overrun = lab.overrun()?;
     Ok(Finding {
         // Two crossings, each with its serialisation and its jitter.
         is_good: p95 <= 2 * MAX_JITTER,
-        text: format!("median +{median:?}, p95 +{p95:?} (bound 400us)"),
+        text: format!(
+            "median +{median:?}, p95 +{p95:?} (bound 400us); {}",
+            punctuality(&lab.stop()?, overrun)
+        ),
     })
 }
 

@@ -17,7 +17,10 @@ use rp_transfer::{
     message::{Done, Message, Status},
     session::{Half, Input, Output, Summary},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     CopyError,
@@ -33,6 +36,17 @@ const INPUTS: usize = 8;
 
 /// Bytes of blocks handed over at a time: what is written to disk at a time.
 const BATCH: usize = 256 << 10;
+
+/// How long blocks are let gather where they come too slowly to make batches: handing one over wakes a
+/// thread, which for every packet by itself costs more than the packet.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Nothing is let gather for longer than this part of the time the stream has taken so far: a small file
+/// is not waited for.
+const GATHER_PART: u32 = 8;
+
+/// The least the runtime's timers tell apart.
+const TICK: Duration = Duration::from_millis(1);
 
 /// How long a half may take to see that the copy is over once the other side has ended it. It is
 /// used up only by one that waits for standard input.
@@ -228,22 +242,33 @@ async fn carry_data(
     inputs: &mpsc::Sender<Input>,
 ) -> Result<bool, ReadError> {
     let mut stream = arrivals.take(id).await?;
+    let began = Instant::now();
     let mut offset = 0;
-    let mut blocks = Vec::new();
+    let (mut blocks, mut slices) = (Vec::new(), Vec::new());
     loop {
         blocks.clear();
-        if ordered {
-            let Some(bytes) = stream.read_bytes(BATCH).await? else {
-                return Ok(true);
-            };
-            let length = bytes.len() as u64;
-            blocks.push((offset, bytes));
-            offset += length;
-        } else if !stream.read_blocks(&mut blocks, BATCH).await? {
+        let more = if ordered {
+            stream.read_slices(&mut slices, BATCH).await?
+        } else {
+            stream.read_blocks(&mut blocks, BATCH).await?
+        };
+        if !more {
             return Ok(true);
         }
+        blocks.extend(slices.drain(..).map(|slice| {
+            let at = offset;
+            offset += slice.len() as u64;
+            (at, slice)
+        }));
+        let bytes: usize = blocks.iter().map(|block| block.1.len()).sum();
         if inputs.send(Input::Blocks(joined(&blocks))).await.is_err() {
             return Ok(false);
+        }
+        if bytes < BATCH / 2 && !stream.is_ended() {
+            let pause = GATHER.min(began.elapsed() / GATHER_PART);
+            if pause >= TICK {
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 }

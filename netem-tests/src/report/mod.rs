@@ -3,6 +3,7 @@
 //!
 //! A new kind of record is: one file with its struct and its `section`, one line in `KINDS`.
 
+pub mod check;
 pub mod grid;
 pub mod latency;
 pub mod micro;
@@ -72,6 +73,12 @@ const KINDS: &[Kind] = &[
         heading: "One lossy transfer, event by event",
         command: "cargo lab trace --example",
         section: trace::section,
+    },
+    Kind {
+        name: check::Record::KIND,
+        heading: "The emulator against its settings",
+        command: "cargo lab check",
+        section: check::section,
     },
     Kind {
         name: netem::Record::KIND,

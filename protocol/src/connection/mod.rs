@@ -375,6 +375,14 @@ impl Connection {
         self.paths[0].remote
     }
 
+    /// Smallest round trip of any path so far, once the handshake is complete.
+    pub fn min_rtt(&self) -> Option<Duration> {
+        if self.is_handshaking() {
+            return None;
+        }
+        self.paths.iter().filter_map(Path::min_rtt).min()
+    }
+
     /// Numbers at this moment.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -7,12 +7,15 @@
 //! streams that have news. Outbound: an application's write goes into the engine under the same lock and
 //! wakes the task, which polls the engine for batches and hands them to the socket outside the lock.
 //! When nothing is due the task sleeps on one timer; an idle connection costs no wake-ups.
+//! Changing threads costs more than a packet does, so nobody is told what he does not wait for: sending wakes
+//! nobody (`socket`), and packets that pour in one by one are let gather (`moderation`).
 
 mod buffer_pool;
 mod clock;
 mod connection;
 mod endpoint;
 mod io_error;
+mod moderation;
 mod receive;
 mod recv_stream;
 mod send_stream;

@@ -13,8 +13,9 @@ use std::{
 use super::{
     clock::{self, Timer},
     endpoint,
+    moderation::Moderation,
     shared::Shared,
-    socket::{ReceiveSlots, Received, SLOTS},
+    socket::{ReceiveSlots, Received, SLOTS, Watch},
 };
 use crate::engine::{ConnectionHandle, Datagram, Routed};
 
@@ -30,40 +31,21 @@ pub(super) struct Receiver {
     out: Vec<u8>,
     /// A connection has not taken its last delivery.
     is_behind: bool,
+    /// How long the connections of this batch can wait for the next.
+    patience: Duration,
     moderation: Moderation,
+    /// Tells of packets; gone while they are let gather, or each would wake a thread.
+    watch: Option<Watch>,
+    /// When to look without being told.
+    again_at: Option<Instant>,
     timer: Timer,
 }
 
-/// Time between two looks at a socket that packets pour into one by one.
-const MODERATED: Duration = Duration::from_micros(400);
-/// Datagrams in one look from which waiting would gather no more.
-const GATHERED: usize = 32;
-/// Datagrams per [`COUNTED`] from which packets pour.
-const POURING: usize = 50;
-const COUNTED: Duration = Duration::from_millis(10);
+/// Time between two looks where the system cannot tell of packets.
+const UNWATCHED: Duration = Duration::from_millis(1);
 
-/// Whether to let packets gather before the next look, as network cards do with interrupts: each look at
-/// a packet costs several changes of threads, and the kernel's timestamps keep what waiting hides.
-#[derive(Debug)]
-struct Moderation {
-    since: Instant,
-    count: usize,
-    pours: bool,
-}
-
-impl Moderation {
-    /// A look at `now` found `datagrams`; when to look again, if not at once.
-    fn on_look(&mut self, now: Instant, datagrams: usize) -> Option<Instant> {
-        self.count += datagrams;
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed >= COUNTED {
-            self.pours = self.count >= POURING && elapsed < 2 * COUNTED;
-            self.since = now;
-            self.count = 0;
-        }
-        (self.pours && datagrams < GATHERED).then_some(now + MODERATED)
-    }
-}
+/// For datagrams that are no connection's, and where there is no other reason to hurry.
+const PATIENT: Duration = Duration::MAX;
 
 /// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
 /// under load may be long after ACKs are due.
@@ -74,6 +56,18 @@ async fn next_turn() {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn sleep_until(timer: &mut Timer, at: Instant) {
+    poll_fn(|cx| {
+        let now = clock::now();
+        if now >= at {
+            return Poll::Ready(());
+        }
+        timer.arm(cx, at, now);
         Poll::Pending
     })
     .await;
@@ -98,11 +92,10 @@ impl Receiver {
             spare: Vec::new(),
             out: Vec::new(),
             is_behind: false,
-            moderation: Moderation {
-                since: clock::now(),
-                count: 0,
-                pours: false,
-            },
+            patience: PATIENT,
+            moderation: Moderation::new(clock::now()),
+            watch: None,
+            again_at: None,
             timer: Timer::new(),
         }
     }
@@ -114,14 +107,10 @@ impl Receiver {
                 Wake::Look => continue,
                 Wake::Shutdown => return,
             }
-            // After a batch that was not full the socket is empty, and the next look at it ends this turn.
-            // Asking for another turn instead would wake a sleeping thread of the runtime to take it, for
-            // every packet of a link that delivers them one by one.
-            let (is_full, again_at) = self.receive();
-            if let Some(at) = again_at {
-                self.sleep_until(at).await;
-            }
-            if is_full {
+            // After a batch that was not full the socket is empty. Asking for another turn then would wake
+            // a sleeping thread of the runtime to take it, for every packet of a link that delivers them
+            // one by one.
+            if self.receive() {
                 // The connections' tasks work on what is still in the cache.
                 if std::mem::take(&mut self.is_behind) {
                     // The kernel's buffer waits more cheaply than an inbox does.
@@ -134,9 +123,33 @@ impl Receiver {
     }
 
     /// Wait for something to receive, or for a change in who wants it.
-    async fn wait(&self) -> Wake {
-        let mut readable = pin!(self.endpoint.socket.readable());
-        let mut stop = pin!(self.endpoint.stop.notified());
+    async fn wait(&mut self) -> Wake {
+        if self.again_at.is_none() && self.watch.is_none() {
+            match self.endpoint.socket.watch() {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    tracing::debug!(%error, "looking for packets without being told of them");
+                    self.again_at = Some(clock::now() + UNWATCHED);
+                }
+            }
+        }
+        let Self {
+            endpoint,
+            watch,
+            again_at,
+            timer,
+            ..
+        } = self;
+        let mut readable = pin!(async {
+            match (again_at.take(), watch) {
+                (None, Some(watch)) => watch.readable().await,
+                (at, _) => {
+                    sleep_until(timer, at.unwrap_or_else(clock::now)).await;
+                    Ok(())
+                }
+            }
+        });
+        let mut stop = pin!(endpoint.stop.notified());
         poll_fn(|cx| {
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Look);
@@ -149,34 +162,27 @@ impl Receiver {
         .await
     }
 
-    async fn sleep_until(&mut self, at: Instant) {
-        poll_fn(|cx| {
-            let now = clock::now();
-            if now >= at {
-                return Poll::Ready(());
-            }
-            self.timer.arm(cx, at, now);
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Take in one batch; whether it was full, so that more is likely to wait, and when to look again if
-    /// not at once.
-    fn receive(&mut self) -> (bool, Option<Instant>) {
+    /// Take in one batch; whether more is likely to wait.
+    fn receive(&mut self) -> bool {
         let Self {
             endpoint,
             slots,
             received,
+            watch,
             ..
         } = self;
-        let is_full = match endpoint.socket.try_receive(slots, |one| received.push(one)) {
+        let mut take = || endpoint.socket.try_receive(slots, |one| received.push(one));
+        let taken = match watch {
+            Some(watch) => watch.receive(take),
+            None => take(),
+        };
+        let is_full = match taken {
             Ok(count) => count == SLOTS,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (false, None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 // An ICMP error or the like of some peer; the socket itself does not break.
                 tracing::debug!(%error, "receive");
-                return (true, None);
+                return true;
             }
         };
         let datagrams = received
@@ -184,12 +190,21 @@ impl Receiver {
             .map(|one| one.payload.len().div_ceil(one.stride.max(1)))
             .sum();
         let now = clock::now();
+        self.patience = PATIENT;
         self.route(now);
         self.deliver();
-        (
-            is_full || self.is_behind,
-            self.moderation.on_look(now, datagrams),
-        )
+        let again_at = self.moderation.on_look(now, datagrams, self.patience);
+        let is_full = is_full || self.is_behind;
+        if is_full {
+            // What is there is not waited for.
+            self.again_at = self.watch.is_none().then_some(now);
+        } else {
+            self.again_at = again_at;
+            if again_at.is_some() {
+                self.watch = None;
+            }
+        }
+        is_full
     }
 
     fn route(&mut self, now: Instant) {
@@ -241,6 +256,7 @@ impl Receiver {
 
     fn deliver(&mut self) {
         for (_, connection, mut datagrams) in self.deliveries.drain(..) {
+            self.patience = self.patience.min(connection.patience());
             let delivered = connection.deliver(&mut datagrams);
             self.is_behind |= delivered.is_behind;
             self.endpoint
@@ -253,6 +269,3 @@ impl Receiver {
         self.spare.truncate(16);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -78,16 +78,52 @@ impl RecvStream {
         blocks: &mut Vec<(u64, Bytes)>,
         max_bytes: usize,
     ) -> Result<bool, ReadError> {
+        self.read_many(max_bytes, |state, id, _| {
+            let block = state.engine.read_block(id)?;
+            Ok(block.map(|block| {
+                let length = block.1.len();
+                blocks.push(block);
+                length
+            }))
+        })
+        .await
+    }
+
+    /// As [`read_bytes`](Self::read_bytes), but appends everything that is there in order, up to
+    /// `max_bytes`, slice by slice. Returns false at the end, when nothing was appended.
+    ///
+    /// # Errors
+    /// As [`read_bytes`](Self::read_bytes); what was appended by the same call still counts.
+    pub async fn read_slices(
+        &mut self,
+        slices: &mut Vec<Bytes>,
+        max_bytes: usize,
+    ) -> Result<bool, ReadError> {
+        self.read_many(max_bytes, |state, id, left| {
+            let slice = state.engine.read(id, left)?;
+            Ok(slice.map(|slice| {
+                let length = slice.len();
+                slices.push(slice);
+                length
+            }))
+        })
+        .await
+    }
+
+    /// Calls `read`, which is told how many bytes are wanted and says how many it got, until that many
+    /// are there, or no more, or the end.
+    async fn read_many(
+        &mut self,
+        max_bytes: usize,
+        mut read: impl FnMut(&mut State, StreamId, usize) -> Result<Option<usize>, ReadError>,
+    ) -> Result<bool, ReadError> {
         poll_fn(|cx| {
             let mut at_end = false;
             let read = self.poll_with(cx, |state, id| {
                 let mut bytes = 0;
                 while bytes < max_bytes {
-                    match state.engine.read_block(id) {
-                        Ok(Some(block)) => {
-                            bytes += block.1.len();
-                            blocks.push(block);
-                        }
+                    match read(state, id, max_bytes - bytes) {
+                        Ok(Some(length)) => bytes += length,
                         Ok(None) => {
                             at_end = true;
                             break;
@@ -103,6 +139,11 @@ impl RecvStream {
             read.map_ok(|some| some.is_some())
         })
         .await
+    }
+
+    /// Whether nothing more will be read: the end was seen, or why there is none.
+    pub fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// Tell the peer that nothing more of this stream is wanted. What has arrived is discarded.

@@ -3,8 +3,12 @@
 
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +16,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::clock;
+use super::{clock, moderation};
 use crate::{
     crypto::identity::PublicKey,
     engine::{self, Datagram, Event, StreamEvent},
@@ -33,6 +37,8 @@ pub(super) struct Shared {
     /// Known once the handshake is complete, and from then on for ever.
     pub(super) established: OnceLock<Established>,
     pub(super) notify: Notifies,
+    /// See [`patience`](Self::patience), in microseconds.
+    patience_us: AtomicU32,
 }
 
 /// Whom the handshake connected us to, for what.
@@ -128,7 +134,21 @@ impl Shared {
             inbox: Mutex::default(),
             established: OnceLock::new(),
             notify: Notifies::default(),
+            patience_us: AtomicU32::new(0),
         }
+    }
+
+    /// How long the receive loop may leave this connection's datagrams in the socket for others to come.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_micros(self.patience_us.load(Relaxed).into())
+    }
+
+    /// The round trip is known, or has changed.
+    pub(super) fn set_patience(&self, min_rtt: Option<Duration>) {
+        let patience = moderation::patience(min_rtt).as_micros();
+        // At most a few milliseconds.
+        self.patience_us
+            .store(u32::try_from(patience).unwrap_or(0), Relaxed);
     }
 
     /// The connection's one lock. Never held across an await.

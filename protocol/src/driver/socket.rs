@@ -3,19 +3,23 @@
 
 mod segmentation;
 mod setup;
+mod watch;
 
 use std::{
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use bytes::BytesMut;
 use quinn_udp::{RecvMeta, UdpSocketState};
-use tokio::{io::Interest, net::UdpSocket};
 
 use self::segmentation::Refusals;
+pub(super) use self::watch::Watch;
 use super::{
     buffer_pool::{BufferPool, SLOT_BYTES},
     clock,
@@ -42,7 +46,7 @@ pub(super) struct Counters {
 /// A bound, non-blocking UDP socket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    io: UdpSocket,
+    io: Arc<UdpSocket>,
     /// Sends single datagrams, and receives.
     plain: UdpSocketState,
     /// Sends batches. Kept apart because a refusal makes quinn-udp give up ECN on the state it
@@ -100,7 +104,7 @@ impl Socket {
             plain: UdpSocketState::new((&setup.io).into())?,
             can_segment: segmented.max_gso_segments() > 1,
             segmented,
-            io: UdpSocket::from_std(setup.io)?,
+            io: Arc::new(setup.io),
             refusals: Refusals::default(),
             is_ipv6: local.is_ipv6(),
             receive_buffer: setup.receive_buffer,
@@ -115,16 +119,19 @@ impl Socket {
 
     /// Completes when a send that would have blocked is worth another try.
     pub(super) async fn writable(&self) {
-        // An error here means that the runtime is shutting down; the next send reports it.
-        let _ = self.io.writable().await;
+        watch::writable(&self.io).await;
     }
 
-    /// Completes when there is something to receive.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+    /// Be told when there is something to receive, for as long as the value lives.
+    ///
+    /// # Errors
+    /// The system has no room for another watch.
+    pub(super) fn watch(&self) -> io::Result<Watch> {
+        Watch::new(Arc::clone(&self.io))
     }
 
-    /// Receive one batch into `out`; says how many of the slots it took.
+    /// Receive one batch into `out`; says how many of the slots it took. Fewer than all means that there
+    /// is no more.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing; anything else is transient too for a UDP socket.
@@ -139,9 +146,7 @@ impl Socket {
             // Every slot exists; the fallback only satisfies the array's constructor.
             let mut buffers: [IoSliceMut<'_>; SLOTS] =
                 std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-            self.io.try_io(Interest::READABLE, || {
-                self.plain.recv((&self.io).into(), &mut buffers, meta)
-            })?
+            self.plain.recv((&*self.io).into(), &mut buffers, meta)?
         };
         let mut datagrams = 0;
         let mut bytes = 0;
@@ -201,7 +206,7 @@ impl Socket {
             segment_size: Some(size),
             ..packet.clone()
         };
-        match self.try_io(&self.segmented, &batch) {
+        match self.segmented.try_send((&*self.io).into(), &batch) {
             Ok(()) => {
                 self.count_sent(packet.contents.len().div_ceil(size), packet.contents.len());
                 Ok(())
@@ -232,7 +237,7 @@ impl Socket {
                 contents,
                 ..packet.clone()
             };
-            match self.try_io(&self.plain, &single) {
+            match self.plain.try_send((&*self.io).into(), &single) {
                 Ok(()) => {
                     self.count_sent(1, contents.len());
                     first |= index == 0;
@@ -251,7 +256,7 @@ impl Socket {
     }
 
     fn send_single(&self, packet: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        match self.try_io(&self.plain, packet) {
+        match self.plain.try_send((&*self.io).into(), packet) {
             Ok(()) => {
                 self.count_sent(1, packet.contents.len());
                 Ok(())
@@ -261,19 +266,6 @@ impl Socket {
                 self.count_error(&error, packet.destination.ip());
                 Ok(())
             }
-        }
-    }
-
-    /// One attempt past tokio, which does not know a fresh socket as writable; only a full one is worth
-    /// its bookkeeping, so that `writable` waits.
-    fn try_io(&self, state: &UdpSocketState, packet: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        match state.try_send((&self.io).into(), packet) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.io.try_io(Interest::WRITABLE, || {
-                    state.try_send((&self.io).into(), packet)
-                })
-            }
-            result => result,
         }
     }
 

@@ -79,6 +79,7 @@ impl Task {
             self.deadline = None;
             state.engine.handle_timeout(now);
         }
+        self.shared.set_patience(state.engine.min_rtt());
     }
 
     /// Ask the engine until it wants to send or has nothing more to say.

@@ -135,6 +135,11 @@ impl Path {
         }
     }
 
+    /// Smallest round trip so far, once there is one.
+    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        self.rtt.sampled_at().map(|_| self.rtt.min())
+    }
+
     /// Longest the peer may hold back an ACK.
     fn peer_ack_delay(&self) -> Duration {
         self.policy

@@ -226,6 +226,33 @@ async fn blocks_put_together_by_offset_are_the_stream() {
 }
 
 #[tokio::test]
+async fn slices_read_many_at_a_time_are_the_stream_in_order() {
+    within(async {
+        let pair = Pair::new().await;
+        let data = pattern(1_000_000);
+        let mut send = pair.near.open_uni().await.unwrap();
+        let sent = Bytes::from(data.clone());
+        let writer = tokio::spawn(async move {
+            send.write_bytes(sent).await.unwrap();
+            send.finish().unwrap();
+            send.finished().await.unwrap();
+        });
+        let mut receive = pair.far.accept_uni().await.unwrap();
+        let mut slices = Vec::new();
+        let mut bytes = 0;
+        while receive.read_slices(&mut slices, 30_000).await.unwrap() {
+            let whole: usize = slices.iter().map(Bytes::len).sum();
+            assert!((1..=30_000).contains(&(whole - bytes)));
+            bytes = whole;
+        }
+        assert!(receive.is_ended());
+        writer.await.unwrap();
+        assert!(slices.into_iter().flatten().eq(data));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn opening_waits_for_the_peers_limit_and_goes_on_when_a_stream_ends() {
     within(async {
         let transport = TransportConfig::default().max_streams_uni(1);

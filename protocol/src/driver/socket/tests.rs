@@ -24,6 +24,7 @@ fn pattern(len: usize) -> Vec<u8> {
 
 /// Receive until `bytes` have come.
 async fn receive(socket: &Socket, slots: &mut ReceiveSlots, bytes: usize) -> Vec<Received> {
+    let watch = socket.watch().unwrap();
     let mut all = Vec::new();
     while all
         .iter()
@@ -31,8 +32,8 @@ async fn receive(socket: &Socket, slots: &mut ReceiveSlots, bytes: usize) -> Vec
         .sum::<usize>()
         < bytes
     {
-        socket.readable().await.unwrap();
-        match socket.try_receive(slots, |one| all.push(one)) {
+        watch.readable().await.unwrap();
+        match watch.receive(|| socket.try_receive(slots, |one| all.push(one))) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
