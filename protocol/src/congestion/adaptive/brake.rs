@@ -143,10 +143,10 @@ impl Brake {
         });
     }
 
-    /// START is over at `rate`: rounds from `next` on are judged.
-    pub(super) fn begin(&mut self, next: u64, rate: f64) {
+    /// START is over: rounds from `next` on are judged. No rate is known yet to be free of excess.
+    pub(super) fn begin(&mut self, next: u64) {
         self.since = next;
-        self.r_ok = rate;
+        self.r_ok = 0.0;
     }
 
     /// Start anew: rounds up to `next` belong to the past.

@@ -260,7 +260,7 @@ impl Controller for Adaptive {
         let now = self.seconds(sample.packet.sent_at);
         if self
             .sent_at
-            .is_some_and(|before| now - before > self.m.delay.srtt / 2.0)
+            .is_some_and(|before| now - before > self.m.idle_time())
         {
             self.m.delivery.on_idle();
             self.m.delay.forget_ack_gap();

@@ -170,6 +170,11 @@ impl Model {
         self.rate >= self.user_ceiling
     }
 
+    /// Time without a packet that the rate does not account for.
+    pub(super) fn idle_time(&self) -> f64 {
+        self.delay.srtt / 2.0 + 2.0 * self.mtu / self.send_rate()
+    }
+
     /// Packets that the rate fills a round trip without a queue with.
     pub(super) fn packets_per_round_trip(&self) -> f64 {
         self.rate * self.delay.base_rtt / self.mtu
