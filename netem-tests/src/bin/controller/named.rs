@@ -171,9 +171,11 @@ fn together() -> Vec<Row> {
     rows.push(row("late_full", |seed| {
         format!("{:.3}", named::late_full(seed))
     }));
-    rows.push(row("rtt_unfair", |seed| {
-        format!("{:.3}", named::rtt_unfair(seed))
-    }));
+    for (shorter, extra) in [(50, 100), (20, 80)] {
+        rows.push(row(format!("rtt_unfair {shorter} +{extra}"), move |seed| {
+            format!("{:.3}", named::rtt_unfair(shorter, extra, seed))
+        }));
+    }
     rows
 }
 
