@@ -6,6 +6,7 @@
 mod case;
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-pub use self::case::{Case, CaseError};
+pub use self::case::{Case, CaseError, Member};
 use crate::{
     leftovers, netns,
     peer::monotonic_ns,
@@ -169,17 +170,26 @@ impl Options {
     ) -> anyhow::Result<()> {
         let flows = case.flows();
         let mut rivals: Vec<&'static dyn Rival> = Vec::new();
-        for (name, _) in &flows {
-            let rival = rival::find(name).with_context(|| format!("there is no rival {name}"))?;
+        for Member { peer, .. } in &flows {
+            let rival = rival::find(peer).with_context(|| format!("there is no rival {peer}"))?;
             rival.install(kit)?;
             rivals.push(rival);
         }
-        let last_start = flows.iter().map(|flow| flow.1).max().unwrap_or_default();
+        let last_start = flows
+            .iter()
+            .map(|flow| flow.start)
+            .max()
+            .unwrap_or_default();
         let total = last_start + Duration::from_secs(self.seconds.into());
         let stage: Stage = Stage::set(kit, scenario, self.seed, false)?;
+        for (index, flow) in flows.iter().enumerate() {
+            if !flow.extra.is_zero() {
+                stage.lab().lengthen(ports(index), flow.extra);
+            }
+        }
         let mut running: Vec<(Recipe, Run)> = Vec::new();
         for (index, rival) in rivals.iter().enumerate() {
-            let recipe = self.recipe(*rival, scenario, kit, &stage, (index, flows.len(), total))?;
+            let recipe = self.recipe(*rival, scenario, kit, &stage, (index, &flows, total))?;
             let run = stage.begin(&recipe, &format!("{index}."))?;
             running.push((recipe, run));
         }
@@ -190,15 +200,16 @@ impl Options {
         record.queue_p95_ms = millis(report.forward.queue_delay.p95);
         record.queue_dropped = report.forward.queue_dropped;
         let counted_from = last_start.as_secs_f64() + f64::from(self.warm_up);
-        for (index, (peer, start)) in flows.iter().enumerate() {
+        for (index, flow) in flows.iter().enumerate() {
             let port = port(index);
             let bytes = |at: f64| bytes_at(&samples, port, at);
             let end = total.as_secs_f64();
             let mean = (bytes(end) - bytes(counted_from)) * 8e-6 / (end - counted_from);
             let seconds = u32::try_from(total.as_secs()).unwrap_or(u32::MAX);
             record.flows.push(Flow {
-                peer: peer.clone(),
-                start_s: start.as_secs_f64(),
+                peer: flow.peer.clone(),
+                extra_ms: millis(flow.extra),
+                start_s: flow.start.as_secs_f64(),
                 mean_mbit: mean,
                 series_mbit: (0..seconds)
                     .map(f64::from)
@@ -215,13 +226,13 @@ impl Options {
         scenario: &Scenario,
         kit: &Kit,
         stage: &Stage,
-        (index, count, total): (usize, usize, Duration),
+        (index, flows, total): (usize, &[Member], Duration),
     ) -> anyhow::Result<Recipe> {
         let rate = scenario.forward.rate().context("the link has no rate")?;
         // Nobody may run dry before the end: all of the link for one to three flows, three times an even
         // share for more, because files of that length have to have room at the receiver.
         let whole = rate.bytes_in(total);
-        let bytes = (whole * 3 / count.max(3) as u64).max(1);
+        let bytes = (whole * 3 / flows.len().max(3) as u64).max(1);
         let folder = stage.folder().join(index.to_string());
         std::fs::create_dir(&folder)?;
         rival.recipe(&Task {
@@ -230,7 +241,7 @@ impl Options {
             source: &kit.zeros(bytes)?,
             bytes,
             rate,
-            round_trip: self.round_trip,
+            round_trip: self.round_trip + flows[index].extra,
             window: window(&scenario.forward, &scenario.back)?,
             port: port(index),
         })
@@ -238,7 +249,15 @@ impl Options {
 }
 
 fn port(index: usize) -> u16 {
-    u16::try_from(index).map_or(PORT, |index| PORT.saturating_add(index * PORTS))
+    u16::try_from(index).map_or(PORT, |index| {
+        PORT.saturating_add(index.saturating_mul(PORTS))
+    })
+}
+
+/// All ports of a flow.
+fn ports(index: usize) -> Range<u16> {
+    let first = port(index);
+    first..first.saturating_add(PORTS)
 }
 
 /// Megabits of so many bytes in a second, to a hundredth.
@@ -252,7 +271,7 @@ type Samples = Vec<(f64, Arrivals)>;
 /// Starts each flow at its time and looks at what arrives until `total` is over.
 fn sample(
     stage: &Stage,
-    flows: &[(String, Duration)],
+    flows: &[Member],
     running: &mut [(Recipe, Run)],
     total: Duration,
 ) -> anyhow::Result<Samples> {
@@ -264,13 +283,13 @@ fn sample(
     loop {
         let elapsed = began.elapsed();
         for (index, (recipe, run)) in running.iter_mut().enumerate() {
-            if !started[index] && elapsed >= flows[index].1 {
+            if !started[index] && elapsed >= flows[index].start {
                 started[index] = true;
                 run.start(stage, recipe)?;
             } else if started[index]
                 && let Some(reason) = run.failure(monotonic_ns(), &mut ended_ns[index])?
             {
-                ensure!(elapsed >= total, "{}: {reason}", flows[index].0);
+                ensure!(elapsed >= total, "{}: {reason}", flows[index].peer);
             }
         }
         if elapsed >= next {

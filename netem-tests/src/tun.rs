@@ -11,8 +11,9 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr},
+    ops::Range,
     os::fd::AsFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -24,7 +25,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::{
     carrier::{Stop, be_punctual, earlier, wait},
-    link::{Link, LinkConfig, LinkCounters},
+    link::{Link, LinkConfig, LinkCounters, Offer},
     netns::{self, Namespace, join},
 };
 
@@ -72,6 +73,14 @@ pub struct Arrivals {
     pub bytes: BTreeMap<u16, u64>,
 }
 
+/// A longer way back than everybody's for what some ports of the far side send: flows of different round
+/// trips over one bottleneck.
+#[derive(Clone, Debug)]
+struct Detour {
+    ports: Range<u16>,
+    extra: Duration,
+}
+
 /// What the link's thread tells the others.
 #[derive(Debug)]
 struct Published {
@@ -86,6 +95,7 @@ pub struct TunLab {
     far: Namespace,
     stop: Stop,
     published: Arc<Mutex<Published>>,
+    detours: mpsc::Sender<Detour>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -109,12 +119,15 @@ impl TunLab {
                 bytes: BTreeMap::new(),
             },
         }));
+        let (detours, new_detours) = mpsc::channel();
         let worker = Worker {
             near: near_device,
             far: far_device,
             forward: Link::new(forward, seed),
             // Another seed, or both directions would lose the same packets.
             back: Link::new(back, seed ^ 0x5bd1_e995_9d1b_54a5),
+            detours: Vec::new(),
+            new_detours,
             buffer: vec![0; usize::from(u16::MAX)],
             lateness: Lateness::new(),
             unwritable: 0,
@@ -130,6 +143,7 @@ impl TunLab {
             far,
             stop,
             published,
+            detours,
             thread: Some(thread),
         })
     }
@@ -142,6 +156,13 @@ impl TunLab {
     /// The side that receives data; its address is [`FAR`].
     pub fn far(&self) -> &Namespace {
         &self.far
+    }
+
+    /// Lengthens the round trip of flows to these ports of the far side, behind the bottleneck; to be
+    /// called before they start.
+    pub fn lengthen(&self, ports: Range<u16>, extra: Duration) {
+        // A link that has ended carries nobody whose way could be lengthened.
+        let _ = self.detours.send(Detour { ports, extra });
     }
 
     /// Sets a kernel variable on both sides.
@@ -268,6 +289,9 @@ struct Worker {
     far: SyncDevice,
     forward: Link<Box<[u8]>>,
     back: Link<Box<[u8]>>,
+    /// Where packets from some ports go when they have come over `back`.
+    detours: Vec<(Range<u16>, Link<Box<[u8]>>)>,
+    new_detours: mpsc::Receiver<Detour>,
     buffer: Vec<u8>,
     lateness: Lateness,
     unwritable: u64,
@@ -283,7 +307,16 @@ impl Worker {
         let mut ready = Vec::new();
         let mut publish_at = Instant::now();
         while !self.stop.is_requested() {
-            let next = earlier(self.forward.next_at(), self.back.next_at());
+            while let Ok(Detour { ports, extra }) = self.new_detours.try_recv() {
+                let link = Link::new(LinkConfig::unlimited(extra), 0);
+                self.detours.push((ports, link));
+            }
+            let next = self
+                .detours
+                .iter()
+                .map(|(_, link)| link.next_at())
+                .fold(self.forward.next_at(), earlier);
+            let next = earlier(next, self.back.next_at());
             wait(&[self.near.as_fd(), self.far.as_fd()], next, &mut ready)?;
             if ready[0] {
                 take(&self.near, &mut self.buffer, &mut self.forward)?;
@@ -293,12 +326,21 @@ impl Worker {
             }
             let now = Instant::now();
             let arrived = &mut self.arrived;
-            let count = |packet: &[u8]| {
-                *arrived.entry(packet::destination_port(packet)).or_default() +=
-                    packet.len() as u64;
+            let count = |packet: Box<[u8]>| {
+                *arrived
+                    .entry(packet::destination_port(&packet))
+                    .or_default() += packet.len() as u64;
+                Some(packet)
             };
             self.unwritable += give(&self.far, &mut self.forward, &mut self.lateness, now, count);
-            self.unwritable += give(&self.near, &mut self.back, &mut self.lateness, now, |_| ());
+            let late = &mut self.lateness;
+            let detours = &mut self.detours;
+            self.unwritable += give(&self.near, &mut self.back, late, now, |packet| {
+                detour(detours, now, packet)
+            });
+            for (_, link) in &mut self.detours {
+                self.unwritable += give(&self.near, link, late, now, Some);
+            }
             if now >= publish_at {
                 self.publish();
                 publish_at = now + PUBLISH_INTERVAL;
@@ -343,25 +385,45 @@ fn take(device: &SyncDevice, buffer: &mut [u8], link: &mut Link<Box<[u8]>>) -> i
     Ok(())
 }
 
-/// Hands what has arrived by `now` to the kernel behind `device`; says how much it did not take.
+/// Sends a packet on over the detour that is its own; hands it back if it has none.
+fn detour(
+    detours: &mut [(Range<u16>, Link<Box<[u8]>>)],
+    now: Instant,
+    packet: Box<[u8]>,
+) -> Option<Box<[u8]>> {
+    if detours.is_empty() {
+        return Some(packet);
+    }
+    let port = packet::source_port(&packet);
+    match detours.iter_mut().find(|(ports, _)| ports.contains(&port)) {
+        Some((_, link)) => {
+            link.send(now, Offer::plain(packet.len()), packet);
+            None
+        }
+        None => Some(packet),
+    }
+}
+
+/// Hands what has arrived by `now` to the kernel behind `device`, unless `pass` keeps it; says how much
+/// the kernel did not take.
 fn give(
     device: &SyncDevice,
     link: &mut Link<Box<[u8]>>,
     lateness: &mut Lateness,
     now: Instant,
-    mut count: impl FnMut(&[u8]),
+    mut pass: impl FnMut(Box<[u8]>) -> Option<Box<[u8]>>,
 ) -> u64 {
     let mut refused = 0;
     while let Some(delivery) = link.poll(now) {
         lateness.record(now - delivery.at);
         let mut packet = delivery.payload;
-        count(&packet);
         if delivery.ce {
             packet::mark_ce(&mut packet);
         }
         if delivery.corrupt {
             packet::damage(&mut packet);
         }
+        let Some(packet) = pass(packet) else { continue };
         // The far kernel's queue is full or the packet is no longer one: on a wire it would be gone too.
         refused += u64::from(rustix::io::write(device, &packet).is_err());
     }

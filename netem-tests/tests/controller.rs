@@ -116,8 +116,8 @@ fn police_is_found_without_delay() {
 
 //= spec/04-congestion.md#compete
 //= type=test
-//# A competing sender MUST cut its window to 0.7 when a round loses more than the baseline explains
-//# while the queue is above half of its recent peak.
+//# A competing sender MUST cut its window when a round loses more than the baseline explains while
+//# the queue is above half of its recent peak.
 #[test]
 fn cubic_1_is_neither_crushed_nor_obeyed() {
     for (rtt, bdp) in [(50, 0.5), (50, 1.0), (100, 1.0), (50, 2.0)] {
@@ -129,6 +129,44 @@ fn cubic_1_is_neither_crushed_nor_obeyed() {
                 "{rtt} ms, {bdp} BDP, late {late}: {share}"
             );
         }
+    }
+}
+
+#[test]
+fn cubic_1_at_the_ends_leaves_both_their_part() {
+    for (rtt, bdp) in [(20, 0.25), (60, 4.0), (200, 4.0)] {
+        let share = scenario::beside_cubic(&plain(100.0, rtt, bdp, 0.0), true, 1);
+        assert!(
+            (0.15..=0.85).contains(&share),
+            "{rtt} ms, {bdp} BDP: {share}"
+        );
+    }
+}
+
+//= spec/04-congestion.md#compete
+//= type=test
+//# A cut MUST take 0.6 times the share of the capacity, 0.1 to 0.3 of the window, and aim at a third
+//# of the capacity at least.
+//= spec/04-congestion.md#compete
+//= type=test
+//# A window that delivers more than 0.6 of the capacity MUST NOT grow.
+#[test]
+fn bbr_1_takes_neither_all_nor_nothing() {
+    for (rtt, bdp, least) in [
+        (20, 0.5, 0.12),
+        (100, 0.5, 0.12),
+        // The kernel's BBR leaves a little more than this one: 13 %.
+        (60, 1.0, 0.1),
+        (100, 1.0, 0.12),
+        (60, 2.0, 0.12),
+        (60, 4.0, 0.12),
+        (200, 4.0, 0.12),
+    ] {
+        let share = named::bbr_1(bdp, rtt, false, 1);
+        assert!(
+            (least..=0.88).contains(&share),
+            "{rtt} ms, {bdp} BDP: {share}"
+        );
     }
 }
 
@@ -168,6 +206,15 @@ fn own_n_flows_share_evenly() {
     }
 }
 
+#[test]
+fn own_n_flows_share_nearly_evenly_at_200_ms() {
+    for (n, loss) in [(2, 0.0), (4, 0.01), (8, 0.01)] {
+        let (jain, sum, queue) = named::own(&plain(100.0, 200, 1.0, loss), n, true, 1);
+        let figures = format!("{n} flows, {loss}: {jain}, {sum}, {queue}");
+        assert!(jain >= 0.85 && sum >= 0.95 && queue <= 0.25, "{figures}");
+    }
+}
+
 //= spec/04-congestion.md#trains
 //= type=test
 //# The law MUST work without valid trains.
@@ -181,8 +228,10 @@ fn own_notrain_flows_do_not_collapse() {
 
 #[test]
 fn rtt_unfair_leaves_the_shorter_path_its_part() {
-    let longer = named::rtt_unfair(1);
-    assert!((0.2..=0.82).contains(&longer), "{longer}");
+    for (shorter, difference) in [(50, 100), (20, 80)] {
+        let longer = named::rtt_unfair(shorter, difference, 1);
+        assert!((0.2..=0.8).contains(&longer), "{shorter} ms: {longer}");
+    }
 }
 
 #[test]

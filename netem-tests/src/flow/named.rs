@@ -319,12 +319,12 @@ pub fn loss_rises(seed: u64) -> f64 {
     one(link, seed, secs(25)..secs(60)) / cell.limit()
 }
 
-/// Two own flows of 50 and 150 ms: the longer one's share.
-pub fn rtt_unfair(seed: u64) -> f64 {
-    let cell = plain(100.0, 50, 1.0, 0.0);
+/// Two own flows, one of whose round trips is longer: the longer one's share.
+pub fn rtt_unfair(rtt_ms: u64, extra_ms: u64, seed: u64) -> f64 {
+    let cell = plain(100.0, rtt_ms, 1.0, 0.0);
     let mut arena = Arena::new(cell.link(), seed);
     arena.add(FlowConfig::new(Policy::Fair));
-    arena.add(FlowConfig::new(Policy::Fair).extra_rtt(Duration::from_millis(100)));
+    arena.add(FlowConfig::new(Policy::Fair).extra_rtt(Duration::from_millis(extra_ms)));
     arena.run(secs(90));
     scenario::shares(&arena, secs(40)..secs(90))[1]
 }

@@ -1,6 +1,8 @@
 //! Company: what flows get that share a bottleneck. Records, and the table and plots made of them; they
 //! are measured in `share`.
 
+mod bars;
+
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,9 @@ pub struct Record {
 pub struct Flow {
     /// Who.
     pub peer: String,
+    /// By how much its round trip is longer than the link's.
+    #[serde(default)]
+    pub extra_ms: f64,
     /// When it started.
     pub start_s: f64,
     /// Mean after the warm-up, Mbit/s.
@@ -154,6 +159,7 @@ fn section_of(records: &[Record]) -> Section {
         plots: Vec::new(),
         circumstances: all.iter().map(|r| r.circumstances.clone()).collect(),
     };
+    section.text.push_str(&bars::table(&all));
     section.text.push_str(&table(&all));
     let mut charts = depth_charts(&all);
     // One depth is enough to see how rates move, but for flows that start apart.
@@ -172,6 +178,15 @@ fn section_of(records: &[Record]) -> Section {
     section
 }
 
+fn link_words(record: &Record) -> String {
+    format!(
+        "{} Mbit/s, {} ms, {} %",
+        record.link.rate_bits / 1e6,
+        record.link.round_trip_ms,
+        record.link.loss * 100.0
+    )
+}
+
 fn table(records: &[&Record]) -> String {
     let head = [
         "flows",
@@ -185,13 +200,11 @@ fn table(records: &[&Record]) -> String {
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for record in records {
-        let link = format!(
-            "{} Mbit/s, {} ms, {} %",
-            record.link.rate_bits / 1e6,
-            record.link.round_trip_ms,
-            record.link.loss * 100.0
-        );
-        let mut row = vec![record.case.clone(), link, record.buffer_bdp.to_string()];
+        let mut row = vec![
+            record.case.clone(),
+            link_words(record),
+            record.buffer_bdp.to_string(),
+        ];
         if let Outcome::Failed { reason } = &record.outcome {
             row.push(format!("failed: {}", reason.replace('\n', " ")));
             row.resize(head.len(), String::new());
@@ -279,16 +292,18 @@ fn time_chart(record: &Record) -> Option<(String, Chart)> {
         .collect();
     let is_drawable = lines.iter().any(|line| !line.points.is_empty());
     let name = format!(
-        "share-{}-{}bdp-{}loss",
-        record.case.replace(['+', '@'], "-"),
+        "share-{}-{}ms-{}bdp-{}loss",
+        record.case.replace(['+', '@', '~'], "-"),
+        record.link.round_trip_ms,
         record.buffer_bdp,
         record.link.loss * 100.0
     );
     is_drawable.then(|| {
         let chart = Chart {
             title: format!(
-                "{}, {} BDP of buffer, {} % loss",
+                "{}, {} ms, {} BDP of buffer, {} % loss",
                 record.case,
+                record.link.round_trip_ms,
                 record.buffer_bdp,
                 record.link.loss * 100.0
             ),

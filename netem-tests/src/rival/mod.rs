@@ -36,7 +36,8 @@ pub(crate) use self::{
 
 /// Everything there is, in the order of tables.
 pub const ALL: &[&dyn Rival] = &[
-    &rpp::Rpcp,
+    &rpp::Rpcp::FAIR,
+    &rpp::Rpcp::LOW,
     &rpp::Rpclient,
     &rpp::Transport,
     &tcp::Tcp::BBR,

@@ -7,15 +7,32 @@ use crate::tun::{FAR, NEAR};
 
 /// `rpcp` pushes a file to `rpserver`.
 #[derive(Debug)]
-pub(super) struct Rpcp;
+pub(super) struct Rpcp {
+    name: &'static str,
+    about: &'static str,
+    policy: &'static str,
+}
+
+impl Rpcp {
+    pub(super) const FAIR: Self = Self {
+        name: "rpcp",
+        about: "a file pushed to rpserver, from memory to memory, sealed, its digest checked before it takes its name; default settings, but for the memory of paths, which is off",
+        policy: "fair",
+    };
+    pub(super) const LOW: Self = Self {
+        name: "rpcp-low",
+        about: "rpcp --policy low, which gives way to everybody",
+        policy: "low",
+    };
+}
 
 impl Rival for Rpcp {
     fn name(&self) -> &'static str {
-        "rpcp"
+        self.name
     }
 
     fn about(&self) -> &'static str {
-        "a file pushed to rpserver, from memory to memory, sealed, its digest checked before it takes its name; default settings, but for the memory of paths, which is off"
+        self.about
     }
 
     fn install(&self, kit: &Kit) -> anyhow::Result<()> {
@@ -40,7 +57,7 @@ impl Rival for Rpcp {
             .arg("--root")
             .arg(&served);
         let client = Invocation::new(Side::Near, &programs.rpcp)
-            .arg("-q")
+            .args(["-q", "--policy", self.policy])
             .arg("-i")
             .arg(&keys.user)
             .args(["--host-key", &keys.fingerprint])

@@ -1,9 +1,15 @@
-//! Who shares a link, as typed: `rpcp+4xtcp-cubic`, `rpcp+tcp-bbr@10` (which starts 10 s later).
+//! Who shares a link, as typed: `rpcp+4xtcp-cubic`, `rpcp+tcp-bbr@10` (which starts 10 s later),
+//! `rpcp+rpcp~100ms` (whose round trip is 100 ms longer).
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use crate::quantity::Time;
+
 /// Most flows of a case.
 const MOST_FLOWS: usize = 64;
+
+/// Most that a round trip may be longer.
+const LONGEST_EXTRA: Duration = Duration::from_secs(10);
 
 /// Groups of like flows.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,17 +21,33 @@ pub struct Case {
 struct Group {
     count: usize,
     peer: String,
+    extra: Duration,
     start_s: f64,
 }
 
+/// One of those who share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The rival's name.
+    pub peer: String,
+    /// When it starts.
+    pub start: Duration,
+    /// By how much its round trip is longer than the link's.
+    pub extra: Duration,
+}
+
 impl Case {
-    /// Each flow's rival and start.
-    pub fn flows(&self) -> Vec<(String, Duration)> {
+    /// All flows, one by one.
+    pub fn flows(&self) -> Vec<Member> {
         self.groups
             .iter()
             .flat_map(|group| {
-                let start = Duration::from_secs_f64(group.start_s);
-                std::iter::repeat_n((group.peer.clone(), start), group.count)
+                let member = Member {
+                    peer: group.peer.clone(),
+                    start: Duration::from_secs_f64(group.start_s),
+                    extra: group.extra,
+                };
+                std::iter::repeat_n(member, group.count)
             })
             .collect()
     }
@@ -46,6 +68,9 @@ impl fmt::Display for Case {
                 write!(f, "{}x", group.count)?;
             }
             f.write_str(&group.peer)?;
+            if !group.extra.is_zero() {
+                write!(f, "~{}ms", group.extra.as_secs_f64() * 1e3)?;
+            }
             if group.start_s > 0.0 {
                 write!(f, "@{}", group.start_s)?;
             }
@@ -62,7 +87,8 @@ impl fmt::Display for CaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is not flows such as `rpcp+4xtcp-cubic` or `rpcp+tcp-bbr@10`, at most {MOST_FLOWS}",
+            "`{}` is not flows such as `rpcp+4xtcp-cubic`, `rpcp+tcp-bbr@10` or `rpcp+rpcp~100ms`, at \
+             most {MOST_FLOWS}",
             self.0
         )
     }
@@ -92,17 +118,24 @@ fn group(text: &str) -> Option<Group> {
         Some((text, start)) => (text, start.parse().ok()?),
         None => (text, 0.0),
     };
+    let (text, extra) = match text.split_once('~') {
+        Some((text, extra)) => (text, extra.parse::<Time>().ok()?.0),
+        None => (text, Duration::ZERO),
+    };
     // A name may have an `x` of its own.
     let counted = text.split_once('x').and_then(|(count, peer)| {
         let count: usize = count.parse().ok()?;
         Some((count, peer))
     });
     let (count, peer) = counted.unwrap_or((1, text));
-    let is_good =
-        (1..=MOST_FLOWS).contains(&count) && !peer.is_empty() && (0.0..=3600.0).contains(&start_s);
+    let is_good = (1..=MOST_FLOWS).contains(&count)
+        && !peer.is_empty()
+        && (0.0..=3600.0).contains(&start_s)
+        && extra <= LONGEST_EXTRA;
     is_good.then(|| Group {
         count,
         peer: peer.to_owned(),
+        extra,
         start_s,
     })
 }

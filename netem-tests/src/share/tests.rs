@@ -6,12 +6,17 @@ use super::*;
 
 #[test]
 fn a_case_says_who_how_often_and_when() {
-    let case: Case = "rpcp@10+4xtcp-bbr-x16".parse().unwrap();
+    let case: Case = "rpcp~100ms@10+4xtcp-bbr-x16".parse().unwrap();
     let flows = case.flows();
     assert_eq!(flows.len(), 5);
-    assert_eq!(flows[0], ("rpcp".to_owned(), Duration::from_secs(10)));
-    assert_eq!(flows[4], ("tcp-bbr-x16".to_owned(), Duration::ZERO));
-    assert_eq!(case.to_string(), "rpcp@10+4xtcp-bbr-x16");
+    let member = |peer: &str, start_s, extra_ms| Member {
+        peer: peer.to_owned(),
+        start: Duration::from_secs(start_s),
+        extra: Duration::from_millis(extra_ms),
+    };
+    assert_eq!(flows[0], member("rpcp", 10, 100));
+    assert_eq!(flows[4], member("tcp-bbr-x16", 0, 0));
+    assert_eq!(case.to_string(), "rpcp~100ms@10+4xtcp-bbr-x16");
 }
 
 #[test]
@@ -23,6 +28,9 @@ fn what_is_no_case_is_refused() {
         "100xrpcp",
         "rpcp@x",
         "rpcp@-1",
+        "rpcp~100",
+        "rpcp@1~5ms",
+        "rpcp~11s",
         "40xa+40xb",
     ] {
         assert!(text.parse::<Case>().is_err(), "{text}");

@@ -1,5 +1,5 @@
-//! The few fields of an IP packet the emulator reads or changes: ECN bits, the port by which flows are
-//! counted apart, and a bit to damage. It never looks further into the transport.
+//! The few fields of an IP packet the emulator reads or changes: ECN bits, the ports by which flows are
+//! told apart, and a bit to damage. It never looks further into the transport.
 
 use crate::link::{Class, Offer};
 
@@ -58,6 +58,16 @@ pub(super) fn mark_ce(packet: &mut [u8]) {
 
 /// The port a TCP or UDP packet is sent to; 0 for others and for all but the first fragment.
 pub(super) fn destination_port(packet: &[u8]) -> u16 {
+    ports(packet).map_or(0, |[_, to]| to)
+}
+
+/// The port it comes from, likewise.
+pub(super) fn source_port(packet: &[u8]) -> u16 {
+    ports(packet).map_or(0, |[from, _]| from)
+}
+
+/// From which port to which.
+fn ports(packet: &[u8]) -> Option<[u16; 2]> {
     let (protocol, header, is_first) = match packet.first() {
         Some(byte) if byte >> 4 == 4 && packet.len() >= 20 => {
             let offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
@@ -65,13 +75,13 @@ pub(super) fn destination_port(packet: &[u8]) -> u16 {
         }
         // Extension headers are not followed: the lab's own flows have none.
         Some(byte) if byte >> 4 == 6 && packet.len() >= 40 => (packet[6], 40, true),
-        _ => return 0,
+        _ => return None,
     };
-    match packet.get(header + 2..header + 4) {
-        Some(port) if is_first && matches!(protocol, 6 | 17) => {
-            u16::from_be_bytes([port[0], port[1]])
+    match packet.get(header..header + 4)? {
+        &[a, b, c, d] if is_first && matches!(protocol, 6 | 17) => {
+            Some([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])])
         }
-        _ => 0,
+        _ => None,
     }
 }
 
@@ -130,6 +140,7 @@ mod tests {
         let mut packet = HEADER.to_vec();
         packet.extend([0x30, 0x39, 0x1c, 0xd1, 0, 8, 0, 0]);
         assert_eq!(destination_port(&packet), 7377);
+        assert_eq!(source_port(&packet), 12345);
         // A later fragment has no ports.
         packet[7] = 1;
         assert_eq!(destination_port(&packet), 0);

@@ -157,14 +157,6 @@ fn together() -> Vec<Row> {
                 format!("cubic keeps {cubic:.3}, low takes over {low:.2}")
             }));
         }
-        for bdp in [0.25, 1.0, 4.0] {
-            for late in [false, true] {
-                let when = if late { "late" } else { "early" };
-                rows.push(row(format!("bbr_1 {bdp} {rtt} {when}"), move |seed| {
-                    format!("ours {:.2}", named::bbr_1(bdp, rtt, late, seed))
-                }));
-            }
-        }
         rows.push(row(format!("web_half {rtt}"), move |seed| {
             let (queue, ours, web) = named::web_half(rtt, seed);
             format!("queue {queue:.2} ours {ours:.2} web {web:.2}")
@@ -175,11 +167,29 @@ fn together() -> Vec<Row> {
             format!("jain {jain:.2} sum {sum:.3} queue {queue:.2}")
         }));
     }
+    rows.extend(beside_bbr());
     rows.push(row("late_full", |seed| {
         format!("{:.3}", named::late_full(seed))
     }));
-    rows.push(row("rtt_unfair", |seed| {
-        format!("{:.3}", named::rtt_unfair(seed))
-    }));
+    for (shorter, extra) in [(50, 100), (20, 80)] {
+        rows.push(row(format!("rtt_unfair {shorter} +{extra}"), move |seed| {
+            format!("{:.3}", named::rtt_unfair(shorter, extra, seed))
+        }));
+    }
+    rows
+}
+
+fn beside_bbr() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for rtt in [20, 60, 100, 200] {
+        for bdp in [0.25, 0.5, 1.0, 2.0, 4.0] {
+            for late in [false, true] {
+                let when = if late { "late" } else { "early" };
+                rows.push(row(format!("bbr_1 {bdp} {rtt} {when}"), move |seed| {
+                    format!("ours {:.2}", named::bbr_1(bdp, rtt, late, seed))
+                }));
+            }
+        }
+    }
     rows
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::ensure;
@@ -11,7 +12,7 @@ use rp_netem_tests::{
     record,
     report::share::Record,
     rival::{self, Kit},
-    share::{self, Case, Options},
+    share::{self, Case, CaseError, Options},
 };
 
 use crate::{End, interrupt};
@@ -19,18 +20,29 @@ use crate::{End, interrupt};
 /// Beside kernel TCP at every depth of buffer.
 const COMPANY: [&str; 3] = ["rpcp+tcp-cubic", "rpcp+4xtcp-cubic", "rpcp+tcp-bbr"];
 
-/// Among themselves, at one.
+/// Giving way, and what there is without.
+const YIELDING: [&str; 2] = ["tcp-cubic", "rpcp-low+tcp-cubic"];
+const YIELDING_BUFFERS: [f64; 3] = [0.25, 1.0, 4.0];
+
+/// Among themselves, at one depth and several round trips.
 const EQUALS: [&str; 4] = ["2xrpcp", "4xrpcp", "8xrpcp", "rpcp+rpcp@10"];
+const EQUALS_ROUND_TRIPS_MS: [u64; 3] = [20, 100, 200];
+
+/// 50 and 150 ms.
+const UNEVEN: [&str; 1] = ["rpcp+rpcp~100ms"];
+const UNEVEN_ROUND_TRIP_MS: u64 = 50;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Who shares: `rpcp+4xtcp-cubic`, `rpcp+tcp-bbr@10` (which starts 10 s later); with none, the usual ones
+    /// Who shares: `rpcp+4xtcp-cubic`, `rpcp+tcp-bbr@10` (which starts 10 s later),
+    /// `rpcp+rpcp~100ms` (with a longer round trip); with none, the usual ones
     cases: Vec<Case>,
     #[arg(long, default_value = "100Mbit")]
     rate: String,
+    /// The usual cases among equals have their own
     #[arg(long, default_value = "60ms")]
     round_trip: Time,
-    /// Each way; the usual cases among equals also run at 1 %
+    /// Each way; the usual cases among equals run at 0 and 1 %
     #[arg(long, default_value = "0%")]
     loss: String,
     /// In bandwidth-delay products
@@ -108,12 +120,12 @@ impl Args {
         })
     }
 
-    /// What is typed, or the usual cases in three parts.
+    /// What is typed, or the usual cases part by part.
     fn options(self, warm_up: u32) -> anyhow::Result<Vec<Options>> {
-        let options = |cases: Vec<Case>, loss: &str, buffers: &[f64]| Options {
+        let options = |cases: Vec<Case>, round_trip, loss: &str, buffers: &[f64]| Options {
             cases,
             rate: self.rate.clone(),
-            round_trip: self.round_trip.0,
+            round_trip,
             loss: loss.to_owned(),
             buffers: buffers.to_vec(),
             seconds: self.seconds,
@@ -121,17 +133,26 @@ impl Args {
             seed: self.seed,
             out: self.out.clone(),
         };
+        let (round_trip, loss, buffers) = (self.round_trip.0, &self.loss, &self.buffers);
         if !self.cases.is_empty() {
-            return Ok(vec![options(self.cases.clone(), &self.loss, &self.buffers)]);
+            return Ok(vec![options(self.cases.clone(), round_trip, loss, buffers)]);
         }
-        let usual = |names: &[&str]| names.iter().map(|name| name.parse()).collect();
-        let (company, equals): (Result<Vec<Case>, _>, Result<Vec<Case>, _>) =
-            (usual(&COMPANY), usual(&EQUALS));
-        let (company, equals) = (company?, equals?);
-        Ok(vec![
-            options(company, &self.loss, &self.buffers),
-            options(equals.clone(), "0%", &[1.0]),
-            options(equals, "1%", &[1.0]),
-        ])
+        let mut parts = vec![
+            options(usual(&COMPANY)?, round_trip, loss, buffers),
+            options(usual(&YIELDING)?, round_trip, loss, &YIELDING_BUFFERS),
+        ];
+        for ms in EQUALS_ROUND_TRIPS_MS {
+            for loss in ["0%", "1%"] {
+                let round_trip = Duration::from_millis(ms);
+                parts.push(options(usual(&EQUALS)?, round_trip, loss, &[1.0]));
+            }
+        }
+        let round_trip = Duration::from_millis(UNEVEN_ROUND_TRIP_MS);
+        parts.push(options(usual(&UNEVEN)?, round_trip, loss, &[1.0]));
+        Ok(parts)
     }
+}
+
+fn usual(names: &[&str]) -> Result<Vec<Case>, CaseError> {
+    names.iter().map(|name| name.parse()).collect()
 }

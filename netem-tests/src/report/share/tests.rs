@@ -17,6 +17,7 @@ fn record(case: &str, buffer: f64, means: &[(&str, f64)]) -> Record {
             .iter()
             .map(|(peer, mean)| Flow {
                 peer: (*peer).to_owned(),
+                extra_ms: 0.0,
                 start_s: 0.0,
                 mean_mbit: *mean,
                 series_mbit: vec![*mean; 3],
@@ -67,4 +68,47 @@ fn company_at_several_depths_is_a_plot_and_equals_are_not_in_it() {
     let section = section_of(&records);
     assert_eq!(section.plots.len(), 1);
     assert_eq!(section.plots[0].1.lines.len(), 1);
+}
+
+#[test]
+fn what_is_asked_depends_on_the_company() {
+    let judged = |case: &str, buffer, means: &[(&str, f64)]| {
+        let record = record(case, buffer, means);
+        bars::bar(&record, &[&record]).map(|bar| bar.is_met())
+    };
+    let cubic = |ours| [("rpcp", ours), ("tcp-cubic", 100.0 - ours)];
+    assert_eq!(judged("rpcp+tcp-cubic", 1.0, &cubic(26.0)), Some(true));
+    assert_eq!(judged("rpcp+tcp-cubic", 2.0, &cubic(76.0)), Some(false));
+    assert_eq!(judged("rpcp+tcp-cubic", 4.0, &cubic(16.0)), Some(true));
+    assert_eq!(judged("rpcp+tcp-cubic", 0.25, &cubic(86.0)), Some(false));
+    let bbr = [("rpcp", 89.0), ("tcp-bbr", 11.0)];
+    assert_eq!(judged("rpcp+tcp-bbr", 4.0, &bbr), Some(false));
+    assert_eq!(judged("rpcp+tcp-bbr", 0.25, &bbr), None);
+    let equals = [("rpcp", 50.0), ("rpcp", 40.0)];
+    assert_eq!(judged("2xrpcp", 1.0, &equals), Some(true));
+    assert_eq!(judged("tcp-cubic", 1.0, &[("tcp-cubic", 90.0)]), None);
+}
+
+#[test]
+fn a_flow_that_gives_way_is_judged_by_what_the_other_had_alone() {
+    let alone = record("tcp-cubic", 1.0, &[("tcp-cubic", 90.0)]);
+    let beside = |cubic| {
+        let means = [("rpcp-low", 10.0), ("tcp-cubic", cubic)];
+        record("rpcp-low+tcp-cubic", 1.0, &means)
+    };
+    for (cubic, is_met) in [(82.0, true), (80.0, false)] {
+        let beside = beside(cubic);
+        let bar = bars::bar(&beside, &[&beside, &alone]);
+        assert_eq!(bar.map(|bar| bar.is_met()), Some(is_met));
+        assert_eq!(bars::bar(&beside, &[&beside]), None);
+    }
+}
+
+#[test]
+fn unequal_round_trips_have_a_bar_of_their_own_in_the_table() {
+    let mut uneven = record("rpcp+rpcp~100ms", 1.0, &[("rpcp", 15.0), ("rpcp", 80.0)]);
+    uneven.flows[1].extra_ms = 100.0;
+    let section = section_of(&[uneven]);
+    assert!(section.text.contains("| 16 "), "{}", section.text);
+    assert!(section.text.contains("NOT MET"), "{}", section.text);
 }

@@ -124,7 +124,7 @@ impl Company {
             m.baseline.set(round.now, WORST_BASELINE);
         }
         self.score = 0;
-        Compete::new(round.now, curve, m.delay.dq)
+        Compete::new(round.now, curve, m)
     }
 
     /// The filler has gone, or so it seems: `held` was delivered before the test.

@@ -12,6 +12,20 @@ pub(super) const WORST_BASELINE: f64 = 0.06;
 const CUT_ROUNDS: u64 = 2;
 /// Loss that is congestion whatever the queue says.
 const GROSS_LOSS: f64 = 0.2;
+/// Part of the window that a cut takes, by the share of the capacity, and its bounds.
+const CUT_PER_SHARE: f64 = 0.6;
+const CUT_LEAST: f64 = 0.1;
+const CUT_MOST: f64 = 0.3;
+/// Mean loss, over about so many rounds, from which on a cut is a full one: who floods the path has no
+/// share to defend.
+const FLOOD_LOSS: f64 = 0.1;
+const FLOOD_ROUNDS: f64 = 8.0;
+/// Share of the capacity that the window aims at after a cut, whatever it was before.
+const AIM: f64 = 1.0 / 3.0;
+/// Share of the capacity at which the window stops growing.
+const ENOUGH: f64 = 0.6;
+/// Least of a window, in packets.
+const LEAST_WINDOW: f64 = 4.0;
 /// Rounds between two tests, and the longest time without one.
 const TEST_SPACING: u64 = 6;
 const TEST_ROUNDS: u64 = 40;
@@ -34,23 +48,29 @@ pub(super) struct Compete {
     grown_at: f64,
     /// Highest queue of late.
     peak: f64,
+    /// Mean loss of the last rounds.
+    loss: f64,
     round: u64,
     cut_round: u64,
     test_round: u64,
     tested_at: f64,
+    /// By the last valid trains; company spoils many.
+    capacity: Option<f64>,
 }
 
 impl Compete {
-    pub(super) fn new(now: f64, curve: Curve, dq: f64) -> Self {
+    pub(super) fn new(now: f64, curve: Curve, m: &Model) -> Self {
         Self {
             curve,
             phase: Phase::Climb,
             grown_at: now,
-            peak: dq,
+            peak: m.delay.dq,
+            loss: 0.0,
             round: 0,
             cut_round: 0,
             test_round: 0,
             tested_at: now,
+            capacity: m.trains.valid(),
         }
     }
 
@@ -69,7 +89,10 @@ impl Compete {
     pub(super) fn on_ack(&mut self, m: &mut Model, now: f64, packets: u64, used: bool) {
         let elapsed = (now - self.grown_at).min(m.delay.srtt);
         self.grown_at = now;
-        if used && matches!(self.phase, Phase::Climb) {
+        //= spec/04-congestion.md#compete
+        //# A window that delivers more than 0.6 of the capacity MUST NOT grow.
+        let has_enough = self.share(m).is_some_and(|share| share > ENOUGH);
+        if used && matches!(self.phase, Phase::Climb) && !has_enough {
             self.curve.grow(packets as f64, elapsed, m.delay.srtt);
             self.answer(m);
         }
@@ -78,9 +101,11 @@ impl Compete {
     /// One round; `Some` of the rate held before when the filler has gone.
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> Option<f64> {
         self.round += 1;
+        self.loss += (round.loss() - self.loss) / FLOOD_ROUNDS;
         let cut = self.must_cut(m, round);
+        self.capacity = m.trains.valid().or(self.capacity);
         if cut {
-            self.curve.cut(4.0);
+            self.cut(m);
             self.cut_round = self.round;
         }
         let left = match self.phase {
@@ -96,8 +121,8 @@ impl Compete {
     }
 
     //= spec/04-congestion.md#compete
-    //# A competing sender MUST cut its window to 0.7 when a round loses more than the baseline explains
-    //# while the queue is above half of its recent peak.
+    //# A competing sender MUST cut its window when a round loses more than the baseline explains while
+    //# the queue is above half of its recent peak.
     fn must_cut(&self, m: &Model, round: &Round) -> bool {
         if self.round < self.cut_round + CUT_ROUNDS {
             return false;
@@ -108,6 +133,25 @@ impl Compete {
         let more = lost > 1.5 * pb * n + 2.0 * (n * pb).sqrt();
         let filled = m.delay.dq > 0.5 * self.peak;
         round.ce > 0 || (more && filled) || lost > GROSS_LOSS * n
+    }
+
+    /// Share of the capacity, where trains told one.
+    fn share(&self, m: &Model) -> Option<f64> {
+        self.capacity.map(|capacity| m.delivery.rate / capacity)
+    }
+
+    //= spec/04-congestion.md#compete
+    //# A cut MUST take 0.6 times the share of the capacity, 0.1 to 0.3 of the window, and aim at a third
+    //# of the capacity at least.
+    fn cut(&mut self, m: &Model) {
+        let (part, aim) = match (self.share(m), self.capacity) {
+            (Some(share), Some(capacity)) if self.loss < FLOOD_LOSS => (
+                (CUT_PER_SHARE * share).clamp(CUT_LEAST, CUT_MOST),
+                AIM * capacity * m.delay.srtt / m.mtu,
+            ),
+            _ => (CUT_MOST, 0.0),
+        };
+        self.curve.cut_to(1.0 - part, LEAST_WINDOW, aim);
     }
 
     fn consider_test(&mut self, m: &Model, round: &Round, cut: bool) {

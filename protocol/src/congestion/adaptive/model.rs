@@ -14,6 +14,12 @@ const QUEUE_REFERENCE: f64 = 0.1;
 const QUEUE_POWER: f64 = 0.6;
 /// Share of a short base RTT that the target stops at.
 const QUEUE_SHARE_MOST: f64 = 0.06;
+/// The power of the share that the target follows: at the reference, by how much it changes when the base
+/// grows e-fold.
+const SHARE_POWER: f64 = 0.65;
+const SHARE_POWER_GROWTH: f64 = 0.13;
+/// Share of the base up to which it follows more than the square root: company is looked for above 0.13.
+const STEEP_UP_TO: f64 = 0.125;
 const LEAST_QUEUE: f64 = 0.000_5;
 /// The queue target is never less than this many packet times.
 const QUEUE_PACKETS: f64 = 1.5;
@@ -85,6 +91,15 @@ impl Round {
     }
 }
 
+/// What a flow of that share aims at: steeper than the square root of the share while the queue stays
+/// below what others take for company.
+fn share_target(alone: f64, share: f64, base: f64) -> f64 {
+    let power = SHARE_POWER + SHARE_POWER_GROWTH * (base / QUEUE_REFERENCE).ln();
+    let power = power.min(SHARE_POWER);
+    let steep = (alone / share.powf(power)).min(STEEP_UP_TO * base);
+    steep.max(alone / share.sqrt())
+}
+
 impl Model {
     pub(super) fn new(now: f64, mtu: f64, initial_rtt: f64, rate: f64, window: f64) -> Self {
         Self {
@@ -135,7 +150,7 @@ impl Model {
         let wanted = if self.yields {
             alone / 3.0
         } else {
-            alone / self.share.sqrt()
+            share_target(alone, self.share, base)
         };
         let target = wanted.max(self.delay.noise()).max(LEAST_QUEUE).max(packets);
         self.queue_target = match &mut self.queue_cap {

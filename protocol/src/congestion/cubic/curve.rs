@@ -80,15 +80,20 @@ impl Curve {
 
     /// Congestion: a new epoch at 0.7 of the window, not below `floor`.
     pub(in crate::congestion) fn cut(&mut self, floor: f64) {
+        self.cut_to(BETA, floor, 0.0);
+    }
+
+    /// The same at `beta` of the window, aiming at a window of `aim` at least.
+    pub(in crate::congestion) fn cut_to(&mut self, beta: f64, floor: f64, aim: f64) {
         let before = self.window;
         // Fast convergence (RFC 9438 section 4.7): a window that stopped short of its last maximum
         // has company and makes room.
         let maximum = if before < self.maximum {
-            before * (1.0 + BETA) / 2.0
+            before * (1.0 + beta) / 2.0
         } else {
             before
         };
-        *self = Self::new((before * BETA).max(floor), maximum);
+        *self = Self::new((before * beta).max(floor), maximum.max(aim));
         self.prior = before;
     }
 }
