@@ -376,11 +376,7 @@ impl Controller for Adaptive {
         };
         let packets = trains::whole(packets);
         // Asking spends the turn.
-        let is_due = u64::from(packets) <= most && m.trains.due(now, every);
-        is_due.then(|| {
-            m.rounds.begin_train(packets);
-            packets
-        })
+        (u64::from(packets) <= most && m.trains.due(now, every)).then_some(packets)
     }
 
     fn train_at(&self) -> Option<Instant> {
