@@ -242,6 +242,6 @@ impl Start {
     fn finish(&self, m: &mut Model, round: &Round) {
         m.baseline.set(round.now, self.loss());
         let next = m.rounds.number() + 1;
-        m.brake.begin(next);
+        m.brake.begin(next, m.rate);
     }
 }
