@@ -17,24 +17,22 @@ const LATE_PART: u32 = 32;
 const QUANTUM_TIME: Duration = Duration::from_millis(1);
 /// Largest send quantum: what one segmentation-offload buffer takes.
 const MAX_QUANTUM: u64 = 64_000;
-/// Packets in the smallest send quantum, and packets of credit kept over an idle time.
-const MIN_QUANTUM_PACKETS: u64 = 2;
+/// Packets of credit kept over an idle time.
+const IDLE_PACKETS: u64 = 2;
 /// Packets of debt that a change of rate leaves standing.
 const DEBT_PACKETS: u64 = 4;
 /// Longest wait ever answered; a rate of zero has no better answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const NANOS: i128 = 1_000_000_000;
 
-/// The burst a pacer may release at once at `rate`: one millisecond, at least two packets of `mtu`
+/// The burst a pacer may release at once at `rate`: one millisecond, at least one packet of `mtu`
 /// bytes, at most 64 kB.
 pub fn send_quantum(rate: Bandwidth, mtu: u16) -> u64 {
     let mtu = u64::from(mtu);
     //= spec/04-congestion.md#pacing
-    //# The send quantum MUST be what the rate carries in 1 ms, at least two packets and at most
+    //# The send quantum MUST be what the rate carries in 1 ms, at least one packet and at most
     //# 64 kB.
-    let least = (MIN_QUANTUM_PACKETS * mtu).min(MAX_QUANTUM.max(mtu));
-    rate.bytes_in(QUANTUM_TIME)
-        .clamp(least, MAX_QUANTUM.max(least))
+    rate.bytes_in(QUANTUM_TIME).clamp(mtu, MAX_QUANTUM.max(mtu))
 }
 
 /// A token bucket with signed credit, counted in byte-nanoseconds so that nothing is ever rounded.
@@ -83,7 +81,7 @@ impl Pacer {
         self.mtu = u64::from(mtu);
         self.quantum = quantum.max(self.mtu);
         if fresh {
-            self.credit = scaled(MIN_QUANTUM_PACKETS * self.mtu);
+            self.credit = scaled(IDLE_PACKETS * self.mtu);
         }
         let floor = -scaled(self.quantum.max(DEBT_PACKETS * self.mtu));
         self.credit = self.credit.max(floor);
@@ -148,7 +146,7 @@ impl Pacer {
         } else {
             //= spec/04-congestion.md#pacing
             //# A pacer that had nothing to send MUST NOT keep more than two packets of credit.
-            scaled(MIN_QUANTUM_PACKETS * self.mtu)
+            scaled(IDLE_PACKETS * self.mtu)
         };
         self.credit.saturating_add(earned).min(cap)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::rounds::Tag;
+use super::{filters::Ewma, rounds::Tag};
 
 /// Buckets the baseline is taken from (spec/04-congestion.md#loss-baseline).
 const BUCKETS: usize = 12;
@@ -17,6 +17,9 @@ const BUCKET_RTTS: f64 = 4.0;
 pub(super) const WORST: f64 = 0.45;
 /// Packets after which the sum since the last brake starts anew.
 const SUM_PACKETS: u64 = 2000;
+/// Bounds of the dispersion.
+const LEAST_DISPERSION: f64 = 1.3;
+const MOST_DISPERSION: f64 = 40.0;
 /// How long a low-rate probe bounds the baseline.
 const PROBE_VALID: f64 = 12.0;
 
@@ -52,8 +55,10 @@ pub(super) struct Baseline {
     buckets: VecDeque<Counts>,
     filling: Counts,
     filling_since: f64,
-    /// Variance over what independent losses would have.
+    /// Variance over what independent losses would have, and the mean it is taken about: not the baseline,
+    /// or loss that stands above it would pass for scatter and hide itself.
     dispersion: f64,
+    mean: Ewma,
     sum: Counts,
     pb: f64,
     /// Loss at the low rate, its weight in packets, and when.
@@ -66,7 +71,8 @@ impl Baseline {
             buckets: VecDeque::with_capacity(BUCKETS),
             filling: Counts::default(),
             filling_since: now,
-            dispersion: 1.3,
+            dispersion: LEAST_DISPERSION,
+            mean: Ewma::new(0.1),
             sum: Counts::default(),
             pb: 0.0,
             probe: None,
@@ -108,10 +114,13 @@ impl Baseline {
     pub(super) fn learn(&mut self, now: f64, srtt: f64, tag: &Tag) {
         let n = tag.resolved() as f64;
         if n >= 8.0 {
-            let p = self.pb.max(0.002);
-            let deviation = tag.lost as f64 - self.pb * n;
+            let mean = self.mean.get().unwrap_or(self.pb);
+            let p = mean.clamp(0.002, WORST);
+            let deviation = tag.lost as f64 - mean * n;
             let ratio = (deviation * deviation / (n * p * (1.0 - p))).min(100.0);
-            self.dispersion = (self.dispersion + 0.1 * (ratio - self.dispersion)).clamp(1.3, 40.0);
+            self.dispersion = (self.dispersion + 0.1 * (ratio - self.dispersion))
+                .clamp(LEAST_DISPERSION, MOST_DISPERSION);
+            self.mean.update(tag.loss());
         }
         self.filling.add(tag.resolved(), tag.lost);
         // So many that a bucket is right to one per cent: the mean of the lower ones is biased by what

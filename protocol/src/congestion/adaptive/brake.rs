@@ -143,10 +143,10 @@ impl Brake {
         });
     }
 
-    /// START is over at `rate`: rounds from `next` on are judged.
-    pub(super) fn begin(&mut self, next: u64, rate: f64) {
+    /// START is over: rounds from `next` on are judged. No rate is known yet to be free of excess.
+    pub(super) fn begin(&mut self, next: u64) {
         self.since = next;
-        self.r_ok = rate;
+        self.r_ok = 0.0;
     }
 
     /// Start anew: rounds up to `next` belong to the past.
@@ -229,7 +229,15 @@ impl Brake {
         } else {
             0.0
         };
-        let c = (arrival / (1.0 - pb)).max(floor).min(p.rate);
+        let c = (arrival / (1.0 - pb)).max(floor);
+        if p.rate < 0.97 * c {
+            // Its queue has brought the rate down already: this is the loss of the time before.
+            self.since = next;
+            self.excess_rounds = 0;
+            baseline.restart_sum();
+            return None;
+        }
+        let c = c.min(p.rate);
         self.note_ceiling(p.now, p.srtt, c, raised);
         self.since = next;
         self.excess_rounds = 0;

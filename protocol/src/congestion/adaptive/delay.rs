@@ -11,6 +11,8 @@ const GROWTH_FASTEST: f64 = 0.25;
 const YIELDING_FASTEST: f64 = 0.15;
 /// Growth rounds in which delivery must keep up before growth doubles.
 const GROWTH_ROUNDS: u32 = 3;
+/// The same where trains say that there is room for twice the rate.
+const ROOMY_ROUNDS: u32 = 2;
 /// Gain of the queue controller per RTT.
 const GAIN: f64 = 0.7;
 /// Longest DRAIN.
@@ -107,9 +109,15 @@ impl Delay {
         if round.app_limited || round.is_kept_back() {
             return;
         }
+        let has_room = m.trains.valid().is_some_and(|c| 2.0 * m.rate < c);
+        let needed = if has_room {
+            ROOMY_ROUNDS
+        } else {
+            GROWTH_ROUNDS
+        };
         let keeps_up = round.spanned > 0.9 * round.sent_rate;
         self.growing_rounds = if keeps_up { self.growing_rounds + 1 } else { 0 };
-        if self.growing_rounds >= GROWTH_ROUNDS {
+        if self.growing_rounds >= needed {
             self.growth *= 2.0;
             self.growing_rounds = 0;
         }

@@ -23,6 +23,8 @@ pub(super) struct DelayModel {
     spread: Ewma,
     /// Spreads of the last rounds.
     spreads: [f64; 4],
+    /// Mean RTTs of the last rounds.
+    means: [f64; 3],
     /// Highest queue of the last rounds.
     peaks: [f64; 4],
     ack_gap: Ewma,
@@ -42,6 +44,7 @@ impl DelayModel {
             slots: VecDeque::new(),
             spread: Ewma::new(0.1),
             spreads: [0.0; 4],
+            means: [0.0; 3],
             peaks: [0.0; 4],
             ack_gap: Ewma::new(0.125),
             acked_at: None,
@@ -78,7 +81,15 @@ impl DelayModel {
         let in_round = || self.slots.iter().filter(|&&(at, _)| at >= started_at);
         let low = in_round().fold(f64::INFINITY, |min, &(_, rtt)| min.min(rtt));
         let high = in_round().fold(0.0_f64, |max, &(_, rtt)| max.max(rtt));
-        if steady && high > low {
+        let count = in_round().count();
+        if steady && count > 0 {
+            let mean = in_round().map(|&(_, rtt)| rtt).sum::<f64>() / count as f64;
+            self.means = [self.means[1], self.means[2], mean];
+        }
+        // A deep queue that runs empty takes many rounds, and would pass for jitter in each of them.
+        let [first, second, third] = self.means;
+        let has_trend = (first - second) * (second - third) > 0.0;
+        if steady && high > low && !has_trend {
             // Jitter is there in every round; a queue that comes or goes is not.
             self.spreads = [
                 self.spreads[1],

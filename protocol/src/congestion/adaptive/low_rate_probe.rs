@@ -7,6 +7,8 @@ const LEAST_LOSS: f64 = 0.012;
 const FACTOR: f64 = 0.7;
 const PACKETS: f64 = 150.0;
 const LONGEST: f64 = 0.6;
+/// When the first is due, from the beginning: what START lost may have been its own doing.
+const FIRST: f64 = 1.0;
 /// Time between probes.
 const EVERY: f64 = 5.0;
 const EVERY_RTTS: f64 = 40.0;
@@ -21,7 +23,7 @@ pub(super) struct LowRateProbe {
 impl LowRateProbe {
     pub(super) fn new(now: f64) -> Self {
         Self {
-            due_at: now + EVERY,
+            due_at: now + FIRST,
             running: None,
         }
     }

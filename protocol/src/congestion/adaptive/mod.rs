@@ -45,7 +45,7 @@ mod wishes;
 mod tests;
 
 /// Packets that must be resolved before a round ends.
-const ROUND_PACKETS: f64 = 8.0;
+const ROUND_PACKETS: u64 = 8;
 /// Rates outside of this are not believed: a packet a minute, 8 Tbit/s.
 const LOWEST_RATE: f64 = 25.0;
 const HIGHEST_RATE: f64 = 1e12;
@@ -119,11 +119,10 @@ impl Adaptive {
         let tally = self.m.rounds.tally();
         let age = now - self.m.rounds.started_at();
         let enough = match &self.state {
-            State::Start(start) => start.round_packets(self.m.packets_per_round_trip()),
+            State::Start(start) => start.round_packets(),
             _ => ROUND_PACKETS,
         };
-        let known =
-            (tally.acked + tally.lost) as f64 >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
         let overdone =
             matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now));
         let news = matches!(&self.state, State::Start(start) if start.has_news(&self.m));
@@ -376,7 +375,11 @@ impl Controller for Adaptive {
         };
         let packets = trains::whole(packets);
         // Asking spends the turn.
-        (u64::from(packets) <= most && m.trains.due(now, every)).then_some(packets)
+        let is_due = u64::from(packets) <= most && m.trains.due(now, every);
+        is_due.then(|| {
+            m.rounds.begin_train(packets);
+            packets
+        })
     }
 
     fn train_at(&self) -> Option<Instant> {

@@ -24,8 +24,13 @@ pub(super) struct Tag {
     /// Index of its first packet.
     first: u64,
     pub(super) sent: u64,
+    /// Fates known so far, those of trains included.
+    settled: u64,
+    /// Of the packets that were paced: a train loses what a shallow buffer cannot hold, at any rate.
     pub(super) acked: u64,
     pub(super) lost: u64,
+    /// Indices of the newest trains, from and to.
+    trains: [(u64, u64); 2],
     bytes: u64,
     first_sent_at: f64,
     last_sent_at: f64,
@@ -39,7 +44,7 @@ pub(super) struct Tag {
 
 impl Tag {
     fn is_resolved(&self) -> bool {
-        self.closed && self.acked + self.lost >= self.sent
+        self.closed && self.settled >= self.sent
     }
 
     /// Its delivery tells nothing of what the path could have delivered.
@@ -47,7 +52,21 @@ impl Tag {
         self.app_limited || self.kind != Kind::Usual
     }
 
-    /// Packets whose fate is known.
+    fn is_in_train(&self, index: u64) -> bool {
+        self.trains
+            .iter()
+            .any(|&(from, to)| (from..to).contains(&index))
+    }
+
+    fn extend_train(&mut self, index: u64) {
+        if self.trains[1].1 == index && index > self.trains[1].0 {
+            self.trains[1].1 += 1;
+        } else {
+            self.trains = [self.trains[1], (index, index + 1)];
+        }
+    }
+
+    /// Paced packets whose fate is known.
     pub(super) fn resolved(&self) -> u64 {
         self.acked + self.lost
     }
@@ -84,6 +103,8 @@ pub(super) struct Rounds {
     /// The tag of the newest acknowledged packet, and the one before it.
     newest: Option<Tag>,
     before: Option<Tag>,
+    /// Packets of a train that are still to be sent.
+    train_left: u32,
 }
 
 impl Rounds {
@@ -94,6 +115,7 @@ impl Rounds {
             started_at: now,
             newest: None,
             before: None,
+            train_left: 0,
         };
         rounds.open(now, 0, rate, Kind::Usual);
         rounds
@@ -104,8 +126,10 @@ impl Rounds {
             number,
             first: 0,
             sent: 0,
+            settled: 0,
             acked: 0,
             lost: 0,
+            trains: [(0, 0); 2],
             bytes: 0,
             first_sent_at: now,
             last_sent_at: now,
@@ -143,6 +167,11 @@ impl Rounds {
         }
     }
 
+    /// The next `packets` go back to back.
+    pub(super) fn begin_train(&mut self, packets: u32) {
+        self.train_left = packets;
+    }
+
     pub(super) fn on_sent(&mut self, now: f64, index: u64, bytes: u64, app_limited: bool) {
         let Some(tag) = self.tags.back_mut() else {
             return;
@@ -150,6 +179,10 @@ impl Rounds {
         if tag.sent == 0 {
             tag.first = index;
             tag.first_sent_at = now;
+        }
+        if self.train_left > 0 {
+            self.train_left -= 1;
+            tag.extend_train(index);
         }
         tag.sent += 1;
         tag.bytes += bytes;
@@ -162,7 +195,8 @@ impl Rounds {
         self.tally.acked += 1;
         let current = self.number();
         if let Some(tag) = self.find(index) {
-            tag.acked += 1;
+            tag.settled += 1;
+            tag.acked += u64::from(!tag.is_in_train(index));
             let tag = *tag;
             self.tally.came_round |= tag.number == current;
             if self.newest.is_none_or(|newest| tag.number > newest.number) {
@@ -179,7 +213,8 @@ impl Rounds {
     pub(super) fn on_lost(&mut self, index: u64) {
         self.tally.lost += 1;
         if let Some(tag) = self.find(index) {
-            tag.lost += 1;
+            tag.settled += 1;
+            tag.lost += u64::from(!tag.is_in_train(index));
         }
     }
 
@@ -187,6 +222,7 @@ impl Rounds {
     pub(super) fn on_spurious(&mut self, index: u64) -> bool {
         self.tally.lost = self.tally.lost.saturating_sub(1);
         match self.find(index) {
+            Some(tag) if tag.is_in_train(index) => true,
             Some(tag) if tag.lost > 0 => {
                 tag.lost -= 1;
                 tag.acked += 1;

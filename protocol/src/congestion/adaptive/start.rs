@@ -10,11 +10,9 @@ pub(super) const INITIAL_WINDOW: f64 = 40.0;
 /// Packets in each train of START.
 pub(super) const TRAIN_PACKETS: f64 = 8.0;
 /// Packets that end the first round where no trains agree: four trains, one more than make an estimate.
-const FIRST_ROUND_PACKETS: f64 = 32.0;
+const FIRST_ROUND_PACKETS: u64 = 32;
 /// Packets that end a later round.
-const ROUND_PACKETS: f64 = 8.0;
-/// The same after a step that trains allowed: a quarter of a round trip, at most so many.
-const MOST_ROUND_PACKETS: f64 = 256.0;
+const ROUND_PACKETS: u64 = 8;
 /// Rounds without growth after which the rate is taken for found, where no train says so.
 const PLATEAU_ROUNDS: u32 = 3;
 /// Most that the rate is multiplied by after the first round, where trains say that there is room.
@@ -23,8 +21,6 @@ const FIRST_STEP: f64 = 32.0;
 const FULL_ROUND: f64 = 0.7;
 /// Loss above that of the rounds before which the last one is blamed for.
 const OWN_LOSS: f64 = 0.05;
-/// Loss that no path is believed to have by itself while the rate is sought.
-const GROSS_LOSS: f64 = 0.4;
 /// Most loss that START believes to be the path's own.
 const WORST_BASELINE: f64 = 0.12;
 
@@ -42,12 +38,9 @@ pub(super) struct Start {
 
 impl Start {
     /// Packets that must be resolved before the present round ends.
-    pub(super) fn round_packets(&self, packets_per_rtt: f64) -> f64 {
+    pub(super) fn round_packets(&self) -> u64 {
         if self.is_first_round() {
             FIRST_ROUND_PACKETS
-        } else if self.informed {
-            // The step by trains was long, and a policer lets its first packets pass.
-            (packets_per_rtt / 4.0).clamp(ROUND_PACKETS, MOST_ROUND_PACKETS)
         } else {
             ROUND_PACKETS
         }
@@ -100,17 +93,15 @@ impl Start {
     pub(super) fn on_round(&mut self, m: &mut Model, round: &Round) -> bool {
         self.rounds += 1;
         let done = self.is_done(m, round);
-        if !done {
-            self.grow(m, round);
-        }
-        // A step that was too long made its loss itself.
-        let is_own = self.loses_more(round) && (done || round.loss() > GROSS_LOSS);
-        if self.resolved == 0 || !is_own {
+        // A last step that was too long made its loss itself.
+        if !(done && self.resolved > 0 && self.loses_more(round)) {
             self.resolved += round.acked + round.lost;
             self.lost += round.lost;
         }
         if done {
             self.finish(m, round);
+        } else {
+            self.grow(m, round);
         }
         m.cwnd = Self::window(m);
         done
@@ -132,7 +123,7 @@ impl Start {
                     .sent_rate()
                     .is_none_or(|rate| rate < FULL_ROUND * m.rate)
         });
-        if !news && self.rounds > 1 && (is_short || self.loses_more(round)) {
+        if !news && self.rounds > 1 && is_short {
             return;
         }
         let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
@@ -141,7 +132,12 @@ impl Start {
         match m.trains.valid() {
             Some(capacity) if m.yields => m.rate = (2.0 * m.rate).min(0.95 * capacity),
             Some(capacity) if news => {
-                m.rate = m.rate.max((FIRST_STEP * first).min(capacity / 2.0));
+                let step = (FIRST_STEP * first).min(capacity / 2.0);
+                m.rate = if self.rounds == 1 {
+                    step
+                } else {
+                    m.rate.max(step).min(0.95 * capacity)
+                };
             }
             Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
             None if self.rounds == 1 => m.rate = 2.0 * first,
@@ -242,6 +238,6 @@ impl Start {
     fn finish(&self, m: &mut Model, round: &Round) {
         m.baseline.set(round.now, self.loss());
         let next = m.rounds.number() + 1;
-        m.brake.begin(next, m.rate);
+        m.brake.begin(next);
     }
 }

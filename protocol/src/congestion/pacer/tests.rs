@@ -12,12 +12,12 @@ fn pacer(rate: Bandwidth) -> (Pacer, Instant) {
 
 //= spec/04-congestion.md#pacing
 //= type=test
-//# The send quantum MUST be what the rate carries in 1 ms, at least two packets and at most
+//# The send quantum MUST be what the rate carries in 1 ms, at least one packet and at most
 //# 64 kB.
 #[test]
 fn quantum_follows_the_rate_between_its_bounds() {
     let at = |bits| send_quantum(Bandwidth::from_bits_per_second(bits), MTU);
-    assert_eq!(at(10_000), 2400);
+    assert_eq!(at(10_000), 1200);
     assert_eq!(at(100_000_000), 12_500);
     assert_eq!(at(10_000_000_000), 64_000);
     assert_eq!(send_quantum(Bandwidth::MAX, 9000), 64_000);
