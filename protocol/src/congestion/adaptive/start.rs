@@ -136,7 +136,7 @@ impl Start {
                 m.rate = if self.rounds == 1 {
                     step
                 } else {
-                    m.rate.max(step).min(0.95 * capacity)
+                    m.rate.max(step)
                 };
             }
             Some(capacity) => m.rate = (4.0 * m.rate).min(0.95 * capacity.max(m.delivery.rate)),
