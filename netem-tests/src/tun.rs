@@ -81,6 +81,9 @@ struct Detour {
     extra: Duration,
 }
 
+/// Whose detour, and the way itself.
+type Way = (Range<u16>, Link<Box<[u8]>>);
+
 /// What the link's thread tells the others.
 #[derive(Debug)]
 struct Published {
@@ -290,7 +293,7 @@ struct Worker {
     forward: Link<Box<[u8]>>,
     back: Link<Box<[u8]>>,
     /// Where packets from some ports go when they have come over `back`.
-    detours: Vec<(Range<u16>, Link<Box<[u8]>>)>,
+    detours: Vec<Way>,
     new_detours: mpsc::Receiver<Detour>,
     buffer: Vec<u8>,
     lateness: Lateness,
@@ -386,11 +389,7 @@ fn take(device: &SyncDevice, buffer: &mut [u8], link: &mut Link<Box<[u8]>>) -> i
 }
 
 /// Sends a packet on over the detour that is its own; hands it back if it has none.
-fn detour(
-    detours: &mut [(Range<u16>, Link<Box<[u8]>>)],
-    now: Instant,
-    packet: Box<[u8]>,
-) -> Option<Box<[u8]>> {
+fn detour(detours: &mut [Way], now: Instant, packet: Box<[u8]>) -> Option<Box<[u8]>> {
     if detours.is_empty() {
         return Some(packet);
     }
