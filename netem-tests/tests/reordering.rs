@@ -31,7 +31,7 @@ fn reordered(rtt: Duration, bytes: u64) -> (f64, f64) {
     let (half, half_took) = (arrived(&world), world.elapsed());
     let mut last = None;
     world.run(patience, |world| {
-        last = world.sender_stats(pair).or(last.take());
+        last = world.sender_stats(pair).or_else(|| last.take());
         world.completed_after(pair).is_some()
     });
     let took = world.completed_after(pair).expect("the transfer completes");
