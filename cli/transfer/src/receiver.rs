@@ -71,6 +71,8 @@ impl Receiver {
         };
         receiver.begin(open, put.attributes, put.stream);
         if matches!(receiver.state, State::Receiving(_)) {
+            //= spec/20-copy.md#data
+            //# A server MUST send Ready before Done with status ok.
             let ready = Message::Ready(Ready::default());
             receiver.outputs.push_front(Output::Message(ready));
         }
