@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "auto")]
     backend: Backend,
     /// How much each sends: what the bottleneck carries in this time
-    #[arg(long, default_value = "20s")]
+    #[arg(long, default_value = "10s")]
     length: Time,
     /// Longest time one transfer may take
     #[arg(long, default_value = "60s")]
@@ -60,9 +60,6 @@ pub(crate) struct Args {
     /// How often each
     #[arg(long, default_value_t = 1)]
     repeat: u32,
-    /// Run the emulated machine above everything else: for a busy machine
-    #[arg(long)]
-    real_time: bool,
     /// Print what `tc` would be told and what it cannot be told, and run nothing
     #[arg(long)]
     print: bool,
@@ -205,6 +202,9 @@ impl Run<'_> {
         if !vm::is_inside() {
             bail!("--inside is for the emulated machine");
         }
+        let folder = self.kit.programs_folder()?;
+        let [rpcp, rpserver] = ["rpcp", "rpserver"].map(|name| folder.join(name));
+        vm::read_ahead(&[&std::env::current_exe()?, &rpcp, &rpserver])?;
         self.here(Carrier::Netem, &mut |record| {
             tell(&serde_json::to_string(record)?)
         })?;
@@ -230,12 +230,12 @@ impl Run<'_> {
         let mut received = 0;
         let machine = vm::Machine {
             limit,
-            is_real_time: self.args.real_time,
             folder: self.kit.folder(),
         };
         vm::run(&words, machine, &mut |text| {
             let mut record: Record = serde_json::from_str(text)?;
-            // The machine sees no history and was given other words.
+            // The machine sees no history, was given other words, and has a clock of its own.
+            record.circumstances.unix_time = outside.unix_time;
             record.circumstances.revision.clone_from(&outside.revision);
             record.circumstances.command.clone_from(&outside.command);
             received += 1;
