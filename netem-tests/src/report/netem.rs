@@ -91,7 +91,9 @@ pub fn section(path: &Path) -> anyhow::Result<Option<Section>> {
     }
     let mut text = format!(
         "Payload in Mbit/s for the same scenario files over the kernel's `tc netem` and over the lab's own TUN carrier. The \
-         kernels may differ: each record names its own. Carriers that differ by more than {:.0} % are marked.\n\n",
+         kernels may differ: each record names its own. A machine emulated in software counts its instructions for a clock, \
+         a nanosecond each, so its speed is in no figure. What was cut off counts with what had arrived. Carriers that differ \
+         by more than {:.0} % are marked.\n\n",
         AGREEMENT * 100.0
     );
     text.push_str(&markdown(&rows));

@@ -76,7 +76,8 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Backend {
-    /// netem of this kernel, or of an emulated machine's where it has none; and TUN
+    /// netem of this kernel, or of an emulated machine's where it has none, which takes half a minute a transfer;
+    /// and TUN
     Auto,
     /// netem of this kernel alone
     Kernel,
