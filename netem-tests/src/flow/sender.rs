@@ -246,7 +246,9 @@ impl Sender {
             return None;
         }
         if self.train.is_none() && !self.begin_train(now, available.min(window - self.in_flight)) {
-            let ask = quantum
+            let ask = self
+                .pacer
+                .burst()
                 .min(available)
                 .min(window - self.in_flight)
                 .max(size);

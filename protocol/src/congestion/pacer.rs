@@ -15,12 +15,17 @@ const MOST_LATE_CREDIT: Duration = Duration::from_millis(8);
 const LATE_PART: u32 = 32;
 /// A send quantum is what the rate carries in this time.
 const QUANTUM_TIME: Duration = Duration::from_millis(1);
+/// Time between two bursts of a path that is only held by its rate: at 100 Mbit/s two packets, from
+/// 2 Gbit/s on a whole send quantum, so that wake-ups and system calls stay below 4000 a second.
+const BURST_TIME: Duration = Duration::from_micros(250);
 /// Largest send quantum: what one segmentation-offload buffer takes.
 const MAX_QUANTUM: u64 = 64_000;
 /// Packets of credit kept over an idle time.
 const IDLE_PACKETS: u64 = 2;
-/// Packets of debt that a change of rate leaves standing.
+/// Debt that is left standing, in packets and in time: what a packet train of the steady law makes. That must
+/// be paid, or the faster of two flows, whose trains are longer, would get the more.
 const DEBT_PACKETS: u64 = 4;
+const DEBT_TIME: Duration = Duration::from_millis(2);
 /// Longest wait ever answered; a rate of zero has no better answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const NANOS: i128 = 1_000_000_000;
@@ -73,8 +78,8 @@ impl Pacer {
     ///
     /// Credit earned so far was earned at the old rate; `now` is the time of the last call, so call
     /// [`budget`](Self::budget) or [`on_sent`](Self::on_sent) with the present time first if that
-    /// matters. Debt beyond one quantum (or four packets) is forgiven, or a rate that falls a
-    /// thousandfold would lock the path for a thousand times too long.
+    /// matters. Debt beyond 2 ms (or four packets) is forgiven, or a rate that falls a thousandfold would lock
+    /// the path for a thousand times too long.
     pub fn set(&mut self, rate: Bandwidth, quantum: u64, mtu: u16) {
         let fresh = self.mtu == 0;
         self.rate = rate.bytes_per_second();
@@ -83,7 +88,7 @@ impl Pacer {
         if fresh {
             self.credit = scaled(IDLE_PACKETS * self.mtu);
         }
-        let floor = -scaled(self.quantum.max(DEBT_PACKETS * self.mtu));
+        let floor = -scaled(rate.bytes_in(DEBT_TIME).max(DEBT_PACKETS * self.mtu));
         self.credit = self.credit.max(floor);
     }
 
@@ -91,6 +96,13 @@ impl Pacer {
     /// is in flight on a long path, and a busy machine would otherwise lose what it was late for.
     pub fn set_rtt(&mut self, smoothed_rtt: Duration) {
         self.late = (smoothed_rtt / LATE_PART).clamp(LATE_CREDIT, MOST_LATE_CREDIT);
+    }
+
+    /// Bytes worth waiting for: what the rate carries in [`BURST_TIME`], at least a packet, at most the send
+    /// quantum. More would not fit into a buffer of a millisecond.
+    pub fn burst(&self) -> u64 {
+        let earned = Bandwidth::from_bytes_per_second(self.rate).bytes_in(BURST_TIME);
+        earned.clamp(self.mtu, self.quantum.max(self.mtu))
     }
 
     /// Bytes that may leave at `now`.

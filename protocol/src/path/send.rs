@@ -1,7 +1,7 @@
 //! What may leave on a path now, and what is noted when it does. What to put into a packet is decided
 //! in `connection/transmit.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::{Rng, RngExt};
 
@@ -25,9 +25,6 @@ const MIN_SKIP_DISTANCE: u64 = 2000;
 const SMALL_AFTER_PROBES: u32 = 2;
 /// ECN is given up when so many marked packets were acknowledged without a count.
 const ECN_PATIENCE: u64 = 10;
-/// Time between two bursts of a path that is only held by its rate: at 100 Mbit/s two packets, from
-/// 2 Gbit/s on a whole send quantum, so that wake-ups and system calls stay below 4000 a second.
-const BURST_TIME: Duration = Duration::from_micros(250);
 
 /// The path's packet numbers.
 #[derive(Debug)]
@@ -202,13 +199,9 @@ impl Path {
             && self.validation.allowance() >= packet
     }
 
-    /// When the pacer lets the next burst go: what the rate carries in [`BURST_TIME`], at least a packet,
-    /// at most the send quantum.
+    /// When the pacer lets the next burst go.
     pub(crate) fn paced_at(&mut self, now: Instant) -> Instant {
-        let packet = u64::from(self.packet_size());
-        let most = self.controller.send_quantum().max(packet);
-        let earned = self.controller.pacing_rate().bytes_in(BURST_TIME);
-        self.pacer.next_at(now, earned.clamp(packet, most))
+        self.pacer.next_at(now, self.pacer.burst())
     }
 
     /// Largest UDP payload a packet may have now.

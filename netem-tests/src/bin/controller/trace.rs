@@ -29,7 +29,8 @@ pub(crate) struct Trace {
     seconds: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`, `reno`, `bbr`.
+    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`, `reno`, `bbr`;
+    /// kind~100 for a round trip longer by so many milliseconds.
     #[arg(long, default_value = "fair@0", value_delimiter = ',')]
     flows: Vec<String>,
     /// Delay varies by up to so many milliseconds, order kept.
@@ -38,7 +39,7 @@ pub(crate) struct Trace {
     /// Depth in packets and rate in Mbit/s of a policer in front, as 100@30.
     #[arg(long)]
     police: Option<String>,
-    /// Rates in Mbit/s from times in seconds on, as 10@20.
+    /// Rates in Mbit/s from times in seconds on, as 10@20, or delays one way, as 130ms@30.
     #[arg(long, value_delimiter = ',')]
     steps: Vec<String>,
     /// Which flow to trace.
@@ -86,12 +87,19 @@ fn parse_policer(text: &str) -> Option<Policer> {
 }
 
 fn parse_step(text: &str) -> Option<Step> {
-    let (mbps, at) = text.split_once('@')?;
-    Some(Step {
+    let (value, at) = text.split_once('@')?;
+    let mut step = Step {
         at: Duration::from_secs_f64(at.parse().ok()?),
-        rate: Some(Bandwidth::from_bits_per_second(1_000_000).scaled(mbps.parse().ok()?)),
         ..Step::default()
-    })
+    };
+    match value.strip_suffix("ms") {
+        Some(delay) => step.delay = Some(Duration::from_millis(delay.parse().ok()?)),
+        None => {
+            let rate = Bandwidth::from_bits_per_second(1_000_000).scaled(value.parse().ok()?);
+            step.rate = Some(rate);
+        }
+    }
+    Some(step)
 }
 
 fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io::Result<()> {
@@ -127,6 +135,7 @@ fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io:
 
 fn parse_flow(text: &str) -> FlowConfig {
     let (kind, start) = text.split_once('@').unwrap_or((text, "0"));
+    let (kind, longer) = kind.split_once('~').unwrap_or((kind, "0"));
     let flow = match kind {
         "low" => FlowConfig::new(Policy::Low),
         "cubic" => FlowConfig::new(Policy::Cubic),
@@ -136,6 +145,7 @@ fn parse_flow(text: &str) -> FlowConfig {
         "notrain" => FlowConfig::new(Policy::Fair).trains(false),
         _ => FlowConfig::new(Policy::Fair),
     };
+    let flow = flow.extra_rtt(Duration::from_millis(longer.parse().unwrap_or(0)));
     let (start, stop) = start.split_once('-').unwrap_or((start, ""));
     let flow = flow.start(Duration::from_secs_f64(start.parse().unwrap_or(0.0)));
     match stop.parse() {
