@@ -18,6 +18,8 @@ const PROBE_ROUNDS: u32 = 4;
 /// A row of brakes must have come down to this share of the rate to have been a test: a policer with
 /// credit left looks like path loss for the first few per cent.
 const FUTILE: f64 = 0.8;
+/// A raise up to which the rate before is a better answer to loss than what arrives.
+const SMALL_RAISE: f64 = 1.15;
 /// How long a loss-free rate must last to be worth comparing with, and how long it is remembered.
 const SUSTAINED: f64 = 1.2;
 const REMEMBERED: f64 = 15.0;
@@ -30,6 +32,21 @@ pub(super) struct Ceiling {
     hold_until: f64,
     hold_units: f64,
     probe_rounds: u32,
+}
+
+impl Ceiling {
+    /// Found more than once in the same place.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.hold_units > HOLD_RAISED
+    }
+
+    /// Whether `rate`, found too high, is this ceiling again: probed from above, or met soon after where it was.
+    fn is_met_again(&self, now: f64, rate: f64, raised: bool) -> bool {
+        let ratio = rate / self.rate;
+        let soon = now - self.hold_until < self.hold_until - self.set_at;
+        (self.probe_rounds > 0 && (0.7..1.3).contains(&ratio))
+            || (raised && soon && (0.9..1.1).contains(&ratio))
+    }
 }
 
 /// What a round looked like to the brake.
@@ -129,7 +146,7 @@ impl Brake {
     pub(super) fn note_ceiling(&mut self, now: f64, srtt: f64, rate: f64, raised: bool) {
         let usual = if raised { HOLD_RAISED } else { HOLD_UNPROVOKED };
         let hold_units = match self.ceiling {
-            Some(old) if (0.7..1.3).contains(&(rate / old.rate)) && old.probe_rounds > 0 => {
+            Some(old) if old.is_met_again(now, rate, raised) => {
                 (2.0 * old.hold_units).clamp(usual, HOLD_LONGEST)
             }
             _ => usual,
@@ -170,6 +187,8 @@ impl Brake {
         if now - since >= SUSTAINED {
             self.best.insert(now, lowest);
             self.clean_since = Some((now, tag.rate));
+            // The last brake did cure something.
+            self.row = None;
         }
         if self.row.is_some_and(|(first, ..)| tag.rate > 0.95 * first) {
             self.row = None;
@@ -220,7 +239,9 @@ impl Brake {
         }
         let pb = baseline.loss();
         let flat = p.arrivals[0] > 0.0 && (arrival / p.arrivals[0] - 1.0).abs() < 0.07;
-        let floor = if flat {
+        let floor = if raised && self.is_first_after(tag) {
+            0.95 * self.r_ok
+        } else if flat {
             0.0
         } else if !raised {
             0.8 * p.rate
@@ -249,6 +270,12 @@ impl Brake {
             queue_cap: shallow.then_some(0.6 * p.peak),
             delivered: None,
         })
+    }
+
+    /// Whether `tag` is the first with excess, sent a little faster than one without. What hardly buffers anything drops
+    /// every other packet as soon as it gets too many: so little arrives of what is a little too much.
+    fn is_first_after(&self, tag: &Tag) -> bool {
+        self.excess_rounds == 1 && tag.rate < SMALL_RAISE * self.r_ok
     }
 
     /// More than half is lost: nothing believed so far holds.

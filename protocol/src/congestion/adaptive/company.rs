@@ -9,7 +9,7 @@ use crate::congestion::cubic::Curve;
 
 /// Score at which a filler is believed in: at first, and on probation.
 const ENTER: u32 = 50;
-const ENTER_AGAIN: u32 = 12;
+const ENTER_AGAIN: u32 = 20;
 /// Score is held here while the queue is falling.
 const FALLING: u32 = 4;
 /// Share of the rate held before the test that is kept on probation.
@@ -31,8 +31,9 @@ pub(super) struct Company {
     score: u32,
     /// Delivered rate when the queue first rose.
     began: f64,
-    /// Queues of the last rounds, newest last.
+    /// Queues and delivered rates of the last rounds, newest last.
     queues: [f64; 4],
+    delivered: [f64; 4],
     probation: Option<Probation>,
 }
 
@@ -42,6 +43,7 @@ impl Company {
             score: 0,
             began: 0.0,
             queues: [0.0; 4],
+            delivered: [0.0; 4],
             probation: None,
         }
     }
@@ -81,6 +83,8 @@ impl Company {
     fn count(&mut self, m: &Model) {
         let (dq, base) = (m.delay.dq, m.delay.base_rtt);
         self.queues = [self.queues[1], self.queues[2], self.queues[3], dq];
+        let [_, rates @ ..] = self.delivered;
+        self.delivered = [rates[0], rates[1], rates[2], m.delivery.rate];
         let some = (1.5 * m.queue_target)
             .max(0.09 * base)
             .min((0.2 * base).max(1.5 * m.delay.noise()));
@@ -96,7 +100,8 @@ impl Company {
             self.score = self.score.min(FALLING);
         }
         if before == 0 {
-            self.began = m.delivery.rate;
+            // What made the queue has taken from the newest of them.
+            self.began = self.delivered.iter().copied().fold(0.0, f64::max);
         }
     }
 

@@ -138,7 +138,8 @@ impl Delay {
         {
             growth = growth.min(0.1);
             if (0.6..1.3).contains(&(m.rate / ceiling.rate)) {
-                growth = growth.min(0.06 * (m.delay.srtt / 0.1).min(1.0));
+                let most = if ceiling.is_confirmed() { 0.02 } else { 0.06 };
+                growth = growth.min(most * (m.delay.srtt / 0.1).min(1.0));
             }
         }
         m.rate *= 1.0 + growth;

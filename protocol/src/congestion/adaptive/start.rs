@@ -123,7 +123,9 @@ impl Start {
                     .sent_rate()
                     .is_none_or(|rate| rate < FULL_ROUND * m.rate)
         });
-        if !news && self.rounds > 1 && is_short {
+        // A queue before anything was measured to have been delivered: it is too early to end, and to step.
+        let is_queued = m.delay.dq > Self::exit_queue(m);
+        if !news && self.rounds > 1 && (is_short || is_queued) {
             return;
         }
         let first = INITIAL_PACKETS * m.mtu / m.delay.srtt;
