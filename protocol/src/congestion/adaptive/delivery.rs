@@ -14,6 +14,7 @@ const FEWEST: u64 = 4;
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     index: u64,
+    sent_at: f64,
     received_at: f64,
     received: u64,
     bytes: u64,
@@ -26,6 +27,18 @@ pub(super) struct Delivered {
     pub(super) received: f64,
     /// Packets that left the bottleneck, those lost behind it included, over time.
     pub(super) spanned: f64,
+    /// At which the same packets had left the sender.
+    pub(super) left: f64,
+}
+
+/// The newest packet of an ACK.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewestAcked {
+    pub(super) index: u64,
+    /// By the sender's clock.
+    pub(super) sent_at: f64,
+    /// By the receiver's, if the ACK told.
+    pub(super) received_at: Option<f64>,
 }
 
 /// Delivery marks and the smoothed rate.
@@ -58,16 +71,19 @@ impl Delivery {
         }
     }
 
-    pub(super) fn on_acked(&mut self, packets: u64, bytes: u64, newest: u64, at: Option<f64>) {
+    pub(super) fn on_acked(&mut self, packets: u64, bytes: u64, newest: NewestAcked) {
         self.received += packets;
         self.bytes += bytes;
-        let Some(received_at) = at else { return };
+        let Some(received_at) = newest.received_at else {
+            return;
+        };
         if self
             .newest
-            .is_none_or(|mark| newest > mark.index && received_at >= mark.received_at)
+            .is_none_or(|mark| newest.index > mark.index && received_at >= mark.received_at)
         {
             self.newest = Some(Mark {
-                index: newest,
+                index: newest.index,
+                sent_at: newest.sent_at,
                 received_at,
                 received: self.received,
                 bytes: self.bytes,
@@ -124,6 +140,8 @@ impl Delivery {
         let delivered = Delivered {
             received: received as f64 * size / span,
             spanned: (newest.index - from.index) as f64 * size / span,
+            left: (newest.index - from.index) as f64 * size
+                / (newest.sent_at - from.sent_at).max(SHORTEST),
         };
         self.arrivals = [self.arrivals[1], delivered.received];
         Some(delivered)

@@ -14,6 +14,7 @@ use self::{
     company::Company,
     compete::Compete,
     delay::Delay,
+    delivery::NewestAcked,
     model::{Model, Round},
     rounds::Kind,
     start::{INITIAL_PACKETS, INITIAL_WINDOW, Start},
@@ -174,7 +175,7 @@ impl Adaptive {
                 self.m.delivery.raise(sample);
             } else {
                 let unfilled =
-                    app_limited || (steady && !company && self.is_held_up(&round, sample));
+                    app_limited || (steady && !company && self.is_held_up(&round, d.left, sample));
                 self.m.delivery.update(sample, unfilled);
             }
             self.m.trains.on_delivered(now, sample);
@@ -199,11 +200,9 @@ impl Adaptive {
     }
 
     /// The sender's machine, not the path, was slow: all arrived of the little that left, and there is no
-    /// queue.
-    fn is_held_up(&self, round: &Round, sample: f64) -> bool {
-        round.left_rate < 0.9 * round.sent_rate
-            && sample > 0.95 * round.left_rate
-            && self.m.delay.dq < self.m.queue_target
+    /// queue. Looked at between the same two packets: a stall between two rounds is in neither of them.
+    fn is_held_up(&self, round: &Round, left: f64, sample: f64) -> bool {
+        left < 0.9 * round.sent_rate && sample > 0.9 * left && self.m.delay.dq < self.m.queue_target
     }
 
     fn steer(&mut self, round: &Round) {
@@ -297,11 +296,13 @@ impl Controller for Adaptive {
             let used = !self.app_limited && !newest.app_limited && !self.m.is_at_ceiling();
             compete.on_ack(&mut self.m, now, sample.acked.len() as u64, used);
         }
-        let received_at = sample.received_at.map(|at| at.as_secs_f64());
+        let newest = NewestAcked {
+            index: newest.index,
+            sent_at: self.seconds(newest.sent_at),
+            received_at: sample.received_at.map(|at| at.as_secs_f64()),
+        };
         let packets = sample.acked.len() as u64;
-        self.m
-            .delivery
-            .on_acked(packets, bytes, newest.index, received_at);
+        self.m.delivery.on_acked(packets, bytes, newest);
         if self.round_is_over(now) {
             self.close_round(now);
         }
