@@ -265,6 +265,10 @@ impl Controller for Adaptive {
         }
         self.sent_at = Some(now);
         let packet = &sample.packet;
+        if sample.in_flight_bytes <= u64::from(packet.bytes) {
+            // Nobody had a reason to answer before: the silence begins here.
+            self.heard_at = now;
+        }
         self.m.rounds.on_sent(
             now,
             packet.index,

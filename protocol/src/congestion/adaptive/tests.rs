@@ -77,6 +77,31 @@ fn losses_without_an_acknowledgement_halve_the_rate_every_two_round_trips() {
     assert!(again < rate.scaled(0.26), "{again} of {rate}");
 }
 
+#[test]
+fn a_loss_after_an_idle_time_is_no_silence() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    let heard = run(&mut law, now, 0, 400, 384_000.0);
+    let rate = law.pacing_rate();
+    let sent_at = heard + Duration::from_secs(5);
+    let packet = PacketSample {
+        index: 400,
+        bytes: MTU,
+        sent_at,
+        app_limited: true,
+    };
+    law.on_sent(&SentSample {
+        packet,
+        in_flight_bytes: u64::from(MTU),
+    });
+    law.on_loss(&LossSample {
+        now: sent_at + RTT * 3 / 2,
+        lost: &[packet],
+        in_flight_bytes: 0,
+    });
+    assert_eq!(law.pacing_rate(), rate);
+}
+
 //= spec/04-congestion.md#floor
 //= type=test
 //# The rate MUST NOT fall below two packets per round trip.
