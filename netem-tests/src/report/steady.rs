@@ -341,7 +341,7 @@ fn grid_rows(cells: &[CellFigures]) -> Vec<Vec<String>> {
             .collect();
         let mut row = vec![
             (mbps as f64 * 1e-6).to_string(),
-            (bdp as f64 * 1e-6).to_string(),
+            (bdp as f64 / 1e6).to_string(),
         ];
         row.extend(losses.iter().map(|&loss| {
             let of_loss = of_place.iter().filter(|cell| scaled(cell.loss) == loss);
