@@ -98,7 +98,7 @@ impl Pacer {
         self.late = (smoothed_rtt / LATE_PART).clamp(LATE_CREDIT, MOST_LATE_CREDIT);
     }
 
-    /// Bytes worth waiting for: what the rate carries in [`BURST_TIME`], at least a packet, at most the send
+    /// Bytes worth waiting for: what the rate carries in 250 us, at least a packet, at most the send
     /// quantum. More would not fit into a buffer of a millisecond.
     pub fn burst(&self) -> u64 {
         let earned = Bandwidth::from_bytes_per_second(self.rate).bytes_in(BURST_TIME);
