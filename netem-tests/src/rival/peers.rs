@@ -11,7 +11,7 @@ use crate::tun::FAR;
 pub(super) struct Peer {
     name: &'static str,
     about: &'static str,
-    library: Library,
+    built_on: Library,
     arguments: &'static [&'static str],
 }
 
@@ -32,19 +32,19 @@ impl Peer {
     pub(super) const QUINN_BBR: Self = Self {
         name: "quinn-bbr",
         about: "QUIC by quinn, BBR, one stream read in any order, windows and socket buffers of four bandwidth-delay products",
-        library: Library::Quinn,
+        built_on: Library::Quinn,
         arguments: &["--congestion", "bbr"],
     };
     pub(super) const QUINN_CUBIC: Self = Self {
         name: "quinn-cubic",
         about: "QUIC by quinn, CUBIC, otherwise as quinn-bbr",
-        library: Library::Quinn,
+        built_on: Library::Quinn,
         arguments: &["--congestion", "cubic"],
     };
     pub(super) const UDT4: Self = Self {
         name: "udt4",
         about: "UDT 4, its own congestion control, windows and socket buffers of four bandwidth-delay products",
-        library: Library::Debian {
+        built_on: Library::Debian {
             source: "udt4.cpp",
             package: "libudt-dev",
             header: "/usr/include/udt/udt.h",
@@ -55,7 +55,7 @@ impl Peer {
     pub(super) const SRT: Self = Self {
         name: "srt",
         about: "SRT in file mode, flow window and buffers of four bandwidth-delay products, no limit of rate, no encryption",
-        library: Library::Debian {
+        built_on: Library::Debian {
             source: "srt.cpp",
             package: "libsrt-openssl-dev",
             header: "/usr/include/srt/srt.h",
@@ -65,7 +65,7 @@ impl Peer {
     };
 
     fn program(&self, kit: &Kit) -> PathBuf {
-        match &self.library {
+        match &self.built_on {
             Library::Quinn => kit.rivals_dir().join("release/quinn-peer"),
             Library::Debian { source, .. } => kit.rivals_dir().join(source).with_extension(""),
         }
@@ -82,7 +82,7 @@ impl Rival for Peer {
     }
 
     fn install(&self, kit: &Kit) -> anyhow::Result<()> {
-        match &self.library {
+        match &self.built_on {
             Library::Quinn => kit.build_rivals(),
             Library::Debian {
                 source,

@@ -25,7 +25,7 @@ fn read(root: &Root, path: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// A folder with `inside/root`, `inside/root/sub/file` and `inside/secret`.
+/// A folder with a root that holds `sub/file`, and a `secret` beside that root.
 fn tree() -> (TempDir, [Root; 2]) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
