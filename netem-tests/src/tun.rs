@@ -24,7 +24,7 @@ use serde::Deserialize;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::{
-    carrier::{Stop, be_punctual, earlier, wait},
+    carrier::{Awake, Stop, be_punctual, earlier, rest, wait},
     link::{Link, LinkConfig, LinkCounters, Offer},
     netns::{self, Namespace, join},
 };
@@ -99,6 +99,7 @@ pub struct TunLab {
     stop: Stop,
     published: Arc<Mutex<Published>>,
     detours: mpsc::Sender<Detour>,
+    _awake: Option<Awake>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -147,6 +148,7 @@ impl TunLab {
             stop,
             published,
             detours,
+            _awake: Awake::new(),
             thread: Some(thread),
         })
     }
@@ -321,6 +323,7 @@ impl Worker {
                 .fold(self.forward.next_at(), earlier);
             let next = earlier(next, self.back.next_at());
             wait(&[self.near.as_fd(), self.far.as_fd()], next, &mut ready)?;
+            let woke_at = Instant::now();
             if ready[0] {
                 take(&self.near, &mut self.buffer, &mut self.forward)?;
             }
@@ -348,6 +351,7 @@ impl Worker {
                 self.publish();
                 publish_at = now + PUBLISH_INTERVAL;
             }
+            rest(woke_at);
         }
         self.publish();
         Ok(())
