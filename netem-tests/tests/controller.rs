@@ -72,6 +72,19 @@ fn shallow_05_keeps_its_own_drops_small() {
     }
 }
 
+#[test]
+fn shallow_less_than_a_packet_is_not_collapsed_into() {
+    for (rtt, bdp, loss) in [
+        (10, 0.05, 0.0),
+        (20, 0.05, 0.0),
+        (20, 0.05, 0.05),
+        (10, 0.25, 0.05),
+    ] {
+        let solo = alone(10.0, rtt, bdp, loss);
+        assert!(solo.goodput >= 0.9, "{rtt} ms, {bdp} BDP, {loss}: {solo:?}");
+    }
+}
+
 //= spec/04-congestion.md#start
 //= type=test
 //# With a valid capacity estimate the rate MUST NOT be raised above 0.95 of it.

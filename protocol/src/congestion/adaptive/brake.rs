@@ -81,6 +81,10 @@ pub(super) struct Brake {
     ceiling: Option<Ceiling>,
     /// Best rate without excess.
     r_ok: f64,
+    /// Best rate sent at without excess since the last brake: not assumed, as `r_ok` may be.
+    proven: f64,
+    /// What the last brake set.
+    braked: f64,
     /// Rounds sent before this were sent before the last brake.
     since: u64,
     excess_rounds: u32,
@@ -97,6 +101,8 @@ impl Brake {
         Self {
             ceiling: None,
             r_ok: 0.0,
+            proven: 0.0,
+            braked: 0.0,
             since: 0,
             excess_rounds: 0,
             emergency_rounds: 0,
@@ -164,6 +170,7 @@ impl Brake {
     pub(super) fn begin(&mut self, next: u64) {
         self.since = next;
         self.r_ok = 0.0;
+        self.proven = 0.0;
     }
 
     /// Start anew: rounds up to `next` belong to the past.
@@ -171,6 +178,7 @@ impl Brake {
         *self = Self::new();
         self.since = next;
         self.r_ok = rate;
+        self.braked = rate;
     }
 
     /// A round without excess.
@@ -181,6 +189,7 @@ impl Brake {
             return;
         }
         self.r_ok = self.r_ok.max(tag.rate);
+        self.proven = self.proven.max(tag.rate);
         let (since, lowest) = self.clean_since.unwrap_or((now, tag.rate));
         let lowest = lowest.min(tag.rate);
         self.clean_since = Some((since, lowest));
@@ -222,7 +231,8 @@ impl Brake {
     ) -> Option<Decision> {
         self.clean_since = None;
         let arrival = p.arrivals[1];
-        if let Some(decision) = self.emergency(p, tag, baseline, next) {
+        let overstepped = self.has_overstepped(tag);
+        if !overstepped && let Some(decision) = self.emergency(p, tag, baseline, next) {
             return Some(decision);
         }
         let raised = tag.rate > 1.015 * self.r_ok;
@@ -239,8 +249,8 @@ impl Brake {
         }
         let pb = baseline.loss();
         let flat = p.arrivals[0] > 0.0 && (arrival / p.arrivals[0] - 1.0).abs() < 0.07;
-        let floor = if raised && self.is_first_after(tag) {
-            0.95 * self.r_ok
+        let floor = if tag.rate < SMALL_RAISE * self.proven {
+            0.95 * self.proven
         } else if flat {
             0.0
         } else if !raised {
@@ -259,10 +269,13 @@ impl Brake {
             return None;
         }
         let c = c.min(p.rate);
-        self.note_ceiling(p.now, p.srtt, c, raised);
+        let climbed = self.proven > 1.015 * self.braked;
+        self.note_ceiling(p.now, p.srtt, c, raised || climbed);
         self.since = next;
         self.excess_rounds = 0;
         self.r_ok = 0.97 * c;
+        self.proven = 0.0;
+        self.braked = 0.97 * c;
         baseline.restart_sum();
         let shallow = p.peak > 0.000_5 && p.peak < 1.5 * p.queue_target;
         Some(Decision {
@@ -272,10 +285,10 @@ impl Brake {
         })
     }
 
-    /// Whether `tag` is the first with excess, sent a little faster than one without. What hardly buffers anything drops
-    /// every other packet as soon as it gets too many: so little arrives of what is a little too much.
-    fn is_first_after(&self, tag: &Tag) -> bool {
-        self.excess_rounds == 1 && tag.rate < SMALL_RAISE * self.r_ok
+    /// Whether `tag` was sent a little faster than a round without excess since the last brake. What hardly buffers anything
+    /// drops every other packet as soon as there are too many: so little arrives of what is a little too much.
+    fn has_overstepped(&self, tag: &Tag) -> bool {
+        tag.rate > self.proven && tag.rate < SMALL_RAISE * self.proven
     }
 
     /// More than half is lost: nothing believed so far holds.

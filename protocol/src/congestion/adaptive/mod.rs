@@ -375,7 +375,7 @@ impl Controller for Adaptive {
             State::Start(start) => (start.train_interval(m.delay.srtt), start::TRAIN_PACKETS),
             State::Delay(_) | State::Compete(_) => {
                 let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
-                (m.delay.srtt.max(0.1), packets)
+                (m.trains.spacing(m.delay.srtt), packets)
             }
         };
         let packets = trains::whole(packets);

@@ -1,4 +1,4 @@
-use super::*;
+use super::{trains::Trains, *};
 use crate::congestion::testing::epoch;
 
 const MTU: u16 = 1200;
@@ -186,4 +186,16 @@ fn absurd_samples_leave_finite_answers() {
     law.on_probe_timeout(end, u32::MAX);
     assert!(law.pacing_rate() < Bandwidth::MAX);
     assert!(law.window() < u64::MAX / 2 && law.send_quantum() <= 64_000);
+}
+
+//= spec/04-congestion.md#trains
+//= type=test
+//# While none of the last trains told anything, they SHOULD come ten times as rarely: what buffers no packet drops all but their first.
+#[test]
+fn trains_of_which_nothing_is_heard_come_rarely() {
+    let mut trains = Trains::new(0.0);
+    let unheard = trains.spacing(0.2);
+    trains.on_train(1.0, 1e6, 0.2);
+    assert_eq!(trains.spacing(0.2), 0.2);
+    assert!((unheard / 0.2 - 10.0).abs() < 1e-9);
 }

@@ -7,6 +7,10 @@ use super::filters::Windowed;
 
 /// Estimates kept (spec/04-congestion.md#trains).
 const KEPT: usize = 12;
+/// Shortest time between two trains of the steady states.
+const SHORTEST_SPACING: f64 = 0.1;
+/// How much rarer they are where nothing comes of them: what buffers no packet drops all but their first.
+const UNHEARD: f64 = 10.0;
 /// Quartile ratio up to which estimates are one capacity.
 const AGREE: f64 = 1.6;
 /// Most packets in a train.
@@ -38,6 +42,18 @@ impl Trains {
         // A schedule, not an interval: a late train does not delay the next.
         self.due_at = (self.due_at + every).max(now + every / 2.0);
         true
+    }
+
+    /// Time between two trains of the steady states.
+    //= spec/04-congestion.md#trains
+    //# While none of the last trains told anything, they SHOULD come ten times as rarely: what buffers no packet drops all but their first.
+    pub(super) fn spacing(&self, srtt: f64) -> f64 {
+        let usual = srtt.max(SHORTEST_SPACING);
+        if self.samples.is_empty() {
+            UNHEARD * usual
+        } else {
+            usual
+        }
     }
 
     /// When the next one is due.
