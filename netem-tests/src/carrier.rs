@@ -30,6 +30,17 @@ const LONG: Duration = Duration::from_millis(5);
 /// a processor, and nothing at all where packets follow each other within 5 ms.
 const WAKING: Duration = Duration::from_micros(250);
 
+/// Least time from one look at a carrier's devices to the next. A wake-up costs a processor as much as a packet does;
+/// one for each of 40 000 packets a second leaves it little time for anything else, and threads that the
+/// kernel has put on the same processor wait behind this one for many milliseconds.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(50);
+
+/// Where the kernel is told how long its processors may take to wake.
+const WAKING_WISH: &str = "/dev/cpu_dma_latency";
+
+/// That time, in microseconds.
+const LONGEST_WAKING_US: i32 = 0;
+
 /// Tells a carrier's thread to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
@@ -63,11 +74,6 @@ pub(crate) fn be_punctual() {
         .status();
 }
 
-/// Least time from one look at a carrier's devices to the next. A wake-up costs a processor as much as a packet does;
-/// one for each of 40 000 packets a second leaves it little time for anything else, and threads that the
-/// kernel has put on the same processor wait behind this one for many milliseconds.
-const BETWEEN_LOOKS: Duration = Duration::from_micros(50);
-
 /// Leaves the processor to others for what is left of the time between two looks.
 pub(crate) fn rest(woke_at: Instant) {
     let left = BETWEEN_LOOKS.saturating_sub(woke_at.elapsed());
@@ -92,12 +98,6 @@ impl Awake {
         Some(Self { _wish: wish })
     }
 }
-
-/// Where the kernel is told how long its processors may take to wake.
-const WAKING_WISH: &str = "/dev/cpu_dma_latency";
-
-/// That time, in microseconds.
-const LONGEST_WAKING_US: i32 = 0;
 
 /// Waits until `deadline` or until one of `fds` is readable; `ready` receives which ones are.
 ///
