@@ -231,8 +231,11 @@ impl Brake {
     ) -> Option<Decision> {
         self.clean_since = None;
         let arrival = p.arrivals[1];
-        let overstepped = self.has_overstepped(tag);
-        if !overstepped && let Some(decision) = self.emergency(p, tag, baseline, next) {
+        // What hardly buffers anything drops every other packet as soon as there are too many: so little arrives of
+        // what is a little too much.
+        let is_near_proven = tag.rate < SMALL_RAISE * self.proven;
+        let has_overstepped = is_near_proven && tag.rate > self.proven;
+        if !has_overstepped && let Some(decision) = self.emergency(p, tag, baseline, next) {
             return Some(decision);
         }
         let raised = tag.rate > 1.015 * self.r_ok;
@@ -249,7 +252,7 @@ impl Brake {
         }
         let pb = baseline.loss();
         let flat = p.arrivals[0] > 0.0 && (arrival / p.arrivals[0] - 1.0).abs() < 0.07;
-        let floor = if tag.rate < SMALL_RAISE * self.proven {
+        let floor = if is_near_proven {
             0.95 * self.proven
         } else if flat {
             0.0
@@ -283,12 +286,6 @@ impl Brake {
             queue_cap: shallow.then_some(0.6 * p.peak),
             delivered: None,
         })
-    }
-
-    /// Whether `tag` was sent a little faster than a round without excess since the last brake. What hardly buffers anything
-    /// drops every other packet as soon as there are too many: so little arrives of what is a little too much.
-    fn has_overstepped(&self, tag: &Tag) -> bool {
-        tag.rate > self.proven && tag.rate < SMALL_RAISE * self.proven
     }
 
     /// More than half is lost: nothing believed so far holds.
