@@ -63,12 +63,17 @@ impl FromStr for ProcessId {
     }
 }
 
-/// When a process began (proc_pid_stat(5), field 22).
+/// When a process began; `None` if there is none, or one that has ended and that nobody has asked for yet
+/// (proc_pid_stat(5), fields 3 and 22).
 fn start_time(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field may hold spaces and parentheses; the third follows the last `)`.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -87,5 +92,16 @@ mod tests {
         assert!(!other.is_alive());
         // Would end this test if it mistook the one for the other.
         other.kill();
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_alive_though_nobody_has_asked_for_it() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        child.kill().unwrap();
+        while id.is_alive() {
+            std::thread::yield_now();
+        }
+        assert_eq!(child.try_wait().unwrap().map(|status| status.success()), Some(false));
     }
 }
