@@ -426,6 +426,11 @@ impl Connection {
         out: &mut FrameWriter<'_>,
         frames: &mut SentFrames,
     ) {
+        if purpose == Purpose::Probe {
+            self.paths[0].probes -= 1;
+            // Before the data, which takes all the room there is.
+            out.put(&Frame::Ping);
+        }
         let mut note = |what| frames.push(SentFrame::Stream(what));
         self.streams.write_control(out, &mut note);
         let before = out.out.len();
@@ -443,13 +448,9 @@ impl Connection {
             self.tail.on_data(what);
             note(what);
         });
-        if purpose == Purpose::Probe {
-            self.paths[0].probes -= 1;
-            // A probe that repeats the oldest data repairs it in the same round trip.
-            if out.out.len() == before {
-                self.streams.write_probe(out, &mut note);
-            }
-            out.put(&Frame::Ping);
+        // A probe that repeats the oldest data repairs it in the same round trip.
+        if purpose == Purpose::Probe && out.out.len() == before {
+            self.streams.write_probe(out, &mut note);
         }
         while purpose == Purpose::Copy
             && let Some(what) = self.tail.next()
