@@ -119,6 +119,10 @@ fn alone() -> Vec<Row> {
     rows.push(row("base_rises", |seed| {
         format!("{:.3}", named::base_rises(seed))
     }));
+    rows.push(row("burst_dead", |seed| {
+        let (overall, least) = named::burst_dead(seed);
+        format!("{overall:.3} {least:.3}")
+    }));
     rows.push(row("loss_rises", |seed| {
         format!("{:.3}", named::loss_rises(seed))
     }));

@@ -10,6 +10,7 @@ use clap::Args;
 use rp_netem_tests::{
     flow::{Arena, FlowConfig, scenario::Cell},
     link::{Spread, Step},
+    loss::Loss,
     queue::Policer,
 };
 use rp_protocol::{config::Policy, units::Bandwidth};
@@ -25,6 +26,9 @@ pub(crate) struct Trace {
     bdp: f64,
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
+    /// Mean packets of a burst of losses.
+    #[arg(long, default_value_t = 1.0)]
+    burst: f64,
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
     #[arg(long, default_value_t = 1)]
@@ -60,6 +64,9 @@ impl Trace {
         };
         let jitter = Spread::Uniform(Duration::from_millis(self.jitter));
         let mut link = cell.link().jitter(jitter, true);
+        if self.burst > 1.0 {
+            link = link.loss(Loss::bursts(self.loss, self.burst));
+        }
         if let Some(policer) = self.police.as_deref().and_then(parse_policer) {
             link = link.policer(policer);
         }
