@@ -117,6 +117,10 @@ pub trait Controller: Send + fmt::Debug {
     fn on_spurious_loss(&mut self, now: Instant, packets: &[PacketSample]) {
         let _ = (now, packets);
     }
+    /// A packet left no verdict behind: it is gone, for a reason that is not the path's fullness.
+    fn on_discarded(&mut self, packet: &PacketSample) {
+        let _ = packet;
+    }
     /// The pacer and the window would have let more out, but the application had nothing.
     fn on_app_limited(&mut self, now: Instant, in_flight_bytes: u64);
     /// The probe timer fired for the `count`-th time in a row without an ACK between.

@@ -20,7 +20,8 @@ use crate::{
 
 /// Probe packets per timeout (RFC 9002 section 6.2.4).
 const PROBES_PER_TIMEOUT: u8 = 2;
-/// Lost records are kept for so many probe intervals, in case they arrive after all (R6).
+/// Lost records are kept for so many probe intervals, in case they arrive after all
+/// (spec/03-reliability.md#loss-detection).
 const LOST_MEMORY: u32 = 3;
 
 /// Frames whose fate became known.
@@ -242,7 +243,8 @@ impl Path {
             });
             if let Some(bytes) = probe {
                 //= spec/07-paths.md#packet-size
-                //# The loss of a probe MUST NOT be reported to the congestion controller.
+                //# The loss of a probe MUST NOT be reported to the congestion controller as a loss.
+                self.controller.on_discarded(&packet.sample);
                 let base_loss = self.controller.report().baseline_loss;
                 shrunk |= self.mtu.on_probe_lost(now, bytes, base_loss);
                 continue;
@@ -297,6 +299,11 @@ impl Path {
     pub(crate) fn is_lossy(&self) -> bool {
         let believed = self.controller.report().baseline_loss >= 0.005;
         believed || self.counters.lost_packets * 200 >= self.counters.sent_packets
+    }
+
+    /// Bytes that count against the window.
+    pub(crate) fn in_flight_bytes(&self) -> u64 {
+        self.sent.in_flight_bytes()
     }
 
     /// Packets that count against the window.

@@ -339,6 +339,10 @@ impl Controller for Adaptive {
         }
     }
 
+    fn on_discarded(&mut self, packet: &PacketSample) {
+        self.m.rounds.on_discarded(packet.index);
+    }
+
     fn on_app_limited(&mut self, _now: Instant, _in_flight_bytes: u64) {
         self.app_limited = true;
     }

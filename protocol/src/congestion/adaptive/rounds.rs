@@ -218,6 +218,13 @@ impl Rounds {
         }
     }
 
+    /// Nothing can be told of a packet; its round need not wait for it.
+    pub(super) fn on_discarded(&mut self, index: u64) {
+        if let Some(tag) = self.find(index) {
+            tag.settled += 1;
+        }
+    }
+
     /// A packet reported lost arrived after all; false if its round was judged already.
     pub(super) fn on_spurious(&mut self, index: u64) -> bool {
         self.tally.lost = self.tally.lost.saturating_sub(1);
