@@ -1,20 +1,28 @@
-//! The end of a transfer, sent twice where packets get lost: the last ones have no later packet to betray
-//! their loss, and each repair that is lost again costs the whole transfer a round trip
-//! (spec/03-reliability.md#tail). Bytes are copied by `stream`; when, is decided in `transmit.rs`.
+//! What is sent twice where packets get lost (spec/03-reliability.md#tail): the end of a transfer, whose last
+//! packets have no later one to betray their loss and where each repair that is lost again costs a round trip;
+//! and the short messages of a flow that uses little of its path. Bytes are copied by `stream`; when, is
+//! decided in `transmit.rs`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
+
+use smallvec::SmallVec;
 
 use crate::{path::Path, stream::StreamSent};
 
 /// Packets copied at most, and the part of the flight they may be.
 const MAX_COPIES: u64 = 64;
 const FLIGHT_PART: u64 = 4;
+/// Frames of the longest message that is sent twice, and the part of the window that a flow may fill for that.
+const MESSAGE_FRAMES: usize = 8;
+const WINDOW_PART: u64 = 16;
 
 /// What is to be sent a second time.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     copies: VecDeque<StreamSent>,
     state: State,
+    /// What left since the path last ran dry, one more than is of use at most.
+    message: SmallVec<[StreamSent; MESSAGE_FRAMES + 1]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +47,9 @@ impl Tail {
         if let StreamSent::Data { fin, .. } = what {
             self.state = if fin { State::Ended } else { State::Open };
             self.copies.clear();
+            if self.message.len() <= MESSAGE_FRAMES {
+                self.message.push(what);
+            }
         }
     }
 
@@ -49,17 +60,27 @@ impl Tail {
         }
     }
 
-    /// Nothing is left to send: take up the newest packets in flight on a path that loses packets.
+    /// Nothing is left to send: take up what should not be lost, on a path that loses packets.
     pub(super) fn on_dry(&mut self, path: &Path) {
-        if self.state != State::Ended || !path.is_lossy() {
+        let message = mem::take(&mut self.message);
+        if !path.is_lossy() {
             return;
         }
-        self.state = State::Doubling;
+        if self.state == State::Ended {
+            self.state = State::Doubling;
+            //= spec/03-reliability.md#tail
+            //# When nothing is left to send and at least 0.5 % of recent packets were lost, a sender MAY send the
+            //# data in flight once more, at most 64 packets and a quarter of its window.
+            let most = MAX_COPIES.min(path.in_flight_packets() / FLIGHT_PART);
+            self.copies = path.newest_data(usize::try_from(most).unwrap_or(0));
+        }
         //= spec/03-reliability.md#tail
-        //# When nothing is left to send and at least 0.5 % of recent packets were lost, a sender MAY send the
-        //# data in flight once more, at most 64 packets and a quarter of its window.
-        let most = MAX_COPIES.min(path.in_flight_packets() / FLIGHT_PART);
-        self.copies = path.newest_data(usize::try_from(most).unwrap_or(0));
+        //# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
+        //# eight frames twice.
+        let is_thin = path.in_flight_bytes() < path.window() / WINDOW_PART;
+        if is_thin && self.copies.is_empty() && message.len() <= MESSAGE_FRAMES {
+            self.copies.extend(message);
+        }
     }
 
     /// The next copy to send.
