@@ -117,7 +117,7 @@ pub trait Controller: Send + fmt::Debug {
     fn on_spurious_loss(&mut self, now: Instant, packets: &[PacketSample]) {
         let _ = (now, packets);
     }
-    /// A packet left no verdict behind: it is gone, for a reason that is not the path's fullness.
+    /// A packet was an experiment, such as one of a size to try: its fate is no news of the path's fullness.
     fn on_discarded(&mut self, packet: &PacketSample) {
         let _ = packet;
     }

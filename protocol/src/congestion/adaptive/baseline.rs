@@ -61,6 +61,8 @@ pub(super) struct Baseline {
     mean: Ewma,
     sum: Counts,
     pb: f64,
+    /// Packets it was taken from, if START took them: no later baseline rests on so few.
+    samples: f64,
     /// Loss at the low rate, its weight in packets, and when.
     probe: Option<(f64, f64, f64)>,
 }
@@ -75,6 +77,7 @@ impl Baseline {
             mean: Ewma::new(0.1),
             sum: Counts::default(),
             pb: 0.0,
+            samples: f64::INFINITY,
             probe: None,
         }
     }
@@ -92,7 +95,9 @@ impl Baseline {
     pub(super) fn judge(&mut self, tag: &Tag) -> Verdict {
         let n = tag.resolved() as f64;
         let lost = tag.lost as f64;
-        let sigma = |n: f64| (n * self.dispersion * self.pb * (1.0 - self.pb)).sqrt();
+        // The baseline of START is a sample too, of a hundred packets perhaps.
+        let spread = self.dispersion * self.pb * (1.0 - self.pb);
+        let sigma = |n: f64| (n * spread * (1.0 + n / self.samples)).sqrt();
         let excess = lost > (self.pb + 0.012) * n + 2.5 * sigma(n) + 1.0;
         if self.sum.resolved > SUM_PACKETS {
             self.sum = Counts::default();
@@ -125,7 +130,8 @@ impl Baseline {
         self.filling.add(tag.resolved(), tag.lost);
         // So many that a bucket is right to one per cent: the mean of the lower ones is biased by what
         // it is wrong.
-        let needed = (self.pb * (1.0 - self.pb) / (BUCKET_ERROR * BUCKET_ERROR)).max(200.0);
+        let needed =
+            (self.pb * (1.0 - self.pb) / (BUCKET_ERROR * BUCKET_ERROR)).max(BUCKET_PACKETS as f64);
         let full = self.filling.resolved as f64 >= needed
             && now - self.filling_since >= (BUCKET_RTTS * srtt).max(BUCKET_SECONDS);
         if full {
@@ -149,6 +155,7 @@ impl Baseline {
                 total.add(counts.resolved, counts.lost);
             }
             self.pb = total.loss();
+            self.samples = f64::INFINITY;
         }
         self.bound(now);
     }
@@ -183,6 +190,12 @@ impl Baseline {
         self.bound(now);
     }
 
+    /// START hands on what it saw of so many packets.
+    pub(super) fn begin(&mut self, now: f64, loss: f64, packets: u64) {
+        self.set(now, loss);
+        self.samples = (packets as f64).max(1.0);
+    }
+
     /// Losses of rounds already judged were none.
     pub(super) fn on_spurious(&mut self, packets: u64) {
         self.filling.lost = self.filling.lost.saturating_sub(packets);
@@ -197,6 +210,7 @@ impl Baseline {
     /// Believe `loss` from here on.
     pub(super) fn set(&mut self, now: f64, loss: f64) {
         self.pb = loss.min(WORST);
+        self.samples = f64::INFINITY;
         self.buckets.clear();
         let resolved = BUCKET_PACKETS;
         let lost = rounded(self.pb * resolved as f64);

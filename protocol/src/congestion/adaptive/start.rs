@@ -21,6 +21,10 @@ const FIRST_STEP: f64 = 32.0;
 const FULL_ROUND: f64 = 0.7;
 /// Loss above that of the rounds before which the last one is blamed for.
 const OWN_LOSS: f64 = 0.05;
+/// The same of a round that need not end to be known for too much.
+const GROSS_LOSS: f64 = 0.25;
+/// Packets that chance takes of a small round: an application may keep a flow in START for hundreds of rounds.
+const FEW_LOST: f64 = 2.0;
 /// Most loss that START believes to be the path's own.
 const WORST_BASELINE: f64 = 0.12;
 
@@ -76,9 +80,8 @@ impl Start {
         let from = (now - m.delay.srtt / 4.0).max(m.rounds.started_at());
         let tally = m.rounds.tally();
         let resolved = tally.acked + tally.lost;
-        let before = self.lost as f64 / (self.resolved as f64).max(1.0);
         m.delay.queue_since(from) > Self::exit_queue(m)
-            || (resolved >= 40 && tally.lost as f64 > (before + 0.25) * resolved as f64)
+            || (resolved >= 40 && tally.lost as f64 > self.lost_by_chance(resolved, GROSS_LOSS))
     }
 
     /// The queue that ends START.
@@ -213,10 +216,18 @@ impl Start {
 
     /// More is lost than in the rounds before, by more than chance.
     fn loses_more(&self, round: &Round) -> bool {
+        let resolved = round.acked + round.lost;
+        round.lost as f64 > self.lost_by_chance(resolved, OWN_LOSS) + FEW_LOST
+    }
+
+    /// Losses among `resolved` packets that the rounds before explain, with a `margin` to their mean.
+    fn lost_by_chance(&self, resolved: u64, margin: f64) -> f64 {
         let before = self.lost as f64 / (self.resolved as f64).max(1.0);
-        let n = (round.acked + round.lost) as f64;
-        let sigma = (before.max(0.01) * (1.0 - before) / n.max(1.0)).sqrt();
-        round.loss() > before + OWN_LOSS + 2.0 * sigma
+        let n = resolved as f64;
+        // What was lost before is a sample too, often no larger one.
+        let samples = 1.0 + n / (self.resolved as f64).max(1.0);
+        let sigma = (n * samples * before.max(0.01) * (1.0 - before)).sqrt();
+        (before + margin) * n + 2.0 * sigma
     }
 
     /// Without trains: no growth for three rounds that were full.
@@ -238,7 +249,7 @@ impl Start {
     //= spec/04-congestion.md#start
     //# The baseline START hands on MUST NOT be above 0.12.
     fn finish(&self, m: &mut Model, round: &Round) {
-        m.baseline.set(round.now, self.loss());
+        m.baseline.begin(round.now, self.loss(), self.resolved);
         let next = m.rounds.number() + 1;
         m.brake.begin(next);
     }

@@ -47,6 +47,7 @@ impl Adaptive {
         }
         if let Some(loss) = m.brake.futility(&pressure, tag, &m.baseline) {
             m.baseline.set(round.now, loss);
+            m.queue_cap = None;
             return false;
         }
         if m.delivery.arrivals[1] <= 0.0 {
@@ -60,6 +61,7 @@ impl Adaptive {
             m.queue_cap = decision.queue_cap.or(m.queue_cap);
             if let Some(rate) = decision.delivered {
                 m.delivery.set(rate);
+                m.queue_cap = None;
             }
         }
         true
