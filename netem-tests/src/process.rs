@@ -96,12 +96,18 @@ mod tests {
 
     #[test]
     fn a_process_that_has_ended_is_not_alive_though_nobody_has_asked_for_it() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let id = ProcessId::of(child.id()).unwrap();
         child.kill().unwrap();
         while id.is_alive() {
             std::thread::yield_now();
         }
-        assert_eq!(child.try_wait().unwrap().map(|status| status.success()), Some(false));
+        assert_eq!(
+            child.try_wait().unwrap().map(|status| status.success()),
+            Some(false)
+        );
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rp_netem_tests::flow::{
-    Arena, FlowConfig,
+    Application, Arena, FlowConfig,
     goals::{self, Figure, GOALS},
     named::{self, Impairment, plain},
     scenario::{self, Solo},
@@ -267,6 +267,28 @@ fn ack10_jitter_reordering_and_bursts_cost_little() {
 fn idle_burst_resumes_at_the_rate_it_had() {
     let goodput = named::idle_burst(100, 1);
     assert!(goodput >= 0.5, "{goodput}");
+}
+
+#[test]
+fn thin_flows_keep_the_rate_they_found() {
+    let web = Application::Web(Bandwidth::from_bits_per_second(10_000_000));
+    for (application, least) in [(web, 0.6), (Application::Answers, 0.9)] {
+        for (rtt, loss) in [
+            (20, 0.01),
+            (100, 0.0),
+            (100, 0.01),
+            (200, 0.01),
+            (100, 0.05),
+        ] {
+            for seed in 1..=4 {
+                let (median, low) = named::thin(application, rtt, loss, seed);
+                assert!(
+                    low >= least && median <= 1.1,
+                    "{application:?}, {rtt} ms, loss {loss}, seed {seed}: {median}, {low}"
+                );
+            }
+        }
+    }
 }
 
 //= spec/04-congestion.md#loss-baseline

@@ -38,6 +38,8 @@ pub enum Application {
     Paced(Bandwidth),
     /// Objects as a browser fetches them, of this load on average.
     Web(Bandwidth),
+    /// Answers of the sizes and as often as the latency lab asks for them.
+    Answers,
 }
 
 /// One flow.

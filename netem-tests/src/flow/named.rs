@@ -176,6 +176,25 @@ pub fn idle_burst(rtt_ms: u64, seed: u64) -> f64 {
         / cell.limit()
 }
 
+/// An application that needs a small part of the link, alone on it: the pacing rate over the link's, median
+/// and 5th percentile over the time from 20 s on.
+pub fn thin(application: Application, rtt_ms: u64, loss: f64, seed: u64) -> (f64, f64) {
+    let cell = plain(100.0, rtt_ms, 1.0, loss);
+    let mut arena = Arena::new(cell.link(), seed);
+    let config = FlowConfig::new(Policy::Fair).application(application);
+    let flow = arena.add(config.trace(true));
+    arena.run(secs(120));
+    let states = arena.flow(flow).states().iter();
+    let later = states.filter(|state| state.at >= secs(20));
+    let mut rates: Vec<u64> = later.map(|state| state.rate.bytes_per_second()).collect();
+    rates.sort_unstable();
+    let share = |part: usize| {
+        let rate = rates.get(rates.len() * part / 100).copied();
+        rate.unwrap_or(0) as f64 / cell.rate().bytes_per_second() as f64
+    };
+    (share(50), share(5))
+}
+
 /// A second flow joins a full link: largest queue after it, and the mean queue from 3 s after it on,
 /// in round trips.
 pub fn start_late(rtt_ms: u64, seed: u64) -> (f64, f64) {

@@ -1,4 +1,4 @@
-//! What a flow has to send and when: always, in bursts, at a rate, or as objects of the web.
+//! What a flow has to send and when: always, in bursts, at a rate, as objects of the web or as answers.
 //! When it may be sent is the sender's matter.
 
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rp_protocol::units::Bandwidth;
 
 use super::config::Application;
+use crate::latency::OBJECTS;
 
 /// Sizes of web objects: Pareto, as measured by Crovella and Bestavros (1997, table 3), and bounded so
 /// that the mean is a mean within minutes.
@@ -64,6 +65,7 @@ impl Source {
                 self.web.advance(now, load);
                 self.web.released.saturating_sub(self.sent)
             }
+            Application::Answers => asked_for(age).saturating_sub(self.sent),
         }
     }
 
@@ -78,12 +80,39 @@ impl Source {
                 (self.start + next).max(now + Duration::from_nanos(1))
             }
             Application::Web(_) => self.web.next_at.max(now + Duration::from_nanos(1)),
+            Application::Answers => {
+                let next = OBJECTS.map(|(_, often)| until_next(age, often));
+                now + next.into_iter().min().unwrap_or(Duration::MAX)
+            }
         }
     }
 }
 
 fn into_period(age: Duration, period: Duration) -> Duration {
     Duration::from_nanos_u128(age.as_nanos() % period.as_nanos().max(1))
+}
+
+/// Bytes of all answers asked for in the first `age`.
+fn asked_for(age: Duration) -> u64 {
+    OBJECTS
+        .iter()
+        .map(|&(bytes, often)| bytes * due_by(age, often))
+        .sum()
+}
+
+/// How many of those that come `often` times a second have come.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a small whole number of periods"
+)]
+fn due_by(age: Duration, often: f64) -> u64 {
+    (age.as_secs_f64() * often) as u64
+}
+
+/// Time until the next of them, and a little more: it is to have come by then.
+fn until_next(age: Duration, often: f64) -> Duration {
+    let next = (due_by(age, often) + 1) as f64 / often;
+    Duration::from_secs_f64(next).saturating_sub(age) + Duration::from_micros(1)
 }
 
 /// Objects of random size after random gaps; the next does not wait for the last, so that the mean load

@@ -41,3 +41,19 @@ fn bursts_are_on_and_off_by_the_clock() {
     assert_eq!(source.available(at(2500)), 0);
     assert_eq!(source.available_at(at(2500)), at(3000));
 }
+
+#[test]
+fn answers_come_as_often_as_the_latency_lab_asks() {
+    let start = Instant::now();
+    let mut source = Source::new(Application::Answers, start, 1200, 1);
+    assert_eq!(source.available(start), 0);
+    let mut now = start;
+    while source.available(now) == 0 {
+        now = source.available_at(now);
+    }
+    assert_eq!((now - start).as_millis(), 20);
+    assert_eq!(
+        source.available(start + Duration::from_millis(2010)),
+        100_000 + 800_000 + 1_000_000
+    );
+}

@@ -106,7 +106,8 @@ impl Delay {
             self.growing_rounds = 0;
             return;
         }
-        if round.app_limited || round.is_kept_back() {
+        let is_short = round.app_limited && !round.half_full;
+        if is_short || round.is_kept_back() {
             return;
         }
         let has_room = m.trains.valid().is_some_and(|c| 2.0 * m.rate < c);

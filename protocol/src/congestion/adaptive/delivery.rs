@@ -23,7 +23,7 @@ struct Mark {
 /// One round's delivered rate in bytes per second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivered {
-    /// Packets that arrived, over time.
+    /// Packets that arrived, over time; of a round that was not full, what would have arrived of a full one.
     pub(super) received: f64,
     /// Packets that left the bottleneck, those lost behind it included, over time.
     pub(super) spanned: f64,
@@ -100,8 +100,13 @@ impl Delivery {
         self.marks.clear();
     }
 
-    /// Close the round; `window` is the least time to measure over on a jittery path.
-    pub(super) fn close_round(&mut self, window: Option<f64>) -> Option<Delivered> {
+    /// Close the round; `window` is the least time to measure over on a jittery path, `unfilled` the rate of
+    /// a round that may not have been full.
+    pub(super) fn close_round(
+        &mut self,
+        window: Option<f64>,
+        unfilled: Option<f64>,
+    ) -> Option<Delivered> {
         let newest = self.newest?;
         let least = window.unwrap_or(0.0).max(SHORTEST);
         let from = self
@@ -137,11 +142,19 @@ impl Delivery {
             return None;
         }
         let size = (newest.bytes - from.bytes) as f64 / received as f64;
+        let left = (newest.index - from.index) as f64 * size
+            / (newest.sent_at - from.sent_at).max(SHORTEST);
+        let arrived = received as f64 * size / span;
+        //= spec/04-congestion.md#rounds
+        //# Of a round that the application could not fill, the arrival MUST be counted at the rate of the round.
+        let received = match unfilled {
+            Some(rate) if left < rate => arrived.max((arrived / left).min(1.0) * rate),
+            _ => arrived,
+        };
         let delivered = Delivered {
-            received: received as f64 * size / span,
+            received,
             spanned: (newest.index - from.index) as f64 * size / span,
-            left: (newest.index - from.index) as f64 * size
-                / (newest.sent_at - from.sent_at).max(SHORTEST),
+            left,
         };
         self.arrivals = [self.arrivals[1], delivered.received];
         Some(delivered)

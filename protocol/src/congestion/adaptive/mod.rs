@@ -145,8 +145,9 @@ impl Adaptive {
         let started_at = self.m.rounds.started_at();
         let company = matches!(self.state, State::Compete(_)) || self.company.on_probation();
         self.m.delay.close_round(now, started_at, company, steady);
-        let delivered = self.m.delivery.close_round(self.m.delay.window());
         let app_limited = returning.is_some_and(|tag| tag.is_slowed());
+        let unfilled = returning.and_then(|tag| tag.app_limited.then_some(tag.rate));
+        let delivered = self.m.delivery.close_round(self.m.delay.window(), unfilled);
         let mut round = Round {
             now,
             acked: tally.acked,
@@ -155,6 +156,7 @@ impl Adaptive {
             spanned: delivered.map_or(0.0, |d| d.spanned),
             sent_rate: returning.map_or(self.m.rate, |tag| tag.rate),
             app_limited: app_limited || self.app_limited,
+            half_full: returning.is_some_and(|tag| tag.is_half_full(self.m.delay.base_rtt)),
             left_rate: returning.map_or(self.m.rate, |tag| tag.sent_rate().unwrap_or(tag.rate)),
             excess: false,
             ce: std::mem::take(&mut self.ce),

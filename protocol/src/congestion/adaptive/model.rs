@@ -72,6 +72,8 @@ pub(super) struct Round {
     /// At which they left.
     pub(super) left_rate: f64,
     pub(super) app_limited: bool,
+    /// The rate was the limit for half of a round trip.
+    pub(super) half_full: bool,
     /// More loss than the baseline explains.
     pub(super) excess: bool,
     /// Packets marked by a congested queue.

@@ -75,6 +75,12 @@ impl Tag {
         self.lost as f64 / (self.resolved() as f64).max(1.0)
     }
 
+    /// Sent at its rate for at least half of a round trip of `base` seconds, whatever came before or after.
+    pub(super) fn is_half_full(&self, base: f64) -> bool {
+        let at_rate = self.sent_rate().is_some_and(|rate| rate > 0.9 * self.rate);
+        self.kind == Kind::Usual && at_rate && self.bytes as f64 > 0.5 * self.rate * base
+    }
+
     /// Bytes per second that really left, if it lasted long enough to tell.
     pub(super) fn sent_rate(&self) -> Option<f64> {
         let span = self.last_sent_at - self.first_sent_at;

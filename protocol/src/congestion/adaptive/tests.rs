@@ -150,6 +150,7 @@ fn an_idle_application_does_not_raise_the_rate() {
         sent_rate: before,
         app_limited: true,
         left_rate: before,
+        half_full: false,
         excess: false,
         ce: 0,
         overdone: false,
