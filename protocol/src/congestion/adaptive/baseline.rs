@@ -17,6 +17,8 @@ const BUCKET_RTTS: f64 = 4.0;
 pub(super) const WORST: f64 = 0.45;
 /// Packets after which the sum since the last brake starts anew.
 const SUM_PACKETS: u64 = 2000;
+/// Part of itself that the baseline of START may be too low by.
+const START_ERROR: f64 = 0.25;
 /// Bounds of the dispersion.
 const LEAST_DISPERSION: f64 = 1.3;
 const MOST_DISPERSION: f64 = 40.0;
@@ -61,8 +63,8 @@ pub(super) struct Baseline {
     mean: Ewma,
     sum: Counts,
     pb: f64,
-    /// Packets it was taken from, if START took them: no later baseline rests on so few.
-    samples: f64,
+    /// Packets it was taken from, if it is that of START: no later one rests on so few.
+    start_packets: Option<f64>,
     /// Loss at the low rate, its weight in packets, and when.
     probe: Option<(f64, f64, f64)>,
 }
@@ -77,7 +79,7 @@ impl Baseline {
             mean: Ewma::new(0.1),
             sum: Counts::default(),
             pb: 0.0,
-            samples: f64::INFINITY,
+            start_packets: None,
             probe: None,
         }
     }
@@ -93,18 +95,25 @@ impl Baseline {
 
     /// Compare a resolved round with the baseline.
     pub(super) fn judge(&mut self, tag: &Tag) -> Verdict {
-        let n = tag.resolved() as f64;
-        let lost = tag.lost as f64;
-        // The baseline of START is a sample too, of a hundred packets perhaps.
-        let spread = self.dispersion * self.pb * (1.0 - self.pb);
-        let sigma = |n: f64| (n * spread * (1.0 + n / self.samples)).sqrt();
-        let excess = lost > (self.pb + 0.012) * n + 2.5 * sigma(n) + 1.0;
+        let (pb, dispersion, start) = (self.pb, self.dispersion, self.start_packets);
+        let explained = |n: f64| {
+            let variance = n * dispersion * pb * (1.0 - pb);
+            // The baseline of START is a sample too, of a hundred packets perhaps, and a little low: when the
+            // rate grows fast, many of the lost are not known yet when the arrivals are.
+            let (variance, low) = match start {
+                Some(packets) => (variance * (1.0 + n / packets), START_ERROR * pb * n),
+                None => (variance, 0.0),
+            };
+            pb * n + low + 2.5 * variance.sqrt()
+        };
+        let (n, lost) = (tag.resolved() as f64, tag.lost as f64);
+        let excess = lost > 0.012 * n + explained(n) + 1.0;
         if self.sum.resolved > SUM_PACKETS {
             self.sum = Counts::default();
         }
         self.sum.add(tag.resolved(), tag.lost);
         let (n, lost) = (self.sum.resolved as f64, self.sum.lost as f64);
-        let by_sum = n > 100.0 && lost > (self.pb + 0.01) * n + 2.5 * sigma(n) + 2.0;
+        let by_sum = n > 100.0 && lost > 0.01 * n + explained(n) + 2.0;
         Verdict {
             excess: excess || by_sum,
             by_sum,
@@ -155,7 +164,7 @@ impl Baseline {
                 total.add(counts.resolved, counts.lost);
             }
             self.pb = total.loss();
-            self.samples = f64::INFINITY;
+            self.start_packets = None;
         }
         self.bound(now);
     }
@@ -193,7 +202,7 @@ impl Baseline {
     /// START hands on what it saw of so many packets.
     pub(super) fn begin(&mut self, now: f64, loss: f64, packets: u64) {
         self.set(now, loss);
-        self.samples = (packets as f64).max(1.0);
+        self.start_packets = Some((packets as f64).max(1.0));
     }
 
     /// Losses of rounds already judged were none.
@@ -210,7 +219,7 @@ impl Baseline {
     /// Believe `loss` from here on.
     pub(super) fn set(&mut self, now: f64, loss: f64) {
         self.pb = loss.min(WORST);
-        self.samples = f64::INFINITY;
+        self.start_packets = None;
         self.buckets.clear();
         let resolved = BUCKET_PACKETS;
         let lost = rounded(self.pb * resolved as f64);
