@@ -6,6 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use pair::{Fate, Pair, Setup, pattern};
+use rp_protocol::{stream::id::StreamId, units::Dir};
 
 /// Drops a scripted share of datagrams, evenly but without a fixed period.
 fn lossy(percent: usize) -> pair::Script {
@@ -101,6 +102,71 @@ fn lost_repair_is_repaired_like_any_loss() {
     );
 }
 
+/// Writes 500 bytes to `id` and says how long they took to arrive.
+fn message(pair: &mut Pair, id: StreamId) -> Duration {
+    let start = pair.now;
+    pair.client()
+        .write(id, &[7; 500])
+        .expect("the stream is open");
+    let mut left = 500;
+    pair.drive_while(|pair| {
+        while left > 0
+            && let Ok(Some(bytes)) = pair.server().read(id, usize::MAX)
+        {
+            left -= bytes.len();
+        }
+        left > 0
+    });
+    pair.now - start
+}
+
+/// Ten messages a round trip apart, the first datagram of each lost; on a path that has lost `percent` before.
+fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
+    let mut pair = Setup {
+        delay: Duration::from_millis(50),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.client.script = lossy(percent);
+    pair.transfer(500_000);
+    pair.run(Duration::from_secs(1));
+    let mut large = 0;
+    pair.client.script = Box::new(move |_, payload| {
+        large += usize::from(payload.len() > 500);
+        if payload.len() > 500 && large % 2 == 1 {
+            Fate::Drop
+        } else {
+            Fate::Deliver
+        }
+    });
+    let id = pair.client().open(Dir::Uni).expect("a stream is allowed");
+    (0..10)
+        .map(|_| {
+            pair.run(Duration::from_millis(100));
+            message(&mut pair, id)
+        })
+        .collect()
+}
+
+//= spec/03-reliability.md#tail
+//= type=test
+//# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
+//# eight frames twice.
+#[test]
+fn a_lost_message_of_a_thin_flow_costs_no_round_trip_where_packets_get_lost() {
+    let took = messages_that_are_lost(5);
+    let longest = took.iter().max().expect("ten messages");
+    assert!(*longest < Duration::from_millis(60), "{took:?}");
+}
+
+#[test]
+fn nothing_is_sent_twice_on_a_path_that_loses_nothing() {
+    let took = messages_that_are_lost(0);
+    let first = took.first().expect("ten messages");
+    assert!(*first > Duration::from_millis(150), "{took:?}");
+}
+
 #[test]
 fn outage_of_three_seconds_ends_soon_after_it_ends() {
     let mut pair = Pair::new();
@@ -108,10 +174,7 @@ fn outage_of_three_seconds_ends_soon_after_it_ends() {
     pair.run(Duration::from_millis(200));
     let start = pair.now;
     pair.client.script = Box::new(|_, _| Fate::Drop);
-    let id = pair
-        .client()
-        .open(rp_protocol::units::Dir::Uni)
-        .expect("allowed");
+    let id = pair.client().open(Dir::Uni).expect("allowed");
     let mut sender = pair::Sender::new(id, 100_000);
     sender.pump(pair.client());
     pair.run(Duration::from_secs(3));

@@ -1,4 +1,4 @@
-use super::{trains::Trains, *};
+use super::{rounds::Rounds, trains::Trains, *};
 use crate::congestion::testing::epoch;
 
 const MTU: u16 = 1200;
@@ -199,4 +199,20 @@ fn trains_of_which_nothing_is_heard_come_rarely() {
     trains.on_train(1.0, 1e6, 0.2);
     assert_eq!(trains.spacing(0.2), 0.2);
     assert!((unheard / 0.2 - 10.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_round_does_not_wait_for_a_packet_that_was_an_experiment() {
+    let mut rounds = Rounds::new(0.0, 1e6);
+    for index in 0..10 {
+        rounds.on_sent(0.0, index, u64::from(MTU), false);
+    }
+    rounds.turn(0.1, 1e6, Kind::Usual);
+    for index in 0..9 {
+        rounds.on_acked(index);
+    }
+    assert!(rounds.take_resolved().is_none());
+    rounds.on_discarded(9);
+    let tag = rounds.take_resolved().unwrap();
+    assert_eq!((tag.acked, tag.lost), (9, 0));
 }
