@@ -66,20 +66,22 @@ impl Tail {
         if !path.is_lossy() {
             return;
         }
-        if self.state == State::Ended {
+        let has_ended = self.state == State::Ended;
+        if has_ended {
             self.state = State::Doubling;
+        }
+        let is_thin = path.in_flight_bytes() < path.window() / WINDOW_PART;
+        if is_thin && message.len() <= MESSAGE_FRAMES {
+            //= spec/03-reliability.md#tail
+            //# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
+            //# eight frames twice.
+            self.copies.extend(message);
+        } else if has_ended {
             //= spec/03-reliability.md#tail
             //# When nothing is left to send and at least 0.5 % of recent packets were lost, a sender MAY send the
             //# data in flight once more, at most 64 packets and a quarter of its window.
             let most = MAX_COPIES.min(path.in_flight_packets() / FLIGHT_PART);
             self.copies = path.newest_data(usize::try_from(most).unwrap_or(0));
-        }
-        //= spec/03-reliability.md#tail
-        //# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
-        //# eight frames twice.
-        let is_thin = path.in_flight_bytes() < path.window() / WINDOW_PART;
-        if is_thin && self.copies.is_empty() && message.len() <= MESSAGE_FRAMES {
-            self.copies.extend(message);
         }
     }
 

@@ -428,8 +428,12 @@ impl Connection {
     ) {
         if purpose == Purpose::Probe {
             self.paths[0].probes -= 1;
-            // Before the data, which takes all the room there is.
-            out.put(&Frame::Ping);
+            // Before the data, which take all the room there is. At first in the last probe only: the other is
+            // to repeat a full packet whole. Later packets are small anyway, and news is what counts.
+            let path = &self.paths[0];
+            if path.probes == 0 || path.is_silent() {
+                out.put(&Frame::Ping);
+            }
         }
         let mut note = |what| frames.push(SentFrame::Stream(what));
         self.streams.write_control(out, &mut note);

@@ -84,7 +84,7 @@ impl Path {
             });
         if !spurious.is_empty() {
             self.counters.spurious_losses += spurious.len() as u64;
-            self.loss.on_spurious(now, &self.rtt);
+            self.loss.on_spurious(now, spurious.len() as u64, &self.rtt);
             //= spec/03-reliability.md#loss-detection
             //# A sender MUST tell its congestion controller of packets that were declared lost and
             //# arrived after all.
@@ -262,6 +262,7 @@ impl Path {
             self.controller.on_mtu(self.mtu.current());
         }
         if !samples.is_empty() {
+            self.loss.on_lost(samples.len() as u64);
             let in_flight_bytes = self.sent.in_flight_bytes();
             self.controller.on_loss(&LossSample {
                 now,
@@ -298,7 +299,7 @@ impl Path {
     /// Whether at least one packet in two hundred was lost of late.
     pub(crate) fn is_lossy(&self) -> bool {
         let believed = self.controller.report().baseline_loss >= 0.005;
-        believed || self.counters.lost_packets * 200 >= self.counters.sent_packets
+        believed || self.loss.is_lossy()
     }
 
     /// Bytes that count against the window.

@@ -68,10 +68,31 @@ impl ReorderWindow {
     }
 }
 
+/// Packets after which the older half of what was lost of late is forgotten.
+const RECENT_PACKETS: u64 = 1000;
+
+/// How many of the last packets were lost, of five hundred to a thousand.
+#[derive(Debug, Default)]
+struct Recent {
+    sent: u64,
+    lost: u64,
+}
+
+impl Recent {
+    fn on_sent(&mut self) {
+        self.sent += 1;
+        if self.sent == RECENT_PACKETS {
+            self.sent /= 2;
+            self.lost /= 2;
+        }
+    }
+}
+
 /// The loss clock of one path.
 #[derive(Debug)]
 pub(crate) struct LossDetector {
     window: ReorderWindow,
+    recent: Recent,
     largest_acked: Option<u64>,
     loss_at: Option<Instant>,
     last_eliciting: Option<Instant>,
@@ -85,6 +106,7 @@ impl LossDetector {
     pub(crate) fn new() -> Self {
         Self {
             window: ReorderWindow::new(),
+            recent: Recent::default(),
             largest_acked: None,
             loss_at: None,
             last_eliciting: None,
@@ -111,6 +133,17 @@ impl LossDetector {
     /// An ack-eliciting packet left.
     pub(crate) fn on_sent(&mut self, now: Instant) {
         self.last_eliciting = Some(now);
+        self.recent.on_sent();
+    }
+
+    /// So many packets were declared lost.
+    pub(crate) fn on_lost(&mut self, packets: u64) {
+        self.recent.lost += packets;
+    }
+
+    /// Whether at least one packet in two hundred was lost of late.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.recent.lost > 0 && self.recent.lost * 200 >= self.recent.sent
     }
 
     /// Something was acknowledged, `largest` the newest in that ACK.
@@ -123,8 +156,9 @@ impl LossDetector {
         self.window.decay(now, rtt);
     }
 
-    /// A packet declared lost arrived after all.
-    pub(crate) fn on_spurious(&mut self, now: Instant, rtt: &Rtt) {
+    /// `packets` that were declared lost arrived after all.
+    pub(crate) fn on_spurious(&mut self, now: Instant, packets: u64, rtt: &Rtt) {
+        self.recent.lost = self.recent.lost.saturating_sub(packets);
         let recent = |at: Instant| now.saturating_duration_since(at) < rtt.smoothed();
         if !self.widened_at.is_some_and(recent) {
             self.window.on_spurious(now, rtt);

@@ -204,9 +204,14 @@ impl Path {
         self.pacer.next_at(now, self.pacer.burst())
     }
 
+    /// Whether more than one probe timeout has passed without an answer.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.loss.probe_count() >= SMALL_AFTER_PROBES
+    }
+
     /// Largest UDP payload a packet may have now.
     pub(crate) fn packet_size(&self) -> u16 {
-        if self.loss.probe_count() >= SMALL_AFTER_PROBES {
+        if self.is_silent() {
             MIN_PAYLOAD
         } else {
             self.mtu.current()

@@ -19,6 +19,8 @@ pub(super) const WORST: f64 = 0.45;
 const SUM_PACKETS: u64 = 2000;
 /// Part of itself that the baseline of START may be too low by.
 const START_ERROR: f64 = 0.25;
+/// Most that the smallness of its sample adds to the variance.
+const MOST_DOUBT: f64 = 3.0;
 /// Bounds of the dispersion.
 const LEAST_DISPERSION: f64 = 1.3;
 const MOST_DISPERSION: f64 = 40.0;
@@ -101,7 +103,10 @@ impl Baseline {
             // The baseline of START is a sample too, of a hundred packets perhaps, and a little low: when the
             // rate grows fast, many of the lost are not known yet when the arrivals are.
             let (variance, low) = match start {
-                Some(packets) => (variance * (1.0 + n / packets), START_ERROR * pb * n),
+                Some(packets) => (
+                    variance * (1.0 + (n / packets).min(MOST_DOUBT)),
+                    START_ERROR * pb * n,
+                ),
                 None => (variance, 0.0),
             };
             pb * n + low + 2.5 * variance.sqrt()

@@ -106,7 +106,9 @@ impl Delay {
             self.growing_rounds = 0;
             return;
         }
-        let is_short = round.app_limited && !round.half_full;
+        // A burst shows its queue for a moment only.
+        let has_filled = round.half_full && m.delay.peak() < m.queue_target;
+        let is_short = round.app_limited && !has_filled;
         if is_short || round.is_kept_back() {
             return;
         }

@@ -75,7 +75,8 @@ impl Tag {
         self.lost as f64 / (self.resolved() as f64).max(1.0)
     }
 
-    /// Sent at its rate for at least half of a round trip of `base` seconds, whatever came before or after.
+    /// Sent at its rate, from its first packet to its last, and at least half of what fills a round trip of
+    /// `base` seconds.
     pub(super) fn is_half_full(&self, base: f64) -> bool {
         let at_rate = self.sent_rate().is_some_and(|rate| rate > 0.9 * self.rate);
         self.kind == Kind::Usual && at_rate && self.bytes as f64 > 0.5 * self.rate * base

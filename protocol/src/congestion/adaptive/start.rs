@@ -159,12 +159,14 @@ impl Start {
         let rate = m.delivery.rate;
         let loss = self.loss();
         if round.overdone {
-            let rate = if round.arrival > 0.0 {
-                round.arrival
-            } else {
-                rate
-            };
             let lossless = m.delay.queue_since(round.now - m.delay.srtt / 4.0) > queue;
+            // A queue shows what came out of it, whatever the sender could have sent.
+            let measured = if lossless {
+                round.spanned
+            } else {
+                round.arrival
+            };
+            let rate = if measured > 0.0 { measured } else { rate };
             // There is company, and the step before was far below it: begin nearer to a fair share.
             let fair = m
                 .trains

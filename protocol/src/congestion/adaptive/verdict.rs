@@ -28,13 +28,18 @@ impl Adaptive {
 
     fn judge(&mut self, round: &Round, tag: &Tag, next: u64) -> bool {
         let m = &mut self.m;
+        let mut arrivals = m.delivery.arrivals;
+        if tag.app_limited {
+            // A round that was not full is seldom the one that the present arrivals are of.
+            arrivals[1] = arrivals[1].min(tag.rate * (1.0 - tag.loss()));
+        }
         let pressure = Pressure {
             now: round.now,
             srtt: m.delay.srtt,
             peak: m.delay.peak(),
             no_queue: m.has_no_queue(),
             rate: m.rate,
-            arrivals: m.delivery.arrivals,
+            arrivals,
             queue_target: m.queue_target,
         };
         let verdict = m.baseline.judge(tag);

@@ -82,7 +82,7 @@ fn wrong_verdict_doubles_the_window_up_to_the_rtt() {
     let rtt = rtt(start);
     let mut loss = LossDetector::new();
     for round in 1..=6 {
-        loss.on_spurious(start + RTT * round, &rtt);
+        loss.on_spurious(start + RTT * round, 1, &rtt);
         let doubled = (RTT / 8) * (1 << round.min(3));
         assert_eq!(loss.reorder_window(&rtt), doubled.min(RTT), "round {round}");
     }
@@ -94,7 +94,7 @@ fn many_wrong_verdicts_of_one_round_count_once() {
     let rtt = rtt(start);
     let mut loss = LossDetector::new();
     for _ in 0..50 {
-        loss.on_spurious(start, &rtt);
+        loss.on_spurious(start, 1, &rtt);
     }
     assert_eq!(loss.reorder_window(&rtt), RTT / 4);
 }
@@ -104,7 +104,7 @@ fn window_narrows_again_after_sixteen_clean_round_trips() {
     let start = epoch();
     let rtt = rtt(start);
     let mut loss = LossDetector::new();
-    loss.on_spurious(start, &rtt);
+    loss.on_spurious(start, 1, &rtt);
     loss.on_ack(start + RTT * 15, 0, &rtt);
     assert_eq!(loss.reorder_window(&rtt), RTT / 4);
     loss.on_ack(start + RTT * 16, 0, &rtt);
