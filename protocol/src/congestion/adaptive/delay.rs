@@ -4,6 +4,11 @@
 
 use super::model::{Model, Round};
 
+/// A queue is one for sure above so many times the jitter, but always above this share of the base.
+const SURE: f64 = 1.2;
+const SURE_MOST: f64 = 0.08;
+/// Most that the rate grows in a round where it is not sure.
+const GROWTH_UNSURE: f64 = 0.12;
 /// Growth per round where there is no queue.
 const GROWTH: f64 = 0.03;
 const GROWTH_FASTEST: f64 = 0.25;
@@ -77,8 +82,15 @@ impl Delay {
     fn steer(&mut self, m: &mut Model, round: &Round) {
         let (base, rate) = (m.delay.base_rtt, m.delivery.rate);
         if m.delay.dq > m.queue_target / 4.0 && rate > 0.0 {
-            self.growing_rounds = 0;
-            self.growth = GROWTH;
+            let before = m.rate;
+            if m.delay.dq <= (SURE * m.delay.noise()).min(SURE_MOST * base) {
+                // Nothing but the path's jitter perhaps, which no lower rate would take away.
+                self.growth = self.growth.min(GROWTH_UNSURE);
+                self.grow(m, round);
+            } else {
+                self.growing_rounds = 0;
+                self.growth = GROWTH;
+            }
             // What was sent since the measured queue was built (Smith predictor): without it the loop
             // acts twice on the same queue.
             let ahead = (m.rate / rate - 1.0).clamp(-0.3, 0.3);
@@ -90,7 +102,9 @@ impl Delay {
             };
             let change = (GAIN * (m.queue_target - dq) / base).clamp(least, most);
             let next = rate * (1.0 + change);
-            if !(round.app_limited && next > m.rate) {
+            if m.rate > before {
+                m.rate = m.rate.max(next);
+            } else if !(round.app_limited && next > before) {
                 m.rate = next;
             }
         } else {
