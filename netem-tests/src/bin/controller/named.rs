@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use rp_netem_tests::flow::named::{self, Impairment};
+use rp_netem_tests::flow::{
+    Application,
+    named::{self, Impairment},
+};
 
 use crate::parallel::parallel;
 
@@ -23,6 +26,7 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<()> {
         let mut rows = alone();
+        rows.extend(frail());
         rows.extend(together());
         rows.retain(|(name, _)| name.contains(&self.only));
         let count = rows.len() * usize::try_from(self.seeds).unwrap_or(1);
@@ -119,10 +123,6 @@ fn alone() -> Vec<Row> {
     rows.push(row("base_rises", |seed| {
         format!("{:.3}", named::base_rises(seed))
     }));
-    rows.push(row("burst_dead", |seed| {
-        let (overall, least) = named::burst_dead(seed);
-        format!("{overall:.3} {least:.3}")
-    }));
     rows.push(row("loss_rises", |seed| {
         format!("{:.3}", named::loss_rises(seed))
     }));
@@ -132,6 +132,22 @@ fn alone() -> Vec<Row> {
     rows.push(row("marking_queue", |seed| {
         let (goodput, queue) = named::marking_queue(seed);
         format!("{goodput:.3} queue {queue:.3}")
+    }));
+    rows
+}
+
+/// Flows that a burst of loss, or their application, could bring to a halt.
+fn frail() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for loss in [0.0, 0.01, 0.05] {
+        rows.push(row(format!("thin 100 {loss}"), move |seed| {
+            let (median, low) = named::thin(Application::Answers, 100, loss, seed);
+            format!("{median:.3} {low:.3}")
+        }));
+    }
+    rows.push(row("burst_dead", |seed| {
+        let (overall, least) = named::burst_dead(seed);
+        format!("{overall:.3} {least:.3}")
     }));
     rows
 }
