@@ -426,12 +426,14 @@ impl Connection {
         out: &mut FrameWriter<'_>,
         frames: &mut SentFrames,
     ) {
+        let mut wants_ping = false;
         if purpose == Purpose::Probe {
             self.paths[0].probes -= 1;
             // Before the data, which take all the room there is. At first in the last probe only: the other is
             // to repeat a full packet whole. Later packets are small anyway, and news is what counts.
             let path = &self.paths[0];
-            if path.probes == 0 || path.is_silent() {
+            wants_ping = path.probes > 0 && !path.is_silent();
+            if !wants_ping {
                 out.put(&Frame::Ping);
             }
         }
@@ -455,6 +457,10 @@ impl Connection {
         // A probe that repeats the oldest data repairs it in the same round trip.
         if purpose == Purpose::Probe && out.out.len() == before {
             self.streams.write_probe(out, &mut note);
+        }
+        if wants_ping {
+            // All there is to say, if nothing of a stream is in flight.
+            out.put(&Frame::Ping);
         }
         while purpose == Purpose::Copy
             && let Some(what) = self.tail.next()
