@@ -7,6 +7,8 @@ use super::model::{Model, Round};
 /// A queue is one for sure above so many times the jitter, but always above this share of the base.
 const SURE: f64 = 1.2;
 const SURE_MOST: f64 = 0.08;
+/// Share of the capacity above which a flow is as good as alone.
+const ALONE: f64 = 0.6;
 /// Most that the rate grows in a round where it is not sure.
 const GROWTH_UNSURE: f64 = 0.12;
 /// Growth per round where there is no queue.
@@ -83,8 +85,10 @@ impl Delay {
         let (base, rate) = (m.delay.base_rtt, m.delivery.rate);
         if m.delay.dq > m.queue_target / 4.0 && rate > 0.0 {
             let before = m.rate;
-            if m.delay.dq <= (SURE * m.delay.noise()).min(SURE_MOST * base) {
-                // Nothing but the path's jitter perhaps, which no lower rate would take away.
+            let may_be_jitter = m.delay.dq <= (SURE * m.delay.noise()).min(SURE_MOST * base);
+            if may_be_jitter && m.share > ALONE {
+                // No lower rate takes jitter away. Among others it is their coming and going that varies the
+                // delay, and the smaller flows would not catch up.
                 self.growth = self.growth.min(GROWTH_UNSURE);
                 self.grow(m, round);
             } else {
