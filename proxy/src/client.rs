@@ -125,7 +125,8 @@ impl Client {
     pub async fn greet(connection: &Connection) -> Result<(), OpenError> {
         let (mut send, mut recv) = connection.open_bi().await?;
         send.write_bytes(Bytes::from_static(&[0])).await?;
-        send.finish()?;
+        // The exit may have refused it and stopped the stream already, which is an answer.
+        let _ = send.finish();
         match recv.read_bytes(open::MAX_REPLY_BYTES).await? {
             Some(_refusal) => Ok(()),
             None => Err(OpenError::BadReply),
