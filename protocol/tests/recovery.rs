@@ -6,7 +6,10 @@ mod pair;
 use std::time::Duration;
 
 use pair::{Fate, Pair, Setup, pattern};
-use rp_protocol::{stream::id::StreamId, units::Dir};
+use rp_protocol::{
+    stream::id::StreamId,
+    units::{Bandwidth, Dir},
+};
 
 /// Drops a scripted share of datagrams, evenly but without a fixed period.
 fn lossy(percent: usize) -> pair::Script {
@@ -120,8 +123,8 @@ fn message(pair: &mut Pair, id: StreamId) -> Duration {
     pair.now - start
 }
 
-/// Ten messages a round trip apart, the first datagram of each lost; on a path that has lost `percent` before.
-fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
+/// A path of 100 ms, idle, that has lost `percent` before.
+fn after_losses_of(percent: usize) -> Pair {
     let mut pair = Setup {
         delay: Duration::from_millis(50),
         ..Setup::default()
@@ -131,6 +134,12 @@ fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
     pair.client.script = lossy(percent);
     pair.transfer(500_000);
     pair.run(Duration::from_secs(1));
+    pair
+}
+
+/// Ten messages a round trip apart, the first datagram of each lost; on a path that has lost `percent` before.
+fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
+    let mut pair = after_losses_of(percent);
     let mut large = 0;
     pair.client.script = Box::new(move |_, payload| {
         large += usize::from(payload.len() > 500);
@@ -151,8 +160,8 @@ fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
 
 //= spec/03-reliability.md#tail
 //= type=test
-//# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
-//# eight frames twice.
+//# A sender with nothing left to send whose data in flight fill less than a sixteenth of its window MAY
+//# send another 10000 bytes of messages twice.
 #[test]
 fn a_lost_message_of_a_thin_flow_costs_no_round_trip_where_packets_get_lost() {
     let took = messages_that_are_lost(5);
@@ -165,6 +174,117 @@ fn nothing_is_sent_twice_on_a_path_that_loses_nothing() {
     let took = messages_that_are_lost(0);
     let first = took.first().expect("ten messages");
     assert!(*first > Duration::from_millis(150), "{took:?}");
+}
+
+//= spec/03-reliability.md#tail
+//= type=test
+//# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
+//# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
+#[test]
+fn lost_messages_beside_a_bulk_transfer_cost_no_round_trip() {
+    let mut pair = Setup {
+        delay: Duration::from_millis(50),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.client()
+        .set_ceiling(Some(Bandwidth::from_bits_per_second(50_000_000)));
+    pair.client.script = lossy(5);
+    let bulk = pair.client().open(Dir::Uni).expect("a stream is allowed");
+    let urgent = pair.client().open(Dir::Uni).expect("a stream is allowed");
+    pair.client().set_priority(urgent, 1).expect("it is open");
+    let mut sender = pair::Sender::new(bulk, 60_000_000);
+    let mut receiver = pair::Receiver::default();
+    let mut pump = |pair: &mut Pair| {
+        sender.pump(pair.client());
+        receiver.pump(pair.server(), bulk);
+        !receiver.done
+    };
+    let warm = pair.now + Duration::from_secs(1);
+    pair.drive_while(|pair| pump(pair) && pair.now < warm);
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        // The first full datagram from here on is lost, and the message with it.
+        let mut dropped = false;
+        let mut rest = lossy(5);
+        pair.client.script = Box::new(move |count, payload| {
+            if payload.len() > 600 && !std::mem::replace(&mut dropped, true) {
+                Fate::Drop
+            } else {
+                rest(count, payload)
+            }
+        });
+        let start = pair.now;
+        (pair.client().write(urgent, &[7; 500])).expect("the stream is open");
+        let mut left: usize = 500;
+        pair.drive_while(|pair| {
+            while let Ok(Some(bytes)) = pair.server().read(urgent, usize::MAX) {
+                left -= bytes.len();
+            }
+            assert!(pump(pair), "the bulk transfer was to last longer");
+            left > 0
+        });
+        took.push(pair.now - start);
+    }
+    took.sort_unstable();
+    assert!(took[14] < Duration::from_millis(60), "{took:?}");
+}
+
+#[test]
+fn copies_of_many_messages_are_a_small_part_of_what_is_sent() {
+    let mut pair = after_losses_of(5);
+    pair.client.script = lossy(5);
+    let before = pair.client().stats();
+    let messages: Vec<StreamId> = (0..200)
+        .map(|_| {
+            let id = pair.client().open(Dir::Uni).expect("a stream is allowed");
+            (pair.client().write(id, &[7; 1000])).expect("the stream is open");
+            id
+        })
+        .collect();
+    pair.run(Duration::from_millis(30));
+    let after = pair.client().stats();
+    let lost = after.paths[0].lost_bytes - before.paths[0].lost_bytes;
+    let copied = after.streams.repaired_bytes - before.streams.repaired_bytes - lost;
+    assert!(copied >= 5_000, "{copied}");
+    assert!(copied <= 200_000 / 64 + 2 * 10_000, "{copied}");
+    pair.run(Duration::from_secs(1));
+    for id in messages {
+        let mut receiver = pair::Receiver::default();
+        receiver.pump(pair.server(), id);
+        assert_eq!(receiver.data, [7; 1000], "{id}");
+    }
+}
+
+//= spec/05-streams.md#sending-states
+//= type=test
+//# A frame that reaches the end of a finished stream MUST carry FIN.
+#[test]
+fn a_lost_end_of_a_stream_costs_no_round_trip_where_packets_get_lost() {
+    let mut pair = after_losses_of(5);
+    let id = pair.client().open(Dir::Uni).expect("a stream is allowed");
+    let mut receiver = pair::Receiver::default();
+    (pair.client().write(id, &[7; 500])).expect("the stream is open");
+    pair.run(Duration::from_millis(500));
+    receiver.pump(pair.server(), id);
+    assert_eq!((receiver.data.len(), receiver.done), (500, false));
+    let mut dropped = false;
+    pair.client.script = Box::new(move |_, _| {
+        if std::mem::replace(&mut dropped, true) {
+            Fate::Deliver
+        } else {
+            Fate::Drop
+        }
+    });
+    let start = pair.now;
+    pair.client().finish(id).expect("the stream is open");
+    pair.drive_while(|pair| {
+        receiver.pump(pair.server(), id);
+        !receiver.done
+    });
+    let took = pair.now - start;
+    assert!(took < Duration::from_millis(60), "{took:?}");
 }
 
 #[test]

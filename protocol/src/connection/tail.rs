@@ -1,28 +1,34 @@
-//! What is sent twice where packets get lost (spec/03-reliability.md#tail): the end of a transfer, whose last
-//! packets have no later one to betray their loss and where each repair that is lost again costs a round trip;
-//! and the short messages of a flow that uses little of its path. Bytes are copied by `stream`; when, is
-//! decided in `transmit.rs`.
+//! What is sent twice where packets get lost (spec/03-reliability.md#tail): short messages, for which somebody
+//! waits a round trip longer if they are lost; and the end of a transfer, whose last packets have no later one
+//! to betray their loss and where each repair that is lost again costs a round trip. Bytes are copied by
+//! `stream`; when, is decided in `transmit.rs`.
 
-use std::{collections::VecDeque, mem};
-
-use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use crate::{path::Path, stream::StreamSent};
 
-/// Packets copied at most, and the part of the flight they may be.
+/// Packets of a tail copied at most, and the part of the flight they may be.
 const MAX_COPIES: u64 = 64;
 const FLIGHT_PART: u64 = 4;
-/// Frames of the longest message that is sent twice, and the part of the window that a flow may fill for that.
-const MESSAGE_FRAMES: usize = 8;
+/// The longest message that is sent twice: what TCP sends before the first answer, too (RFC 6928).
+const MESSAGE_BYTES: u64 = 10_000;
+/// What a message costs beyond its bytes.
+const FRAME_BYTES: u64 = 24;
+/// New bytes that pay for one byte of such copies, and the part of the window that a flow may fill to get as
+/// many as one message has for nothing.
+const BYTES_PER_COPY: u64 = 64;
 const WINDOW_PART: u64 = 16;
 
 /// What is to be sent a second time.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
+    /// Short messages: they go before new data.
+    messages: VecDeque<StreamSent>,
+    /// Bytes of messages that may be copied, times `BYTES_PER_COPY`.
+    earned: u64,
+    /// The newest packets and repairs: they go when there is nothing else.
     copies: VecDeque<StreamSent>,
     state: State,
-    /// What left since the path last ran dry, one more than is of use at most.
-    message: SmallVec<[StreamSent; MESSAGE_FRAMES + 1]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,17 +45,15 @@ enum State {
 impl Tail {
     /// Whether copies wait to be sent.
     pub(super) fn interest(&self) -> bool {
-        !self.copies.is_empty()
+        !self.messages.is_empty() || !self.copies.is_empty()
     }
 
     /// New data left.
     pub(super) fn on_data(&mut self, what: StreamSent) {
-        if let StreamSent::Data { fin, .. } = what {
+        if let StreamSent::Data { len, fin, .. } = what {
             self.state = if fin { State::Ended } else { State::Open };
             self.copies.clear();
-            if self.message.len() <= MESSAGE_FRAMES {
-                self.message.push(what);
-            }
+            self.earn(u64::from(len));
         }
     }
 
@@ -60,23 +64,40 @@ impl Tail {
         }
     }
 
-    /// Nothing is left to send: take up what should not be lost, on a path that loses packets.
-    pub(super) fn on_dry(&mut self, path: &Path) {
-        let message = mem::take(&mut self.message);
-        if !path.is_lossy() {
+    /// Messages ended in the packet just written, which was not the copy of one.
+    pub(super) fn on_messages(&mut self, ended: &[StreamSent], path: &Path) {
+        if ended.is_empty() || !path.is_lossy() {
             return;
         }
-        let has_ended = self.state == State::Ended;
-        if has_ended {
-            self.state = State::Doubling;
-        }
-        let is_thin = path.in_flight_bytes() < path.window() / WINDOW_PART;
-        if is_thin && message.len() <= MESSAGE_FRAMES {
+        for &what in ended {
+            let StreamSent::Data { len, .. } = what else {
+                continue;
+            };
+            let len = u64::from(len);
+            let cost = (len + FRAME_BYTES) * BYTES_PER_COPY;
             //= spec/03-reliability.md#tail
-            //# A sender whose data in flight fill less than a sixteenth of its window MAY send a message of up to
-            //# eight frames twice.
-            self.copies.extend(message);
-        } else if has_ended {
+            //# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
+            //# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
+            if len <= MESSAGE_BYTES && cost <= self.earned {
+                self.earned -= cost;
+                self.messages.push_back(what);
+            }
+        }
+    }
+
+    /// Nothing is left to send: take up what should not be lost, on a path that loses packets.
+    pub(super) fn on_dry(&mut self, path: &Path) {
+        //= spec/03-reliability.md#tail
+        //# A sender with nothing left to send whose data in flight fill less than a sixteenth of its window MAY
+        //# send another 10000 bytes of messages twice.
+        if path.in_flight_bytes() < path.window() / WINDOW_PART {
+            self.earn(u64::MAX);
+        }
+        if self.state != State::Ended || !path.is_lossy() {
+            return;
+        }
+        self.state = State::Doubling;
+        if self.messages.is_empty() {
             //= spec/03-reliability.md#tail
             //# When nothing is left to send and at least 0.5 % of recent packets were lost, a sender MAY send the
             //# data in flight once more, at most 64 packets and a quarter of its window.
@@ -85,13 +106,28 @@ impl Tail {
         }
     }
 
-    /// The next copy to send.
+    /// The next message to send again.
+    pub(super) fn next_message(&mut self) -> Option<StreamSent> {
+        self.messages.pop_front()
+    }
+
+    /// The next of the other copies.
     pub(super) fn next(&mut self) -> Option<StreamSent> {
         self.copies.pop_front()
     }
 
-    /// Give one back that did not fit.
+    /// Give back what did not fit.
+    pub(super) fn put_back_message(&mut self, what: StreamSent) {
+        self.messages.push_front(what);
+    }
+
+    /// Give back what did not fit.
     pub(super) fn put_back(&mut self, what: StreamSent) {
         self.copies.push_front(what);
+    }
+
+    fn earn(&mut self, bytes: u64) {
+        const MOST: u64 = (MESSAGE_BYTES + FRAME_BYTES) * BYTES_PER_COPY;
+        self.earned = self.earned.saturating_add(bytes).min(MOST);
     }
 }

@@ -30,8 +30,6 @@ use crate::{
 const MAX_SEGMENTS: usize = 64;
 /// Bytes of such a batch: one IP packet before segmentation.
 const MAX_BATCH: usize = 65_000;
-/// Space in a packet below which a copy is left to the next one.
-const MIN_COPY_ROOM: usize = 600;
 
 /// Why a packet is written, which decides what it may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -444,6 +442,12 @@ impl Connection {
             self.tail.on_repair(what);
             note(what);
         });
+        while let Some(what) = self.tail.next_message() {
+            if let Some(rest) = self.streams.write_copy(what, out, &mut note) {
+                self.tail.put_back_message(rest);
+                break;
+            }
+        }
         if self.datagrams.interest() {
             let whole = out.remaining() >= data_room(self.paths[0].packet_size());
             if self.datagrams.write(out, whole) {
@@ -454,6 +458,7 @@ impl Connection {
             self.tail.on_data(what);
             note(what);
         });
+        self.tail.on_messages(self.streams.ended(), &self.paths[0]);
         // A probe that repeats the oldest data repairs it in the same round trip.
         if purpose == Purpose::Probe && out.out.len() == before {
             self.streams.write_probe(out, &mut note);
@@ -465,9 +470,8 @@ impl Connection {
         while purpose == Purpose::Copy
             && let Some(what) = self.tail.next()
         {
-            let room = out.remaining();
-            if !self.streams.write_copy(what, out, &mut note) && room < MIN_COPY_ROOM {
-                self.tail.put_back(what);
+            if let Some(rest) = self.streams.write_copy(what, out, &mut note) {
+                self.tail.put_back(rest);
                 break;
             }
         }

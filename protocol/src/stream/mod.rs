@@ -33,6 +33,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use self::{
     buffering::MIN_SEND_BUFFER_BYTES,
     credit::{ConnectionCredit, SendCredit},
@@ -111,6 +113,8 @@ pub struct Streams {
     rtt: Duration,
     /// Size of the datagram whose frames are being handled.
     datagram_bytes: usize,
+    /// Messages that ended in the packet being written.
+    ended: SmallVec<[StreamSent; 2]>,
     counters: StreamCounters,
 }
 
@@ -145,6 +149,7 @@ impl Streams {
             now: None,
             rtt: config.initial_rtt,
             datagram_bytes: USUAL_DATAGRAM_BYTES,
+            ended: SmallVec::new(),
             counters: StreamCounters::default(),
             config,
         }
@@ -193,6 +198,12 @@ impl Streams {
     /// What happened so far.
     pub const fn counters(&self) -> StreamCounters {
         self.counters
+    }
+
+    /// The messages that ended in the packet written last: each is what a stream sent since it last had
+    /// nothing to send, its end alone included. Those of 64 KiB and more are left out.
+    pub fn ended(&self) -> &[StreamSent] {
+        &self.ended
     }
 
     /// Bytes written by the application and not acknowledged.

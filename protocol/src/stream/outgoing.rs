@@ -28,8 +28,9 @@ enum Take {
 }
 
 impl Streams {
-    /// Writes credit, resets and the like, as far as they fit.
+    /// Begins a packet: writes credit, resets and the like, as far as they fit.
     pub fn write_control(&mut self, out: &mut FrameWriter<'_>, sent: &mut impl FnMut(StreamSent)) {
+        self.ended.clear();
         if !self.write_connection_control(out, sent) {
             return;
         }
@@ -45,6 +46,14 @@ impl Streams {
             }
             if !write_stream_control(stream, out, sent) {
                 return;
+            }
+            if let Some(send) = stream.send.as_mut().filter(|s| s.needs_bare_fin()) {
+                let Some(fin) = write_fin(stream.id, send.buffer.end(), out) else {
+                    return;
+                };
+                send.on_fin_sent();
+                sent(fin);
+                self.ended.push(fin);
             }
             self.settle(slot);
         }
@@ -124,7 +133,24 @@ impl Streams {
             self.send_credit.spend(bytes);
             self.counters.sent_bytes += bytes;
             self.queues.data.charge(slot, bytes);
+            self.note_message(slot);
             self.settle(slot);
+        }
+    }
+
+    /// Notes that a message ended, if the stream has nothing more to send.
+    fn note_message(&mut self, slot: u32) {
+        if let Some(stream) = self.table.get(slot)
+            && let Some(send) = &mut stream.send
+            && let Some(message) = send.end_message()
+            && let Ok(len) = u16::try_from(message.end - message.start)
+        {
+            self.ended.push(StreamSent::Data {
+                id: stream.id,
+                offset: message.start,
+                len,
+                fin: send.is_final(message.end),
+            });
         }
     }
 
@@ -146,33 +172,43 @@ impl Streams {
         true
     }
 
-    /// Writes a copy of bytes that an earlier packet carried and nobody has acknowledged, although
-    /// nothing says that they are lost. Whether there was anything to copy and space for it.
+    /// Writes a copy of what earlier packets carried and nobody has acknowledged, although nothing says
+    /// that it is lost. What does not fit is returned.
     pub fn write_copy(
         &mut self,
         what: StreamSent,
         out: &mut FrameWriter<'_>,
         sent: &mut impl FnMut(StreamSent),
-    ) -> bool {
+    ) -> Option<StreamSent> {
         let StreamSent::Data {
-            id, offset, len, ..
+            id,
+            mut offset,
+            len,
+            fin,
         } = what
         else {
-            return false;
+            return None;
         };
-        let range = offset..offset + u64::from(len);
-        let part = self.table.slot(id).and_then(|slot| {
-            let send = self.table.get(slot)?.send.as_ref()?;
-            Some((slot, send.buffer.first_in_flight(range)?))
-        });
-        let Some((slot, part)) = part else {
-            return false;
-        };
-        let Some(bytes) = self.write_piece(slot, Take::Copy(part), u64::MAX, out, sent) else {
-            return false;
-        };
-        self.counters.repaired_bytes += bytes;
-        true
+        let slot = self.table.slot(id)?;
+        let end = offset + u64::from(len);
+        while let Some(send) = &self.table.get(slot)?.send
+            && let Some(part) = send.buffer.first_in_flight(offset..end)
+        {
+            offset = part.start;
+            let Some(bytes) = self.write_piece(slot, Take::Copy(part), u64::MAX, out, sent) else {
+                return Some(data_sent(id, &(offset..end), fin));
+            };
+            self.counters.repaired_bytes += bytes;
+            offset += bytes;
+        }
+        let send = self.table.get(slot)?.send.as_ref()?;
+        if fin && len == 0 && send.is_fin_in_flight() {
+            let Some(fin) = write_fin(id, end, out) else {
+                return Some(what);
+            };
+            sent(fin);
+        }
+        None
     }
 
     /// Writes one STREAM frame of at most `max` bytes; how many bytes it has, or `None` if there is
@@ -379,20 +415,11 @@ fn write_stream_control(
         }
         sent(StreamSent::StreamDataBlocked(id));
     }
-    write_bare_fin(stream, out, sent)
+    true
 }
 
-/// Writes the end of a stream that has no byte left to carry it; whether it fitted.
-fn write_bare_fin(
-    stream: &mut Stream,
-    out: &mut FrameWriter<'_>,
-    sent: &mut impl FnMut(StreamSent),
-) -> bool {
-    let id = stream.id;
-    let Some(send) = stream.send.as_mut().filter(|s| s.needs_bare_fin()) else {
-        return true;
-    };
-    let end = send.buffer.end();
+/// Writes the end of a stream at `end`, without bytes, if it fits.
+fn write_fin(id: StreamId, end: u64, out: &mut FrameWriter<'_>) -> Option<StreamSent> {
     let head = StreamHead {
         id,
         offset: end,
@@ -400,12 +427,10 @@ fn write_bare_fin(
         len: Some(0),
     };
     if head.encoded_len() > out.remaining() {
-        return false;
+        return None;
     }
     head.encode(out.out);
-    send.on_fin_sent();
-    sent(data_sent(id, &(end..end), true));
-    true
+    Some(data_sent(id, &(end..end), true))
 }
 
 fn data_sent(id: StreamId, range: &Range<u64>, fin: bool) -> StreamSent {

@@ -1,6 +1,8 @@
 //! The sending half of a stream: its bytes, how far it may send, how it ends.
 //! When it sends is the scheduler's matter.
 
+use std::ops::Range;
+
 use super::send_buffer::SendBuffer;
 use crate::{error::WriteError, units::CloseCode};
 
@@ -17,6 +19,9 @@ pub(super) struct SendHalf {
     pub(super) is_waiting: bool,
     /// The limit the peer was told we are held up by.
     blocked_at: Option<u64>,
+    /// Where the message begins whose bytes are written: the end of what was sent when there was last
+    /// nothing more.
+    message_start: u64,
 }
 
 /// spec/05-streams.md#sending-states
@@ -46,6 +51,7 @@ impl SendHalf {
             stopped: None,
             is_waiting: false,
             blocked_at: None,
+            message_start: 0,
         }
     }
 
@@ -81,6 +87,12 @@ impl SendHalf {
     /// Bytes written and never sent. All of them are within the limit: no more is taken.
     pub(super) const fn unsent(&self) -> u64 {
         self.buffer.end() - self.buffer.sent()
+    }
+
+    /// The message that ends with what was just sent, if nothing of the stream is left to send.
+    pub(super) fn end_message(&mut self) -> Option<Range<u64>> {
+        let end = self.buffer.sent();
+        (self.unsent() == 0).then(|| std::mem::replace(&mut self.message_start, end)..end)
     }
 
     /// Whether writing is possible; an error the application has met counts as met.
@@ -175,6 +187,11 @@ impl SendHalf {
         if self.state == SendState::Finishing(Fin::Unsent) {
             self.state = SendState::Finishing(Fin::InFlight);
         }
+    }
+
+    /// Whether the end was sent and is not acknowledged.
+    pub(super) fn is_fin_in_flight(&self) -> bool {
+        self.state == SendState::Finishing(Fin::InFlight)
     }
 
     pub(super) fn on_fin_acked(&mut self) {
