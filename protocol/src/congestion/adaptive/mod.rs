@@ -378,6 +378,9 @@ impl Controller for Adaptive {
         let now = self.seconds(now);
         let m = &mut self.m;
         let (every, packets) = match self.state {
+            //= spec/04-congestion.md#trains
+            //# In START, a sender held by the user's ceiling SHOULD NOT send trains: they leave faster than it.
+            State::Start(_) if m.is_at_ceiling() => return None,
             State::Start(start) => (start.train_interval(m.delay.srtt), start::TRAIN_PACKETS),
             State::Delay(_) | State::Compete(_) => {
                 let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
@@ -399,7 +402,8 @@ impl Controller for Adaptive {
         };
         // Rounded up: a nanosecond early it would not be due, and asked for at once again.
         let due_at = Duration::try_from_secs_f64(self.m.trains.due_at()).ok()? + ROUNDING;
-        start.is_first_round().then(|| self.epoch + due_at)
+        let is_first = start.is_first_round() && !self.m.is_at_ceiling();
+        is_first.then(|| self.epoch + due_at)
     }
 
     fn pacing_rate(&self) -> Bandwidth {

@@ -171,6 +171,19 @@ fn a_ceiling_bounds_the_rate_at_once() {
     assert!(law.pacing_rate() > ceiling);
 }
 
+//= spec/04-congestion.md#trains
+//= type=test
+//# In START, a sender held by the user's ceiling SHOULD NOT send trains: they leave faster than it.
+#[test]
+fn start_sends_no_train_at_a_ceiling() {
+    let now = epoch();
+    let mut law = Adaptive::new(MTU, RTT, now);
+    law.set_ceiling(Some(Bandwidth::from_bits_per_second(80_000)));
+    assert_eq!((law.train_due(now, 100), law.train_at()), (None, None));
+    law.set_ceiling(None);
+    assert!(law.train_due(now, 100).is_some());
+}
+
 #[test]
 fn absurd_samples_leave_finite_answers() {
     let now = epoch();
