@@ -22,6 +22,17 @@ fn lossy(percent: usize) -> pair::Script {
     })
 }
 
+/// Two connected ends, a round trip of 100 ms apart.
+fn connected_over_100_ms() -> Pair {
+    let mut pair = Setup {
+        delay: Duration::from_millis(50),
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair
+}
+
 #[test]
 fn thirty_percent_loss_each_way_is_survived() {
     let mut pair = Pair::new();
@@ -48,12 +59,7 @@ fn lossy_ack_path_costs_few_repairs() {
 
 #[test]
 fn single_lost_packet_is_repaired_within_a_quarter_of_a_round_trip_more() {
-    let mut pair = Setup {
-        delay: Duration::from_millis(50),
-        ..Setup::default()
-    }
-    .build();
-    pair.connect();
+    let mut pair = connected_over_100_ms();
     pair.run(Duration::from_millis(500));
     let clean = {
         let start = pair.now;
@@ -81,12 +87,7 @@ fn single_lost_packet_is_repaired_within_a_quarter_of_a_round_trip_more() {
 
 #[test]
 fn lost_repair_is_repaired_like_any_loss() {
-    let mut pair = Setup {
-        delay: Duration::from_millis(50),
-        ..Setup::default()
-    }
-    .build();
-    pair.connect();
+    let mut pair = connected_over_100_ms();
     pair.run(Duration::from_millis(500));
     // The same stream bytes are lost three times: once at first, twice as repairs.
     let first = pair.client.sent_datagrams + 2;
@@ -125,12 +126,7 @@ fn message(pair: &mut Pair, id: StreamId) -> Duration {
 
 /// A path of 100 ms, idle, that has lost `percent` before.
 fn after_losses_of(percent: usize) -> Pair {
-    let mut pair = Setup {
-        delay: Duration::from_millis(50),
-        ..Setup::default()
-    }
-    .build();
-    pair.connect();
+    let mut pair = connected_over_100_ms();
     pair.client.script = lossy(percent);
     pair.transfer(500_000);
     pair.run(Duration::from_secs(1));
@@ -182,12 +178,7 @@ fn nothing_is_sent_twice_on_a_path_that_loses_nothing() {
 //# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
 #[test]
 fn lost_messages_beside_a_bulk_transfer_cost_no_round_trip() {
-    let mut pair = Setup {
-        delay: Duration::from_millis(50),
-        ..Setup::default()
-    }
-    .build();
-    pair.connect();
+    let mut pair = connected_over_100_ms();
     pair.client()
         .set_ceiling(Some(Bandwidth::from_bits_per_second(50_000_000)));
     pair.client.script = lossy(5);
@@ -257,9 +248,10 @@ fn copies_of_many_messages_are_a_small_part_of_what_is_sent() {
     }
 }
 
-//= spec/05-streams.md#sending-states
+//= spec/03-reliability.md#tail
 //= type=test
-//# A frame that reaches the end of a finished stream MUST carry FIN.
+//# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
+//# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
 #[test]
 fn a_lost_end_of_a_stream_costs_no_round_trip_where_packets_get_lost() {
     let mut pair = after_losses_of(5);

@@ -10,7 +10,8 @@ use crate::{path::Path, stream::StreamSent};
 /// Packets of a tail copied at most, and the part of the flight they may be.
 const MAX_COPIES: u64 = 64;
 const FLIGHT_PART: u64 = 4;
-/// The longest message that is sent twice: what TCP sends before the first answer, too (RFC 6928).
+/// The longest message that is sent twice, about seven packets: of longer ones, the packets behind betray most
+/// losses.
 const MESSAGE_BYTES: u64 = 10_000;
 /// What a message costs beyond its bytes.
 const FRAME_BYTES: u64 = 24;
@@ -64,7 +65,7 @@ impl Tail {
         }
     }
 
-    /// Messages ended in the packet just written, which was not the copy of one.
+    /// These messages ended in the packet just written; their copies go into later ones.
     pub(super) fn on_messages(&mut self, ended: &[StreamSent], path: &Path) {
         if ended.is_empty() || !path.is_lossy() {
             return;
