@@ -39,8 +39,8 @@ use crate::{
 /// Bytes taken from standard input at once; a pipe holds as many by default.
 const READ_BYTES: usize = 64 << 10;
 
-/// Time the server has to take our goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// Time the server has to take our close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs `rpclient` with the process's arguments.
 ///
@@ -109,7 +109,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The way to the server, and the connection in use, whose endpoint says goodbye at the end.
+/// How the server is reached, and the connection in use, whose endpoint is closed at the end.
 #[derive(Clone, Debug)]
 struct Reach {
     connector: Connector,
@@ -133,7 +133,7 @@ impl Reach {
     /// judged, so an answer is waited for.
     async fn first(&self) -> Result<Connection, Failure> {
         let connection = self.connect().await?;
-        match Client::greet(&connection).await {
+        match Client::confirm_access(&connection).await {
             Ok(()) => Ok(connection),
             Err(OpenError::ConnectionLost(lost)) => Err(self.explain(lost)),
             Err(error) => Err(Failure::new(ExitCode::Connect, error.to_string())),
@@ -189,7 +189,7 @@ impl Reach {
                 paths.keep(self.connector.server(), &connection);
             }
             endpoint.close(CloseCode::default(), b"done");
-            let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
+            let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
         }
     }
 }

@@ -171,7 +171,7 @@ pub enum ConnectFailure {
     /// Nobody answered.
     #[error(
         "no answer from {0}: check the address and that rpserver runs there; if both are right, \
-         something on the way blocks UDP, and that port must be opened for it"
+         something on the path blocks UDP, and that port must be opened for it"
     )]
     Silence(Server),
     /// We are not let in.
@@ -409,11 +409,11 @@ async fn race(addresses: &[SocketAddr], attempt: &Attempt) -> Result<Connected, 
         if let Some(address) = next {
             running.spawn(attempt.clone().run(address));
         }
-        let patience = match next {
+        let delay = match next {
             Some(_) => NEXT_ADDRESS,
             None => Duration::MAX,
         };
-        match tokio::time::timeout(patience, running.join_next()).await {
+        match tokio::time::timeout(delay, running.join_next()).await {
             Err(_) => {}
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
             Ok(Some(Ok(Err(failure)))) if failure.is_answer() => return Err(failure),

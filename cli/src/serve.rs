@@ -10,7 +10,7 @@ use rp_protocol::{
     trace::Tracer,
     units::{Bandwidth, CloseCode},
 };
-use rp_proxy::{Exit, ExitConfig, Permit};
+use rp_proxy::{Exit, ExitConfig, TargetAccess};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -162,7 +162,9 @@ impl Server {
         connection.set_rate(ceiling);
         self.known.recall(&connection);
         if connection.service() == rp_proxy::SERVICE {
-            self.exit.serve(connection.clone(), permit(&grant)).await;
+            self.exit
+                .serve(connection.clone(), target_access(&grant))
+                .await;
         } else {
             copy::service::serve(connection.clone(), self.access(&grant)).await;
         }
@@ -185,11 +187,11 @@ impl Server {
 }
 
 /// What a key may dial, as the exit asks it.
-fn permit(grant: &Grant) -> Permit {
+fn target_access(grant: &Grant) -> TargetAccess {
     match &grant.forwarding {
-        Forwarding::Any => Permit::All,
-        Forwarding::None => Permit::Nothing,
-        Forwarding::Only(targets) => Permit::Only(
+        Forwarding::Any => TargetAccess::All,
+        Forwarding::None => TargetAccess::Nothing,
+        Forwarding::Only(targets) => TargetAccess::Only(
             targets
                 .iter()
                 .map(|target| (target.host.clone(), target.port))

@@ -359,13 +359,13 @@ fn curl_fetches_by_every_door() {
     let world = World::new();
     let web = web(b"fetched");
     let (_client, proxy) = world.proxy();
-    for door in ["socks5h", "socks5", "socks4", "socks4a", "http"] {
+    for scheme in ["socks5h", "socks5", "socks4", "socks4a", "http"] {
         for tunnel in [false, true] {
             let mut curl = Command::new("curl");
             curl.args([
                 "-sS",
                 "-x",
-                &format!("{door}://{proxy}"),
+                &format!("{scheme}://{proxy}"),
                 &format!("http://{web}/"),
             ]);
             curl.env("no_proxy", "").env("NO_PROXY", "");
@@ -374,7 +374,7 @@ fn curl_fetches_by_every_door() {
             }
             let output = curl.output().unwrap();
             let errors = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.stdout, b"fetched", "{door} {errors}");
+            assert_eq!(output.stdout, b"fetched", "{scheme} {errors}");
         }
     }
 }

@@ -22,8 +22,8 @@ use tracing::{debug, warn};
 use crate::{
     auth::Credentials,
     error::OpenError,
-    front::{self, Door},
-    link::{InUse, Link},
+    front::{self, FrontEndContext},
+    link::{Link, LinkGuard},
     open::{self, Request},
     relay::{Far, Traffic, code},
     target::Target,
@@ -109,20 +109,20 @@ impl Client {
     //= spec/10-proxy.md#request
     //# A client MAY send the target's first bytes directly behind the request.
     pub async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
-        let user = self.link.use_it();
+        let guard = self.link.acquire();
         let connection = self.link.connection().await?;
         let mut stream = Self::open_on(&connection, target).await?;
         if !early.is_empty() {
             stream.send.write_bytes(early).await?;
         }
-        stream.user = Some(user);
+        stream.guard = Some(guard);
         Ok(stream)
     }
 
     /// Waits until the exit has answered anything on `connection`: it has let us in.
     //= spec/10-proxy.md#request
     //# A client MAY send command 0 to learn whether it is let in; it is never defined.
-    pub async fn greet(connection: &Connection) -> Result<(), OpenError> {
+    pub async fn confirm_access(connection: &Connection) -> Result<(), OpenError> {
         let (mut send, mut recv) = connection.open_bi().await?;
         send.write_bytes(Bytes::from_static(&[0])).await?;
         // The exit may have refused it and stopped the stream already, which is an answer.
@@ -149,14 +149,14 @@ impl Client {
             send,
             recv,
             reply: Progress::Waiting(BytesMut::new()),
-            user: None,
+            guard: None,
         })
     }
 
     /// Serves every client that connects to `listener`. Ends only if dropped.
     pub async fn serve(&self, listener: TcpListener) {
         let permits = Arc::new(Semaphore::new(self.config.max_clients));
-        let door = Door::new(self.clone(), self.config.clone(), self.traffic.clone());
+        let context = FrontEndContext::new(self.clone(), self.config.clone(), self.traffic.clone());
         loop {
             // The semaphore is never closed.
             let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -164,9 +164,9 @@ impl Client {
             };
             match listener.accept().await {
                 Ok((tcp, from)) => {
-                    let door = door.clone();
+                    let context = context.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = front::serve(tcp, &door, permit).await {
+                        if let Err(error) = front::serve(tcp, &context, permit).await {
                             debug!(%from, %error, "client refused");
                         }
                     });
@@ -195,7 +195,7 @@ pub struct TargetStream {
     send: SendStream,
     recv: RecvStream,
     reply: Progress,
-    user: Option<InUse>,
+    guard: Option<LinkGuard>,
 }
 
 impl TargetStream {
@@ -263,8 +263,8 @@ impl TargetStream {
     }
 
     /// The mark that the link is in use, to be kept as long as the parts.
-    pub(crate) fn take_user(&mut self) -> Option<InUse> {
-        self.user.take()
+    pub(crate) fn take_guard(&mut self) -> Option<LinkGuard> {
+        self.guard.take()
     }
 }
 

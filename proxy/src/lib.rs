@@ -16,7 +16,7 @@ pub mod relay;
 pub mod target;
 
 pub use client::{Client, ClientConfig};
-pub use exit::{Exit, ExitConfig, Permit};
+pub use exit::{Exit, ExitConfig, TargetAccess};
 pub use link::Link;
 
 /// The service a client asks for in the handshake.

@@ -30,7 +30,7 @@ const MIN_BACK_OFF: Duration = Duration::from_millis(500);
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// How long a client that wants a stream waits for the connection to come back.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 enum State {
@@ -71,9 +71,9 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Counts a user of the link for as long as it lives: a used link is brought back at once.
+/// Counts one user of the link for as long as it lives: a link with users is brought back at once.
 #[derive(Debug)]
-pub struct InUse(Arc<Demand>);
+pub struct LinkGuard(Arc<Demand>);
 
 impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ impl fmt::Debug for Demand {
     }
 }
 
-impl Drop for InUse {
+impl Drop for LinkGuard {
     fn drop(&mut self) {
         self.0.users.fetch_sub(1, Ordering::Relaxed);
     }
@@ -104,15 +104,15 @@ impl Link {
     }
 
     /// Registers a user until the returned value is dropped.
-    pub fn use_it(&self) -> InUse {
+    pub fn acquire(&self) -> LinkGuard {
         self.shared.demand.users.fetch_add(1, Ordering::Relaxed);
-        InUse(self.shared.demand.clone())
+        LinkGuard(self.shared.demand.clone())
     }
 
     /// The connection; where there is none at the moment, waits a while for the next attempts.
     pub async fn connection(&self) -> Result<Connection, OpenError> {
         let mut state = self.state.clone();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut reason = String::from("connecting");
         loop {
             match &*state.borrow_and_update() {

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use rp_proxy::{ClientConfig, Permit, exit::policy::Policy};
+use rp_proxy::{ClientConfig, TargetAccess, exit::policy::Policy};
 use support::*;
 use tokio::{
     io::AsyncWriteExt as _,
@@ -332,7 +332,12 @@ async fn outcomes_have_their_status() {
     assert_eq!(code, 502);
     assert!(head.contains("error=connection_refused"), "{head}");
 
-    let strict = world_with(Policy::default(), Permit::All, ClientConfig::default()).await;
+    let strict = world_with(
+        Policy::default(),
+        TargetAccess::All,
+        ClientConfig::default(),
+    )
+    .await;
     for request in [get, "CONNECT localhost:80 HTTP/1.1\r\n\r\n".into()] {
         let (code, head) = status(strict.proxy, &request).await;
         assert_eq!(code, 403);
@@ -351,7 +356,7 @@ async fn outcomes_have_their_status() {
 
 #[tokio::test]
 async fn a_refused_request_can_be_repeated_with_a_password() {
-    let world = world_with(loopback_allowed(), Permit::All, with_password()).await;
+    let world = world_with(loopback_allowed(), TargetAccess::All, with_password()).await;
     let (origin, mut heads, _) = canned(HELLO).await;
     let get = format!("GET http://{origin}/ HTTP/1.1\r\n");
     let mut tcp = ask(world.proxy, &format!("{get}\r\n")).await;

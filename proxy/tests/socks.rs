@@ -4,7 +4,7 @@ mod support;
 
 use std::io::ErrorKind;
 
-use rp_proxy::{ClientConfig, Permit, exit::policy::Policy};
+use rp_proxy::{ClientConfig, TargetAccess, exit::policy::Policy};
 use support::*;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -94,9 +94,19 @@ async fn a_lost_link_resets_its_connections() {
 async fn outcomes_have_their_reply_code() {
     let world = world().await;
     assert_eq!(socks5(world.proxy, nobody().await).await.unwrap_err(), 5);
-    let strict = world_with(Policy::default(), Permit::All, ClientConfig::default()).await;
+    let strict = world_with(
+        Policy::default(),
+        TargetAccess::All,
+        ClientConfig::default(),
+    )
+    .await;
     assert_eq!(socks5(strict.proxy, echo().await).await.unwrap_err(), 2);
-    let barred = world_with(loopback_allowed(), Permit::Nothing, ClientConfig::default()).await;
+    let barred = world_with(
+        loopback_allowed(),
+        TargetAccess::Nothing,
+        ClientConfig::default(),
+    )
+    .await;
     assert_eq!(socks5(barred.proxy, echo().await).await.unwrap_err(), 2);
     let denied = &barred.exit.counters().denied;
     assert_eq!(denied.load(std::sync::atomic::Ordering::Relaxed), 1);
@@ -132,7 +142,7 @@ async fn greeting_byte_by_byte() {
 
 #[tokio::test]
 async fn passwords_are_asked_for_and_checked() {
-    let world = world_with(loopback_allowed(), Permit::All, with_password()).await;
+    let world = world_with(loopback_allowed(), TargetAccess::All, with_password()).await;
     let echo = echo().await;
     let login = async |login: &[u8]| {
         let mut tcp = TcpStream::connect(world.proxy).await.unwrap();
@@ -197,7 +207,7 @@ async fn socks4_and_4a_connect_and_refuse() {
 }
 
 #[tokio::test]
-async fn strangers_are_shown_out() {
+async fn unknown_protocols_are_closed_without_an_answer() {
     let world = world().await;
     for bytes in [&b"\x16\x03\x01"[..], b"\x00\x00", b"\xff"] {
         let mut tcp = TcpStream::connect(world.proxy).await.unwrap();

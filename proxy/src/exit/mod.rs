@@ -96,7 +96,7 @@ impl ExitConfig {
 
 /// What one client's key may reach, on top of the exit's policy.
 #[derive(Clone, Debug, Default)]
-pub enum Permit {
+pub enum TargetAccess {
     /// Whatever policy allows.
     #[default]
     All,
@@ -106,7 +106,7 @@ pub enum Permit {
     Only(Vec<(String, Option<u16>)>),
 }
 
-impl Permit {
+impl TargetAccess {
     fn allows(&self, target: &Target) -> bool {
         match self {
             Self::All => true,
@@ -173,11 +173,11 @@ impl Exit {
         &self.shared.traffic
     }
 
-    /// Serves the streams of `connection`, whose key may reach what `permit` says, until it ends.
-    pub async fn serve(&self, connection: Connection, permit: Permit) {
+    /// Serves the streams of `connection`, whose key may reach what `access` says, until it ends.
+    pub async fn serve(&self, connection: Connection, access: TargetAccess) {
         let client = Arc::new(Peer {
             name: connection.peer().to_string(),
-            permit,
+            access,
         });
         loop {
             match connection.accept_bi().await {
@@ -254,7 +254,7 @@ impl Exit {
         client: &Peer,
     ) -> Result<(TcpStream, SocketAddr), DialFailure> {
         let counters = &self.shared.counters;
-        match self.dial(target, &client.permit).await {
+        match self.dial(target, &client.access).await {
             Ok(connected) => {
                 counters.connected.fetch_add(1, Ordering::Relaxed);
                 debug!(client = client.name, %target, "connected");
@@ -276,9 +276,9 @@ impl Exit {
     async fn dial(
         &self,
         target: &Target,
-        permit: &Permit,
+        access: &TargetAccess,
     ) -> Result<(TcpStream, SocketAddr), DialFailure> {
-        if !permit.allows(target) {
+        if !access.allows(target) {
             return Err(DialFailure::because(
                 FailureKind::Denied,
                 "not among what this key may open",
@@ -302,7 +302,7 @@ impl Exit {
 #[derive(Debug)]
 struct Peer {
     name: String,
-    permit: Permit,
+    access: TargetAccess,
 }
 
 /// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if

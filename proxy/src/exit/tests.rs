@@ -1,4 +1,4 @@
-//! What a key's options permit.
+//! What a key's options let it reach.
 
 use super::*;
 
@@ -8,17 +8,17 @@ fn target(text: &str) -> Target {
 
 #[test]
 fn permitopen_names_hosts_as_typed_and_ports() {
-    let permit = Permit::Only(vec![
+    let access = TargetAccess::Only(vec![
         ("db.example".into(), Some(5432)),
         ("2001:db8::1".into(), Some(22)),
         ("web.example".into(), None),
     ]);
     for allowed in ["DB.example:5432", "[2001:db8::1]:22", "web.example:1"] {
-        assert!(permit.allows(&target(allowed)), "{allowed}");
+        assert!(access.allows(&target(allowed)), "{allowed}");
     }
     for refused in ["db.example:5433", "other.example:5432", "[2001:db8::1]:23"] {
-        assert!(!permit.allows(&target(refused)), "{refused}");
+        assert!(!access.allows(&target(refused)), "{refused}");
     }
-    assert!(Permit::All.allows(&target("a.example:1")));
-    assert!(!Permit::Nothing.allows(&target("a.example:80")));
+    assert!(TargetAccess::All.allows(&target("a.example:1")));
+    assert!(!TargetAccess::Nothing.allows(&target("a.example:80")));
 }

@@ -10,7 +10,7 @@ use http_body_util::{Either, Full};
 use hyper::Response;
 
 use super::{
-    Door, Permit,
+    FrontEndContext, SemaphorePermit,
     http::{AnswerBody, Guarded, answer, failed},
 };
 use crate::{
@@ -30,16 +30,16 @@ fn target_of(uri: &Uri) -> Result<Target, TargetError> {
 /// Dials what a CONNECT request names; 200 is sent once the target has answered.
 pub(super) async fn connect(
     request: Request<Incoming>,
-    door: &Door,
-    permit: Permit,
+    context: &FrontEndContext,
+    permit: SemaphorePermit,
 ) -> Response<AnswerBody> {
     let target = match target_of(request.uri()) {
         Ok(target) => target,
         Err(error) => return answer(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    match door.connect(&target, Bytes::new()).await {
+    match context.connect(&target, Bytes::new()).await {
         Ok((_bound, stream)) => {
-            tokio::spawn(switch(request, stream, door.clone(), permit));
+            tokio::spawn(switch(request, stream, context.clone(), permit));
             Response::new(Either::Right(Full::default()))
         }
         Err(error) => {
@@ -50,13 +50,18 @@ pub(super) async fn connect(
 }
 
 /// Takes the client's connection over from hyper once the 200 is out, and relays on it.
-async fn switch(request: Request<Incoming>, stream: TargetStream, door: Door, permit: Permit) {
+async fn switch(
+    request: Request<Incoming>,
+    stream: TargetStream,
+    context: FrontEndContext,
+    permit: SemaphorePermit,
+) {
     let Ok(upgraded) = hyper::upgrade::on(request).await else {
         // The client left before it had its answer; dropping the stream ends the target's side.
         return;
     };
     if let Some(near) = near(upgraded) {
-        door.relay(near, stream, permit);
+        context.relay(near, stream, permit);
     }
 }
 

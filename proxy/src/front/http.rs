@@ -44,7 +44,7 @@ use self::{
     gate::{GatedBody, Opener},
     guard::Verdict,
 };
-use super::{Door, FrontError, Permit, connect};
+use super::{FrontEndContext, FrontError, SemaphorePermit, connect};
 use crate::{client::TargetStream, error::OpenError, target::Target};
 
 /// Longest request or response head; what browsers and servers commonly stay below.
@@ -57,10 +57,14 @@ const MAX_HEADERS: usize = 128;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves the requests of one client connection.
-pub(super) async fn serve(tcp: TcpStream, permit: Permit, door: &Door) -> Result<(), FrontError> {
+pub(super) async fn serve(
+    tcp: TcpStream,
+    permit: SemaphorePermit,
+    context: &FrontEndContext,
+) -> Result<(), FrontError> {
     let verdict = Arc::<Verdict>::default();
     let session = Arc::new(Session {
-        door: door.clone(),
+        context: context.clone(),
         permit,
         verdict: verdict.clone(),
         served: AtomicU64::new(0),
@@ -90,8 +94,8 @@ pub(super) async fn serve(tcp: TcpStream, permit: Permit, door: &Door) -> Result
 
 /// One client connection.
 struct Session {
-    door: Door,
-    permit: Permit,
+    context: FrontEndContext,
+    permit: SemaphorePermit,
     verdict: Arc<Verdict>,
     served: AtomicU64,
     upstream: Mutex<Option<Upstream>>,
@@ -123,7 +127,7 @@ impl Session {
                 "Content-Length beside Transfer-Encoding.",
             );
         }
-        let credentials = self.door.credentials();
+        let credentials = self.context.credentials();
         if credentials.is_required() {
             let login = request.headers().get(PROXY_AUTHORIZATION);
             if !login.is_some_and(|login| credentials.accepts_basic(login.as_bytes())) {
@@ -131,7 +135,7 @@ impl Session {
             }
         }
         if request.method() == Method::CONNECT {
-            return connect::connect(request, &self.door, self.permit.clone()).await;
+            return connect::connect(request, &self.context, self.permit.clone()).await;
         }
         match headers::target_of(request.uri()) {
             Ok(target) => self.forward(request, &target).await,
@@ -186,7 +190,7 @@ impl Session {
     }
 
     async fn open(&self, target: &Target) -> Result<Upstream, OpenError> {
-        let stream = self.door.open(target, Bytes::new()).await?;
+        let stream = self.context.open(target, Bytes::new()).await?;
         let (sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_header_size(MAX_HEAD_BYTES)
@@ -218,7 +222,7 @@ impl Session {
         match upgrade {
             Some(near) if is_switching => {
                 let far = hyper::upgrade::on(&mut response);
-                tokio::spawn(switch(near, far, self.door.clone(), self.permit.clone()));
+                tokio::spawn(switch(near, far, self.context.clone(), self.permit.clone()));
             }
             None if is_switching => {
                 return answer(StatusCode::BAD_GATEWAY, "An upgrade nobody asked for.");
@@ -246,12 +250,17 @@ fn hold_body(request: Request<Incoming>) -> (Request<GatedBody>, bool) {
 }
 
 /// Joins both sides of an agreed upgrade.
-async fn switch(near: OnUpgrade, far: OnUpgrade, door: Door, permit: Permit) {
+async fn switch(
+    near: OnUpgrade,
+    far: OnUpgrade,
+    context: FrontEndContext,
+    permit: SemaphorePermit,
+) {
     let (Ok(near), Ok(far)) = tokio::join!(near, far) else {
         return;
     };
     if let (Some(near), Some(stream)) = (connect::near(near), stream(far)) {
-        door.relay(near, stream, permit);
+        context.relay(near, stream, permit);
     }
 }
 

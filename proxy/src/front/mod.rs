@@ -1,4 +1,4 @@
-//! The doors: what unmodified software speaks to us. Opening streams is `client`'s business.
+//! Front ends: what unmodified software speaks to us. Opening streams is `client`'s business.
 //!
 //! A new front end is: one file with a pure parser and a small adapter, one line here, one variant
 //! of [`detect::Protocol`], one test.
@@ -31,10 +31,10 @@ use crate::{
 };
 
 /// Time a client has to say what it wants: typing it by hand works, holding us up does not.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest greeting or request of a front end that is not HTTP; SOCKS5 needs 513.
-const MAX_GREETING_BYTES: usize = 1024;
+const MAX_HANDSHAKE_BYTES: usize = 1024;
 
 /// Time a refused client has to take its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,13 +82,13 @@ impl From<socks5::Invalid> for FrontError {
 
 /// What every front end needs: the way out, the users, the limits. Clones are cheap.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct FrontEndContext {
     client: Client,
     config: Arc<ClientConfig>,
     traffic: Arc<Traffic>,
 }
 
-impl Door {
+impl FrontEndContext {
     pub(crate) fn new(client: Client, config: Arc<ClientConfig>, traffic: Arc<Traffic>) -> Self {
         Self {
             client,
@@ -117,32 +117,32 @@ impl Door {
         Ok((bound, stream))
     }
 
-    /// Relays between a client and its target in a task of its own, so that what the greeting
+    /// Relays between a client and its target in a task of its own, so that what the handshake
     /// needed is freed.
-    fn relay(&self, near: Near, mut stream: TargetStream, permit: Permit) {
+    fn relay(&self, near: Near, mut stream: TargetStream, permit: SemaphorePermit) {
         let (idle, traffic) = (self.config.idle, self.traffic.clone());
-        let user = stream.take_user();
+        let guard = stream.take_guard();
         let far = stream.into_far();
         tokio::spawn(async move {
             let end = relay(near, far, idle, &traffic).await;
             trace!(?end, "relay ended");
-            drop((user, permit));
+            drop((guard, permit));
         });
     }
 }
 
 /// One client's place among the clients served at once.
-type Permit = Arc<OwnedSemaphorePermit>;
+type SemaphorePermit = Arc<OwnedSemaphorePermit>;
 
 /// A client that has not yet said what it wants: its connection and the bytes read ahead.
 #[derive(Debug)]
-struct Greeter {
+struct Handshake {
     tcp: TcpStream,
     ahead: BytesMut,
-    permit: Permit,
+    permit: SemaphorePermit,
 }
 
-impl Greeter {
+impl Handshake {
     /// Reads until `parse` finds its value, and takes that off the front.
     async fn parse<T, E>(&mut self, parse: impl Fn(&[u8]) -> Parsed<T, E>) -> Result<T, FrontError>
     where
@@ -153,10 +153,10 @@ impl Greeter {
                 let _ = self.ahead.split_to(len);
                 return Ok(value);
             }
-            if self.ahead.len() >= MAX_GREETING_BYTES {
+            if self.ahead.len() >= MAX_HANDSHAKE_BYTES {
                 return Err(FrontError::TooLong);
             }
-            self.ahead.reserve(MAX_GREETING_BYTES);
+            self.ahead.reserve(MAX_HANDSHAKE_BYTES);
             if self.tcp.read_buf(&mut self.ahead).await? == 0 {
                 return Err(FrontError::Left);
             }
@@ -193,35 +193,35 @@ impl Greeter {
 /// Serves one client: finds out what it speaks, then speaks it.
 pub(crate) async fn serve(
     tcp: TcpStream,
-    door: &Door,
+    context: &FrontEndContext,
     permit: OwnedSemaphorePermit,
 ) -> Result<(), FrontError> {
     tcp.set_nodelay(true)?;
     keep_alive(&tcp);
     let permit = Arc::new(permit);
     let mut first = [0];
-    let peeked = timeout(GREETING_TIMEOUT, tcp.peek(&mut first)).await;
+    let peeked = timeout(HANDSHAKE_TIMEOUT, tcp.peek(&mut first)).await;
     if peeked.map_err(|_| FrontError::TimedOut)?? == 0 {
         return Err(FrontError::Left);
     }
     let protocol = detect::detect(first[0]);
     debug!(?protocol, "client");
-    let greeter = Greeter {
+    let handshake = Handshake {
         tcp,
         ahead: BytesMut::new(),
         permit,
     };
-    let socks = async |greeter| match protocol {
-        detect::Protocol::Socks4 => socks4::serve(greeter, door).await,
-        _ => socks5::serve(greeter, door).await,
+    let socks = async |handshake| match protocol {
+        detect::Protocol::Socks4 => socks4::serve(handshake, context).await,
+        _ => socks5::serve(handshake, context).await,
     };
     match protocol {
         detect::Protocol::Socks4 | detect::Protocol::Socks5 => {
-            timeout(GREETING_TIMEOUT, socks(greeter))
+            timeout(HANDSHAKE_TIMEOUT, socks(handshake))
                 .await
                 .unwrap_or(Err(FrontError::TimedOut))
         }
-        detect::Protocol::Http => http::serve(greeter.tcp, greeter.permit, door).await,
+        detect::Protocol::Http => http::serve(handshake.tcp, handshake.permit, context).await,
         detect::Protocol::Tls => Err(FrontError::Tls),
         detect::Protocol::Unknown => Err(FrontError::UnknownProtocol),
     }

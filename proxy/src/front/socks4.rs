@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{Door, FrontError, Greeter, Parsed};
+use super::{FrontEndContext, FrontError, Handshake, Parsed};
 use crate::target::{Host, MAX_NAME_BYTES, Target};
 
 const VERSION: u8 = 4;
@@ -68,29 +68,32 @@ fn reply(code: u8) -> [u8; 8] {
 }
 
 /// Speaks SOCKS4 with one client until its stream to the target is relayed.
-pub(super) async fn serve(mut greeter: Greeter, door: &Door) -> Result<(), FrontError> {
-    let target = match greeter.parse(parse_request).await {
+pub(super) async fn serve(
+    mut handshake: Handshake,
+    context: &FrontEndContext,
+) -> Result<(), FrontError> {
+    let target = match handshake.parse(parse_request).await {
         Ok(target) => target,
         Err(FrontError::Socks4(Rejected)) => {
-            greeter.refuse(&reply(REJECTED)).await;
+            handshake.refuse(&reply(REJECTED)).await;
             return Err(FrontError::Socks4(Rejected));
         }
         Err(error) => return Err(error),
     };
-    if door.credentials().is_required() {
-        greeter.refuse(&reply(BAD_USER)).await;
+    if context.credentials().is_required() {
+        handshake.refuse(&reply(BAD_USER)).await;
         return Err(FrontError::Unauthenticated);
     }
-    let early = greeter.early();
-    let permit = greeter.permit.clone();
-    match door.connect(&target, early).await {
+    let early = handshake.early();
+    let permit = handshake.permit.clone();
+    match context.connect(&target, early).await {
         Ok((_bound, far)) => {
-            greeter.tcp.write_all(&reply(GRANTED)).await?;
-            door.relay(greeter.into_near(), far, permit);
+            handshake.tcp.write_all(&reply(GRANTED)).await?;
+            context.relay(handshake.into_near(), far, permit);
         }
         Err(error) => {
             debug!(%target, %error, "socks4 connect failed");
-            greeter.refuse(&reply(REJECTED)).await;
+            handshake.refuse(&reply(REJECTED)).await;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{Door, FrontError, Greeter, Parsed};
+use super::{FrontEndContext, FrontError, Handshake, Parsed};
 use crate::{
     error::FailureKind,
     target::{Host, Target},
@@ -168,48 +168,53 @@ fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
 }
 
 /// Speaks SOCKS5 with one client until its stream to the target is relayed.
-pub(super) async fn serve(mut greeter: Greeter, door: &Door) -> Result<(), FrontError> {
-    let greeting = greeter.parse(parse_greeting).await?;
-    let required = door.credentials().is_required();
+pub(super) async fn serve(
+    mut handshake: Handshake,
+    context: &FrontEndContext,
+) -> Result<(), FrontError> {
+    let greeting = handshake.parse(parse_greeting).await?;
+    let required = context.credentials().is_required();
     let method = match greeting {
         Greeting { password: true, .. } if required => PASSWORD,
         Greeting { none: true, .. } if !required => NO_AUTHENTICATION,
         _ => {
-            greeter.refuse(&[VERSION, NO_ACCEPTABLE_METHOD]).await;
+            handshake.refuse(&[VERSION, NO_ACCEPTABLE_METHOD]).await;
             return Err(FrontError::Unauthenticated);
         }
     };
-    greeter.tcp.write_all(&[VERSION, method]).await?;
+    handshake.tcp.write_all(&[VERSION, method]).await?;
     if method == PASSWORD {
-        let login = greeter.parse(parse_login).await?;
-        if !door.credentials().accepts(&login.user, &login.password) {
-            greeter.refuse(&[PASSWORD_VERSION, 1]).await;
+        let login = handshake.parse(parse_login).await?;
+        if !context.credentials().accepts(&login.user, &login.password) {
+            handshake.refuse(&[PASSWORD_VERSION, 1]).await;
             return Err(FrontError::Unauthenticated);
         }
-        greeter.tcp.write_all(&[PASSWORD_VERSION, 0]).await?;
+        handshake.tcp.write_all(&[PASSWORD_VERSION, 0]).await?;
     }
-    let target = match greeter.parse(parse_request).await {
+    let target = match handshake.parse(parse_request).await {
         Ok(target) => target,
         Err(FrontError::Socks5(Invalid::Reply(code))) => {
-            greeter.refuse(&reply(code, None)).await;
+            handshake.refuse(&reply(code, None)).await;
             return Err(FrontError::Socks5(Invalid::Reply(code)));
         }
         Err(error) => return Err(error),
     };
-    let early = greeter.early();
-    let permit = greeter.permit.clone();
-    match door.connect(&target, early).await {
+    let early = handshake.early();
+    let permit = handshake.permit.clone();
+    match context.connect(&target, early).await {
         Ok((bound, far)) => {
-            greeter
+            handshake
                 .tcp
                 .write_all(&reply(SUCCEEDED, Some(bound)))
                 .await?;
-            door.relay(greeter.into_near(), far, permit);
+            context.relay(handshake.into_near(), far, permit);
             Ok(())
         }
         Err(error) => {
             debug!(%target, %error, "socks5 connect failed");
-            greeter.refuse(&reply(reply_code(error.kind()), None)).await;
+            handshake
+                .refuse(&reply(reply_code(error.kind()), None))
+                .await;
             Ok(())
         }
     }

@@ -16,7 +16,7 @@ use rp_protocol::{
     crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
 };
 use rp_proxy::{
-    Client, ClientConfig, Exit, ExitConfig, Link, Permit, SERVICE, auth::Credentials,
+    Client, ClientConfig, Exit, ExitConfig, Link, SERVICE, TargetAccess, auth::Credentials,
     exit::policy::Policy,
 };
 use tokio::{
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 /// Longest any step of a test may take before the test fails instead of hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 struct Anybody;
@@ -49,7 +49,12 @@ pub(crate) struct World {
 
 /// Everything on loopback allowed, nobody asked for a password.
 pub(crate) async fn world() -> World {
-    world_with(loopback_allowed(), Permit::All, ClientConfig::default()).await
+    world_with(
+        loopback_allowed(),
+        TargetAccess::All,
+        ClientConfig::default(),
+    )
+    .await
 }
 
 pub(crate) fn loopback_allowed() -> Policy {
@@ -68,27 +73,31 @@ pub(crate) fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn serve_exit(server: &Endpoint, exit: &Exit, permit: Permit) {
+fn serve_exit(server: &Endpoint, exit: &Exit, access: TargetAccess) {
     let (server, exit) = (server.clone(), exit.clone());
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
-            let (exit, permit) = (exit.clone(), permit.clone());
+            let (exit, access) = (exit.clone(), access.clone());
             tokio::spawn(async move {
                 if let Ok(connection) = incoming.accept().await {
-                    exit.serve(connection, permit).await;
+                    exit.serve(connection, access).await;
                 }
             });
         }
     });
 }
 
-pub(crate) async fn world_with(policy: Policy, permit: Permit, config: ClientConfig) -> World {
+pub(crate) async fn world_with(
+    policy: Policy,
+    access: TargetAccess,
+    config: ClientConfig,
+) -> World {
     let identity = |seed| Arc::new(Identity::from_seed(&[seed; 32]));
     let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
     let server = Endpoint::bind(local(), EndpointConfig::default(), Some(server)).unwrap();
     let remote = server.local_addr().unwrap();
     let exit = Exit::new(ExitConfig::default().policy(policy));
-    serve_exit(&server, &exit, permit);
+    serve_exit(&server, &exit, access);
 
     let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
     let transport = TransportClient::new(identity(2), Arc::new(Anybody), SERVICE);
@@ -113,7 +122,7 @@ pub(crate) async fn world_with(policy: Policy, permit: Permit, config: ClientCon
 
 /// Fails the test instead of waiting for ever.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(STEP_TIMEOUT, work)
         .await
         .expect("the step ends in time")
 }

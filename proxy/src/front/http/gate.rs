@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 /// How long an origin may leave the question open: not all of them know it, and RFC 9110 section
 /// 10.1.1 has clients go on by themselves, curl after one second.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Opens a gate from the callback that sees the origin's 100.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +66,7 @@ impl GatedBody {
 
     /// A body that waits for `opener`, or for the origin to say nothing for too long.
     pub(super) fn closed(body: Incoming, opener: Opener) -> Self {
-        let timer = Box::pin(sleep(PATIENCE));
+        let timer = Box::pin(sleep(CONTINUE_TIMEOUT));
         Self {
             body,
             gate: Some(Gate { opener, timer }),
