@@ -73,7 +73,7 @@ fn lost_close_is_repeated_when_the_peer_goes_on_talking() {
 //= spec/06-lifecycle.md#closing
 //= type=test
 //# Before the handshake is confirmed an application's close MUST be sent as a CLOSE of the transport
-//# with NO_ERROR and no reason, so that nothing of the application is shown to a stranger.
+//# with NO_ERROR and no reason, so that nothing of the application is shown to an unauthenticated peer.
 #[test]
 fn close_during_the_handshake_says_nothing_of_the_application() {
     let mut pair = Pair::new();
@@ -170,7 +170,7 @@ fn restarted_server_resets_the_connection_at_once() {
 }
 
 #[test]
-fn endpoint_that_is_no_server_answers_no_stranger() {
+fn endpoint_that_is_no_server_answers_nobody() {
     let mut pair = Pair::new();
     pair.server.endpoint = Endpoint::new(Default::default(), None, [9; 32]);
     pair.run(Duration::from_secs(2));

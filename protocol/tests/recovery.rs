@@ -154,7 +154,7 @@ fn messages_that_are_lost(percent: usize) -> Vec<Duration> {
         .collect()
 }
 
-//= spec/03-reliability.md#tail
+//= spec/03-reliability.md#redundant-sending
 //= type=test
 //# A sender with nothing left to send whose data in flight fill less than a sixteenth of its window MAY
 //# send another 10000 bytes of messages twice.
@@ -172,7 +172,7 @@ fn nothing_is_sent_twice_on_a_path_that_loses_nothing() {
     assert!(*first > Duration::from_millis(150), "{took:?}");
 }
 
-//= spec/03-reliability.md#tail
+//= spec/03-reliability.md#redundant-sending
 //= type=test
 //# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
 //# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
@@ -248,7 +248,7 @@ fn copies_of_many_messages_are_a_small_part_of_what_is_sent() {
     }
 }
 
-//= spec/03-reliability.md#tail
+//= spec/03-reliability.md#redundant-sending
 //= type=test
 //# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
 //# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.

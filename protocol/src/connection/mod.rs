@@ -5,24 +5,24 @@
 //! - `frames.rs`: what each frame means
 //! - `establish.rs`: driving TLS, and what a finished handshake settles
 //! - `transmit.rs`: what may leave now, in which order; `reports.rs`: what is said of arrivals;
-//!   `packet_builder.rs` lays it out; `probe.rs`, `farewell.rs`: packets that are sent alone
+//!   `packet_builder.rs` lays it out; `probe.rs`, `close.rs`: packets that are sent alone
 //! - `application.rs`: streams and datagrams as the application uses them
 //! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
 
 mod application;
+mod close;
 mod datagrams;
 mod establish;
 mod event;
-mod farewell;
 mod frames;
 mod handshake;
 mod ids;
 mod packet_builder;
 mod probe;
 mod receive;
+mod redundancy;
 mod reports;
 mod state;
-mod tail;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -42,8 +42,8 @@ pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use self::{
     datagrams::Datagrams,
     ids::Ids,
+    redundancy::Redundancy,
     state::{Closing, Idle, State},
-    tail::Tail,
 };
 use crate::{
     config::{Policy, TransportConfig},
@@ -93,7 +93,7 @@ pub struct Connection {
     events: VecDeque<Event>,
     endpoint_events: VecDeque<EndpointEvent>,
     feedback: Feedback,
-    tail: Tail,
+    redundancy: Redundancy,
     dropped: Dropped,
 }
 
@@ -147,7 +147,7 @@ impl Connection {
             events: VecDeque::new(),
             endpoint_events: VecDeque::new(),
             feedback: Feedback::default(),
-            tail: Tail::default(),
+            redundancy: Redundancy::default(),
             dropped: Dropped::default(),
             config,
         };

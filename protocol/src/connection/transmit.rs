@@ -36,7 +36,7 @@ const MAX_BATCH: usize = 65_000;
 enum Purpose {
     /// Window and pacer allow anything.
     Data,
-    /// The clock asks whether the path lives.
+    /// A timeout asks whether the path is alive.
     Probe,
     /// Bytes in flight once more.
     Copy,
@@ -154,7 +154,7 @@ impl Connection {
         packet.seal(out, &space.keys, number).is_ok()
     }
 
-    /// A train of equal data packets, or a single shorter one.
+    /// A GSO batch: data packets of equal size, of which the last may be shorter.
     fn transmit_batch(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         if let Some(keys) = &mut self.keys {
             keys.update_if_due(now);
@@ -238,7 +238,7 @@ impl Connection {
         if has_budget && self.has_data() {
             return Some(Purpose::Data);
         }
-        if has_budget && self.tail.interest() {
+        if has_budget && self.redundancy.interest() {
             return Some(Purpose::Copy);
         }
         (path.recv.ack.interest(now) || path.recv.nak.interest(now)).then_some(Purpose::Report)
@@ -269,9 +269,9 @@ impl Connection {
         }
         if !has_data {
             path.on_dry(now);
-            self.tail.on_dry(path);
+            self.redundancy.on_dry(path);
         }
-        if has_data || self.tail.interest() {
+        if has_data || self.redundancy.interest() {
             let train_at = path.train_at().filter(|_| self.has_bulk());
             let path = &mut self.paths[0];
             let paced_at = path.paced_at(now);
@@ -439,12 +439,12 @@ impl Connection {
         self.streams.write_control(out, &mut note);
         let before = out.out.len();
         self.streams.write_repair(out, &mut |what| {
-            self.tail.on_repair(what);
+            self.redundancy.on_repair(what);
             note(what);
         });
-        while let Some(what) = self.tail.next_message() {
+        while let Some(what) = self.redundancy.next_message() {
             if let Some(rest) = self.streams.write_copy(what, out, &mut note) {
-                self.tail.put_back_message(rest);
+                self.redundancy.put_back_message(rest);
                 break;
             }
         }
@@ -455,10 +455,11 @@ impl Connection {
             }
         }
         self.streams.write_data(out, &mut |what| {
-            self.tail.on_data(what);
+            self.redundancy.on_data(what);
             note(what);
         });
-        self.tail.on_messages(self.streams.ended(), &self.paths[0]);
+        self.redundancy
+            .on_messages(self.streams.ended(), &self.paths[0]);
         // A probe that repeats the oldest data repairs it in the same round trip.
         if purpose == Purpose::Probe && out.out.len() == before {
             self.streams.write_probe(out, &mut note);
@@ -468,10 +469,10 @@ impl Connection {
             out.put(&Frame::Ping);
         }
         while purpose == Purpose::Copy
-            && let Some(what) = self.tail.next()
+            && let Some(what) = self.redundancy.next()
         {
             if let Some(rest) = self.streams.write_copy(what, out, &mut note) {
-                self.tail.put_back(rest);
+                self.redundancy.put_back(rest);
                 break;
             }
         }

@@ -1,13 +1,14 @@
-//! What is sent twice where packets get lost (spec/03-reliability.md#tail): short messages, for which somebody
-//! waits a round trip longer if they are lost; and the end of a transfer, whose last packets have no later one
-//! to betray their loss and where each repair that is lost again costs a round trip. Bytes are copied by
-//! `stream`; when, is decided in `transmit.rs`.
+//! Redundant sending: what goes twice on a lossy path (spec/03-reliability.md#redundant-sending).
+//!
+//! Short messages, for which somebody waits a round trip longer if they are lost; and the end of a transfer,
+//! whose last packets have no later one to reveal their loss and where each lost repair costs a round trip.
+//! `stream` copies the bytes; `transmit.rs` decides when.
 
 use std::collections::VecDeque;
 
 use crate::{path::Path, stream::StreamSent};
 
-/// Packets of a tail copied at most, and the part of the flight they may be.
+/// Packets at the end of a transfer that are copied at most, and the part of the flight they may be.
 const MAX_COPIES: u64 = 64;
 const FLIGHT_PART: u64 = 4;
 /// The longest message that is sent twice, about seven packets: of longer ones, the packets behind betray most
@@ -22,7 +23,7 @@ const WINDOW_PART: u64 = 16;
 
 /// What is to be sent a second time.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(super) struct Redundancy {
     /// Short messages: they go before new data.
     messages: VecDeque<StreamSent>,
     /// Bytes of messages that may be copied, times `BYTES_PER_COPY`.
@@ -43,7 +44,7 @@ enum State {
     Doubling,
 }
 
-impl Tail {
+impl Redundancy {
     /// Whether copies wait to be sent.
     pub(super) fn interest(&self) -> bool {
         !self.messages.is_empty() || !self.copies.is_empty()
@@ -76,7 +77,7 @@ impl Tail {
             };
             let len = u64::from(len);
             let cost = (len + FRAME_BYTES) * BYTES_PER_COPY;
-            //= spec/03-reliability.md#tail
+            //= spec/03-reliability.md#redundant-sending
             //# On a path where at least 0.5 % of recent packets were lost, a sender MAY send messages of up to
             //# 10000 bytes twice, ahead of new data, for a sixty-fourth of the bytes it sends.
             if len <= MESSAGE_BYTES && cost <= self.earned {
@@ -88,7 +89,7 @@ impl Tail {
 
     /// Nothing is left to send: take up what should not be lost, on a path that loses packets.
     pub(super) fn on_dry(&mut self, path: &Path) {
-        //= spec/03-reliability.md#tail
+        //= spec/03-reliability.md#redundant-sending
         //# A sender with nothing left to send whose data in flight fill less than a sixteenth of its window MAY
         //# send another 10000 bytes of messages twice.
         if path.in_flight_bytes() < path.window() / WINDOW_PART {
@@ -99,7 +100,7 @@ impl Tail {
         }
         self.state = State::Doubling;
         if self.messages.is_empty() {
-            //= spec/03-reliability.md#tail
+            //= spec/03-reliability.md#redundant-sending
             //# When nothing is left to send and at least 0.5 % of recent packets were lost, a sender MAY send the
             //# data in flight once more, at most 64 packets and a quarter of its window.
             let most = MAX_COPIES.min(path.in_flight_packets() / FLIGHT_PART);

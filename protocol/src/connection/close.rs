@@ -75,11 +75,11 @@ impl Connection {
     }
 }
 
-/// What a stranger may see of a close.
+/// What an unauthenticated peer may see of a close.
 fn without_application(frame: &Close) -> Close {
     //= spec/06-lifecycle.md#closing
     //# Before the handshake is confirmed an application's close MUST be sent as a CLOSE of the transport
-    //# with NO_ERROR and no reason, so that nothing of the application is shown to a stranger.
+    //# with NO_ERROR and no reason, so that nothing of the application is shown to an unauthenticated peer.
     match frame {
         Close::Application { .. } => Close::Transport {
             code: TransportCode::NO_ERROR,
