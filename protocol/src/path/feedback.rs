@@ -1,5 +1,5 @@
-//! What ACK, NAK and the clock say became of what was sent; turns verdicts into samples for the
-//! controller and into lists of frames for their owners.
+//! What ACKs, NAKs and timeouts say became of what was sent: samples for the controller, and lists of frames
+//! for their owners.
 
 use std::{
     collections::VecDeque,
@@ -114,7 +114,7 @@ impl Path {
             ce_packets,
         });
         self.detect_losses(now, out);
-        self.tell_acked(now, &acked);
+        self.trace_acked(now, &acked);
         self.sent.forget(
             now.checked_sub(self.probe_interval() * LOST_MEMORY)
                 .unwrap_or(now),
@@ -192,12 +192,12 @@ impl Path {
             return Ok(());
         }
         lost.sort_unstable();
-        self.convict(now, &lost, LossTrigger::Nak, out);
-        self.tell(now);
+        self.declare_lost(now, &lost, LossTrigger::Nak, out);
+        self.trace_state(now);
         Ok(())
     }
 
-    /// The clock struck: losses, or a probe.
+    /// On timeout: packets are declared lost, or probes become due.
     pub(crate) fn on_timeout(&mut self, now: Instant, out: &mut Feedback) {
         self.detect_losses(now, out);
         //= spec/03-reliability.md#probes
@@ -213,18 +213,24 @@ impl Path {
             let count = self.loss.probe_count();
             self.controller.on_probe_timeout(now, count);
             self.trace.emit(now, || Event::ProbeTimeout { count });
-            self.tell(now);
+            self.trace_state(now);
         }
     }
 
     fn detect_losses(&mut self, now: Instant, out: &mut Feedback) {
         let lost = self.loss.detect(now, &self.sent, &self.rtt);
         if !lost.is_empty() {
-            self.convict(now, &lost, LossTrigger::Time, out);
+            self.declare_lost(now, &lost, LossTrigger::Time, out);
         }
     }
 
-    fn convict(&mut self, now: Instant, numbers: &[u64], trigger: LossTrigger, out: &mut Feedback) {
+    fn declare_lost(
+        &mut self,
+        now: Instant,
+        numbers: &[u64],
+        trigger: LossTrigger,
+        out: &mut Feedback,
+    ) {
         let mut samples = Vec::with_capacity(numbers.len());
         let mut shrunk = false;
         for &number in numbers {

@@ -1,5 +1,5 @@
-//! When a sent packet counts as lost: by the clock, by the receiver's NAK, and what a wrong verdict
-//! teaches. Repairing what was lost is the business of the frames' owners.
+//! When a sent packet is declared lost, by time or by the receiver's NAK, and what a spurious loss teaches.
+//! The owners of the frames repair what was lost.
 //!
 //! Only time decides, never a count of later packets: displacement in packets grows with the rate, and a
 //! fixed threshold of three turns 5 ms of reordering at 1 Gbit/s into a collapse
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use super::sent_packets::SentPackets;
 use crate::congestion::Rtt;
 
-/// Floor of the reorder window; also the granularity of the timers that serve it.
+/// Least reorder window; also the granularity of the timers that serve it.
 const MIN_WINDOW: Duration = Duration::from_millis(1);
 /// Longest wait between two probes, unless one probe interval is longer already: after an outage
 /// the first probe should not be a minute away.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// RTTs without a wrong verdict after which the window is halved.
+/// RTTs without a spurious loss after which the window is halved.
 const CLEAN_RTTS: u32 = 16;
 
 /// How long a packet may be overtaken before it counts as lost.
@@ -55,7 +55,7 @@ impl ReorderWindow {
         self.clean_since = Some(now);
     }
 
-    /// Time passed without a wrong verdict.
+    /// Time passed without a spurious loss.
     fn decay(&mut self, now: Instant, rtt: &Rtt) {
         let Some(since) = self.clean_since else {
             return;
@@ -97,7 +97,7 @@ pub(crate) struct LossDetector {
     loss_at: Option<Instant>,
     last_eliciting: Option<Instant>,
     probe_count: u32,
-    /// A widening counts once per round: one reordering event convicts many packets at once.
+    /// A widening counts once per round: one reordering event declares many packets lost at once.
     widened_at: Option<Instant>,
 }
 
@@ -175,13 +175,13 @@ impl LossDetector {
         //= spec/03-reliability.md#loss-detection
         //# A sender MUST declare a packet lost when a later packet was acknowledged and the packet was sent
         //# longer ago than the larger of the latest and the smoothed RTT plus the reorder window.
-        let patience = rtt.latest().max(rtt.smoothed()) + self.window.get(rtt);
+        let max_age = rtt.latest().max(rtt.smoothed()) + self.window.get(rtt);
         let mut lost = Vec::new();
         for number in sent.open_in(0..largest).into_iter().flatten() {
             let Some(packet) = sent.get(number) else {
                 continue;
             };
-            let at = packet.sample.sent_at + patience;
+            let at = packet.sample.sent_at + max_age;
             if at > now {
                 self.loss_at = Some(at);
                 break;
@@ -214,7 +214,7 @@ impl LossDetector {
         Some(self.last_eliciting? + self.probe_interval(rtt, ack_delay))
     }
 
-    /// The clock struck at `now`. Returns whether a probe is wanted, as opposed to `detect`.
+    /// On timeout at `now`. Returns whether a probe is wanted, as opposed to `detect`.
     pub(crate) fn on_timeout(
         &mut self,
         now: Instant,

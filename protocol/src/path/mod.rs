@@ -1,10 +1,10 @@
 //! One path: everything that depends on the way the packets go. Stream bytes live elsewhere.
 //!
 //! - `send.rs`: numbers, budget, what is noted of a packet that leaves
-//! - `feedback.rs`: what ACK, NAK and the clock say became of it
+//! - `feedback.rs`: what ACKs, NAKs and timeouts say became of it
 //! - `recv.rs`, `ack.rs`, `nak.rs`: what arrived, and when to say so
-//! - `sent_packets.rs`, `loss.rs`: the memory and the verdicts behind `feedback.rs`
-//! - `tell.rs`: where it stands, for traces
+//! - `sent_packets.rs`, `loss.rs`: what was sent and when it is declared lost, behind `feedback.rs`
+//! - `trace_hooks.rs`: what a trace is told
 //! - `train.rs`: packet trains, sent and timed
 //! - `mtu.rs`, `validation.rs`: how large a packet may be; whether the peer is there
 
@@ -17,7 +17,7 @@ mod nak;
 mod recv;
 mod send;
 mod sent_packets;
-mod tell;
+mod trace_hooks;
 mod train;
 mod validation;
 
@@ -75,7 +75,7 @@ pub(crate) struct Path {
     policy: send::PolicyState,
     trains: train::TrainSender,
     ecn: send::EcnState,
-    /// Probe packets the clock asks for.
+    /// Probe packets to send after a timeout.
     pub(crate) probes: u8,
 }
 

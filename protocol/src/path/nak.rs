@@ -20,7 +20,7 @@ const MAX_GAPS: usize = 1024;
 /// Least time between two NAK frames of a path: at 10 Gbit/s and 5 % loss a gap opens every 25 us,
 /// and a frame for each would cost more than it repairs.
 const MIN_SPACING: Duration = Duration::from_millis(1);
-/// Floor of the repetition interval (spec/03-reliability.md#nak-schedule).
+/// Least repetition interval (spec/03-reliability.md#nak-schedule).
 const MIN_REPEAT: Duration = Duration::from_millis(10);
 /// A gap is given up after being named so often; the sender's own clock takes over.
 const MAX_NAMED: u8 = 16;

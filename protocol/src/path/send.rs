@@ -24,7 +24,7 @@ const MIN_SKIP_DISTANCE: u64 = 2000;
 /// large ones.
 const SMALL_AFTER_PROBES: u32 = 2;
 /// ECN is given up when so many marked packets were acknowledged without a count.
-const ECN_PATIENCE: u64 = 10;
+const ECN_UNCOUNTED_LIMIT: u64 = 10;
 
 /// The path's packet numbers.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl EcnState {
                 self.uncounted += marked;
                 //= spec/07-paths.md#ecn
                 //# An endpoint MUST stop marking packets when acknowledgements of marked packets carry no counts.
-                if self.uncounted >= ECN_PATIENCE {
+                if self.uncounted >= ECN_UNCOUNTED_LIMIT {
                     self.refused = true;
                 }
                 0

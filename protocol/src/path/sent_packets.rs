@@ -41,7 +41,7 @@ pub(crate) struct SentPacket {
     pub(crate) in_flight: bool,
     /// The peer is to acknowledge it.
     pub(crate) ack_eliciting: bool,
-    /// Declared lost at this time, kept so that a late ACK can undo the verdict.
+    /// Declared lost at this time, kept so that a late ACK can show the loss to be spurious.
     pub(crate) lost_at: Option<Instant>,
     /// Marked ECT(0).
     pub(crate) ecn: bool,

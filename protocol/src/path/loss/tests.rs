@@ -77,7 +77,7 @@ fn packets_after_the_newest_acknowledged_are_never_lost_by_time() {
 //# When a packet declared lost is acknowledged, the sender MUST double the reorder window, up to the
 //# smoothed RTT.
 #[test]
-fn wrong_verdict_doubles_the_window_up_to_the_rtt() {
+fn spurious_loss_doubles_the_window_up_to_the_rtt() {
     let start = epoch();
     let rtt = rtt(start);
     let mut loss = LossDetector::new();
@@ -89,7 +89,7 @@ fn wrong_verdict_doubles_the_window_up_to_the_rtt() {
 }
 
 #[test]
-fn many_wrong_verdicts_of_one_round_count_once() {
+fn many_spurious_losses_of_one_round_count_once() {
     let start = epoch();
     let rtt = rtt(start);
     let mut loss = LossDetector::new();

@@ -15,20 +15,20 @@ impl Path {
     /// The handshake is complete.
     pub(crate) fn on_established(&mut self, now: Instant) {
         self.trace.emit(now, || Event::Established);
-        self.tell(now);
+        self.trace_state(now);
     }
 
     /// An ACK was processed: bytes, times and rate may have moved.
-    pub(super) fn tell_acked(&mut self, now: Instant, acked: &[PacketSample]) {
+    pub(super) fn trace_acked(&mut self, now: Instant, acked: &[PacketSample]) {
         if let Some(active) = self.trace.active() {
             let bytes = acked.iter().map(|sample| u64::from(sample.bytes));
             active.acked_bytes += bytes.sum::<u64>();
-            self.tell(now);
+            self.trace_state(now);
         }
     }
 
     /// Where the path stands, as far as it was not said before.
-    pub(super) fn tell(&mut self, now: Instant) {
+    pub(super) fn trace_state(&mut self, now: Instant) {
         let Some(active) = self.trace.active() else {
             return;
         };
