@@ -97,7 +97,7 @@ impl Timer {
             let Some(armed) = self.armed else { return };
             let now = self::now();
             if now >= deadline {
-                // Gone by between the caller's look at the clock and ours.
+                // It passed between the caller's reading of the clock and ours.
                 self.armed = None;
                 cx.waker().wake_by_ref();
                 return;

@@ -238,7 +238,7 @@ impl Connection {
     ) -> Result<T, ConnectionError> {
         loop {
             let mut notified = pin!(notify.notified());
-            // Registered before the look, so that news in between is not missed.
+            // Registered before the check, so that news in between is not missed.
             notified.as_mut().enable();
             {
                 let mut state = self.shared.lock();

@@ -8,7 +8,7 @@
 //! wakes the task, which polls the engine for batches and hands them to the socket outside the lock.
 //! When nothing is due the task sleeps on one timer; an idle connection costs no wake-ups.
 //! Changing threads costs more than a packet does, so nobody is told what he does not wait for: sending wakes
-//! nobody (`socket`), and packets that pour in one by one are let gather (`moderation`).
+//! nobody (`socket`), and packets that arrive one by one are coalesced (`moderation`).
 
 mod buffer_pool;
 mod clock;

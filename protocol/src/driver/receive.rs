@@ -31,21 +31,21 @@ pub(super) struct Receiver {
     out: Vec<u8>,
     /// A connection has not taken its last delivery.
     is_behind: bool,
-    /// How long the connections of this batch can wait for the next.
-    patience: Duration,
+    /// Longest delay the connections of this batch bear before the next.
+    max_delay: Duration,
     moderation: Moderation,
-    /// Tells of packets; gone while they are let gather, or each would wake a thread.
+    /// Signals packets; dropped while they are coalesced, or each would wake a thread.
     watch: Option<Watch>,
-    /// When to look without being told.
+    /// When to poll the socket without a signal.
     again_at: Option<Instant>,
     timer: Timer,
 }
 
-/// Time between two looks where the system cannot tell of packets.
+/// Time between two polls where the system cannot signal packets.
 const UNWATCHED: Duration = Duration::from_millis(1);
 
 /// For datagrams that are no connection's, and where there is no other reason to hurry.
-const PATIENT: Duration = Duration::MAX;
+const UNLIMITED: Duration = Duration::MAX;
 
 /// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
 /// under load may be long after ACKs are due.
@@ -77,7 +77,7 @@ async fn sleep_until(timer: &mut Timer, at: Instant) {
 enum Wake {
     Readable,
     /// Handles or connections are gone.
-    Look,
+    Recheck,
     /// The runtime goes away.
     Shutdown,
 }
@@ -92,7 +92,7 @@ impl Receiver {
             spare: Vec::new(),
             out: Vec::new(),
             is_behind: false,
-            patience: PATIENT,
+            max_delay: UNLIMITED,
             moderation: Moderation::new(clock::now()),
             watch: None,
             again_at: None,
@@ -104,7 +104,7 @@ impl Receiver {
         while self.endpoint.is_wanted() {
             match self.wait().await {
                 Wake::Readable => {}
-                Wake::Look => continue,
+                Wake::Recheck => continue,
                 Wake::Shutdown => return,
             }
             // After a batch that was not full the socket is empty. Asking for another turn then would wake
@@ -128,7 +128,7 @@ impl Receiver {
             match self.endpoint.socket.watch() {
                 Ok(watch) => self.watch = Some(watch),
                 Err(error) => {
-                    tracing::debug!(%error, "looking for packets without being told of them");
+                    tracing::debug!(%error, "polling for packets on a timer");
                     self.again_at = Some(clock::now() + UNWATCHED);
                 }
             }
@@ -152,7 +152,7 @@ impl Receiver {
         let mut stop = pin!(endpoint.stop.notified());
         poll_fn(|cx| {
             if stop.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Wake::Look);
+                return Poll::Ready(Wake::Recheck);
             }
             readable.as_mut().poll(cx).map(|ready| match ready {
                 Ok(()) => Wake::Readable,
@@ -190,10 +190,10 @@ impl Receiver {
             .map(|one| one.payload.len().div_ceil(one.stride.max(1)))
             .sum();
         let now = clock::now();
-        self.patience = PATIENT;
+        self.max_delay = UNLIMITED;
         self.route(now);
         self.deliver();
-        let again_at = self.moderation.on_look(now, datagrams, self.patience);
+        let again_at = self.moderation.on_poll(now, datagrams, self.max_delay);
         let is_full = is_full || self.is_behind;
         if is_full {
             // What is there is not waited for.
@@ -256,7 +256,7 @@ impl Receiver {
 
     fn deliver(&mut self) {
         for (_, connection, mut datagrams) in self.deliveries.drain(..) {
-            self.patience = self.patience.min(connection.patience());
+            self.max_delay = self.max_delay.min(connection.max_delay());
             let delivered = connection.deliver(&mut datagrams);
             self.is_behind |= delivered.is_behind;
             self.endpoint

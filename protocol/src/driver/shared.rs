@@ -37,8 +37,8 @@ pub(super) struct Shared {
     /// Known once the handshake is complete, and from then on for ever.
     pub(super) established: OnceLock<Established>,
     pub(super) notify: Notifies,
-    /// See [`patience`](Self::patience), in microseconds.
-    patience_us: AtomicU32,
+    /// See [`max_delay`](Self::max_delay), in microseconds.
+    max_delay_us: AtomicU32,
 }
 
 /// Whom the handshake connected us to, for what.
@@ -48,7 +48,7 @@ pub(super) struct Established {
     pub(super) service: String,
 }
 
-/// Wake-ups that concern the connection and not one stream. Waiters register before they look, so
+/// Wake-ups that concern the connection and not one stream. Waiters register before they check, so
 /// that none is lost.
 #[derive(Debug, Default)]
 pub(super) struct Notifies {
@@ -134,21 +134,21 @@ impl Shared {
             inbox: Mutex::default(),
             established: OnceLock::new(),
             notify: Notifies::default(),
-            patience_us: AtomicU32::new(0),
+            max_delay_us: AtomicU32::new(0),
         }
     }
 
     /// How long the receive loop may leave this connection's datagrams in the socket for others to come.
-    pub(super) fn patience(&self) -> Duration {
-        Duration::from_micros(self.patience_us.load(Relaxed).into())
+    pub(super) fn max_delay(&self) -> Duration {
+        Duration::from_micros(self.max_delay_us.load(Relaxed).into())
     }
 
     /// The round trip is known, or has changed.
-    pub(super) fn set_patience(&self, min_rtt: Option<Duration>) {
-        let patience = moderation::patience(min_rtt).as_micros();
+    pub(super) fn set_max_delay(&self, min_rtt: Option<Duration>) {
+        let max_delay = moderation::max_delay(min_rtt).as_micros();
         // At most a few milliseconds.
-        self.patience_us
-            .store(u32::try_from(patience).unwrap_or(0), Relaxed);
+        self.max_delay_us
+            .store(u32::try_from(max_delay).unwrap_or(0), Relaxed);
     }
 
     /// The connection's one lock. Never held across an await.
@@ -290,14 +290,14 @@ impl State {
         self.error.clone().map_or(Ok(()), Err)
     }
 
-    /// Have the task look at the engine: there is something to send, or a credit to give.
+    /// Have the task poll the engine: there is something to send, or a credit to give.
     pub(super) fn wake_task(&mut self) {
         if let Some(task) = self.task.take() {
             task.wake();
         }
     }
 
-    /// The task of `cx` is about to look.
+    /// The task of `cx` is about to poll.
     pub(super) fn register_task(&mut self, cx: &Context<'_>) {
         match &mut self.task {
             Some(task) => task.clone_from(cx.waker()),

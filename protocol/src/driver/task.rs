@@ -40,7 +40,7 @@ pub(super) struct Task {
 
 type Writable = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a look at the engine came to.
+/// What a poll of the engine came to.
 enum Step {
     Send(Transmit),
     Sleep,
@@ -79,11 +79,11 @@ impl Task {
             self.deadline = None;
             state.engine.handle_timeout(now);
         }
-        self.shared.set_patience(state.engine.min_rtt());
+        self.shared.set_max_delay(state.engine.min_rtt());
     }
 
     /// Ask the engine until it wants to send or has nothing more to say.
-    fn look(&mut self, now: Instant) -> Step {
+    fn poll_engine(&mut self, now: Instant) -> Step {
         let mut state = self.shared.lock();
         loop {
             self.batch.clear();
@@ -128,7 +128,7 @@ impl Task {
         }
     }
 
-    /// Whether the way out is free; if not, the task of `cx` is woken when it is.
+    /// Whether the socket can send; if not, the task of `cx` is woken when it can.
     fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some((transmit, writable)) = &mut self.blocked {
             if writable.as_mut().poll(cx).is_pending() {
@@ -154,7 +154,7 @@ impl Future for Task {
                 this.wakers.wake();
                 return Poll::Pending;
             }
-            let step = this.look(now);
+            let step = this.poll_engine(now);
             this.wakers.wake();
             match step {
                 Step::Send(transmit) => this.send(transmit),

@@ -22,7 +22,7 @@ async fn a_deadline_wakes_its_task_once() {
     let mut timer = Timer::new();
     for micros in [1, 50, 300, 2000] {
         let polls = wait(&mut timer, now() + Duration::from_micros(micros)).await;
-        // The look before, the wake-up, and one for a stale edge of the round before.
+        // The poll before, the wake-up, and one for a stale edge of the round before.
         assert!(polls <= 4, "{polls} polls for {micros} us");
     }
 }

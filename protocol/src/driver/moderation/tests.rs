@@ -1,74 +1,74 @@
-//! Tests of when packets are let gather.
+//! Tests of when packets are coalesced.
 
 use super::*;
 use crate::driver::clock;
 
 const FAR: Option<Duration> = Some(Duration::from_millis(100));
 
-/// Looks every `every` that find `datagrams` each, for 50 ms; the last answer as a wait.
-fn look(every: Duration, datagrams: usize, min_rtt: Option<Duration>) -> Option<Duration> {
+/// Polls every `every` that find `datagrams` each, for 50 ms; the last answer as a wait.
+fn poll(every: Duration, datagrams: usize, min_rtt: Option<Duration>) -> Option<Duration> {
     let start = clock::now();
     let mut moderation = Moderation::new(start);
     let mut now = start;
     let mut answer = None;
     while now < start + 5 * COUNTED {
         now += every;
-        let again = moderation.on_look(now, datagrams, patience(min_rtt));
+        let again = moderation.on_poll(now, datagrams, max_delay(min_rtt));
         answer = again.map(|at| at - now);
     }
     answer
 }
 
 #[test]
-fn packets_that_pour_in_one_by_one_are_let_gather() {
+fn a_burst_that_arrives_one_by_one_is_coalesced() {
     // 100 Mbit/s and 20 Mbit/s in packets of 1500 bytes.
-    assert_eq!(look(Duration::from_micros(120), 1, FAR), Some(LONGEST));
-    assert_eq!(look(Duration::from_micros(600), 1, FAR), Some(LONGEST));
+    assert_eq!(poll(Duration::from_micros(120), 1, FAR), Some(LONGEST));
+    assert_eq!(poll(Duration::from_micros(600), 1, FAR), Some(LONGEST));
 }
 
 #[test]
-fn no_more_are_let_gather_than_a_small_buffer_holds() {
-    let wait = look(Duration::from_micros(20), 1, FAR).unwrap();
-    assert_eq!(wait, GATHERED * Duration::from_micros(20));
+fn no_more_are_coalesced_than_a_small_buffer_holds() {
+    let wait = poll(Duration::from_micros(20), 1, FAR).unwrap();
+    assert_eq!(wait, COALESCED * Duration::from_micros(20));
 }
 
 #[test]
-fn a_trickle_is_looked_at_at_once() {
-    assert_eq!(look(Duration::from_millis(1), 1, FAR), None);
+fn a_trickle_is_polled_at_once() {
+    assert_eq!(poll(Duration::from_millis(1), 1, FAR), None);
 }
 
 #[test]
 fn what_comes_in_heaps_is_not_waited_for() {
-    assert_eq!(look(Duration::from_micros(400), HEAP, FAR), None);
+    assert_eq!(poll(Duration::from_micros(400), FULL_BATCH, FAR), None);
 }
 
 #[test]
 fn a_near_peer_is_not_kept_waiting() {
     let near = Some(Duration::from_millis(5));
-    assert_eq!(look(Duration::from_micros(30), 1, near), None);
+    assert_eq!(poll(Duration::from_micros(30), 1, near), None);
     // Nor one whose distance is not known.
-    assert_eq!(look(Duration::from_micros(30), 1, None), None);
+    assert_eq!(poll(Duration::from_micros(30), 1, None), None);
 }
 
 #[test]
-fn a_dense_pour_is_let_gather_even_from_a_near_peer() {
+fn a_dense_burst_is_coalesced_even_from_a_near_peer() {
     let near = Some(Duration::from_micros(100));
-    assert_eq!(look(Duration::from_micros(20), 1, near), Some(SHORTEST));
+    assert_eq!(poll(Duration::from_micros(20), 1, near), Some(SHORTEST));
 }
 
 #[test]
 fn the_nearest_of_several_peers_decides() {
     let start = clock::now();
     let mut moderation = Moderation::new(start);
-    let (near, far) = (patience(Some(Duration::from_millis(1))), patience(FAR));
+    let (near, far) = (max_delay(Some(Duration::from_millis(1))), max_delay(FAR));
     let mut waits = Vec::new();
     for step in 1..=600 {
-        let patience = if (200..400).contains(&step) && step % 20 == 0 {
+        let max_delay = if (200..400).contains(&step) && step % 20 == 0 {
             near
         } else {
             far
         };
-        let again = moderation.on_look(start + step * Duration::from_micros(100), 1, patience);
+        let again = moderation.on_poll(start + step * Duration::from_micros(100), 1, max_delay);
         waits.push(again.is_some());
     }
     assert!(waits[150]);
@@ -80,14 +80,14 @@ fn the_nearest_of_several_peers_decides() {
 fn a_pour_is_forgotten_after_a_pause() {
     let start = clock::now();
     let mut moderation = Moderation::new(start);
-    let far = patience(FAR);
+    let far = max_delay(FAR);
     for step in 1..=400 {
-        moderation.on_look(start + step * Duration::from_micros(50), 1, far);
+        moderation.on_poll(start + step * Duration::from_micros(50), 1, far);
     }
     assert!(moderation.expected.is_some());
-    // A look that finds nothing is followed by no other.
+    // A poll that finds nothing is followed by no other.
     let now = start + Duration::from_micros(20_100);
-    assert_eq!(moderation.on_look(now, 0, far), None);
+    assert_eq!(moderation.on_poll(now, 0, far), None);
     let later = start + Duration::from_secs(1);
-    assert_eq!(moderation.on_look(later, 1, far), None);
+    assert_eq!(moderation.on_poll(later, 1, far), None);
 }
