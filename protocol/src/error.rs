@@ -1,5 +1,5 @@
 //! The errors an application or a peer can meet, one enum per operation.
-//! Errors private to a room (decoding, opening) live in that room.
+//! Errors private to a module (decoding, opening) live in that module.
 
 use std::fmt;
 

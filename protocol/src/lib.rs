@@ -25,7 +25,7 @@ pub mod trace;
 pub mod units;
 pub mod wire;
 
-/// The pure floor: bytes, events and `now` in; bytes, events and a deadline out.
+/// The sans-I/O core: bytes, events and `now` in; bytes, events and a deadline out.
 pub mod engine {
     pub use crate::{
         connection::{Connection, Datagram, EndpointEvent, Event, Output, Transmit},

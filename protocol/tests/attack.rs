@@ -1,4 +1,4 @@
-//! What strangers and meddlers on the wire can do: nothing but cost a little time.
+//! What unauthenticated senders and on-path attackers can do: nothing but cost a little time.
 
 #[expect(dead_code, reason = "each test binary uses its part of the harness")]
 mod pair;
@@ -163,10 +163,10 @@ fn shuffled_conversation_still_arrives() {
 }
 
 /// A first datagram from each of many addresses.
-fn flood(pair: &mut Pair, first: &[u8], strangers: u16) -> (usize, usize) {
+fn flood(pair: &mut Pair, first: &[u8], clients: u16) -> (usize, usize) {
     let (mut incoming, mut answers) = (0, 0);
-    for stranger in 0..strangers {
-        let [high, low] = stranger.to_be_bytes();
+    for client in 0..clients {
+        let [high, low] = client.to_be_bytes();
         let mut payload = BytesMut::from(first);
         // Another connection id each, as a flooder would choose.
         payload[5..7].copy_from_slice(&[high, low]);
@@ -195,7 +195,7 @@ fn flood(pair: &mut Pair, first: &[u8], strangers: u16) -> (usize, usize) {
 }
 
 #[test]
-fn flood_of_strangers_leaves_a_bounded_number_half_open() {
+fn flood_of_clients_leaves_a_bounded_number_half_open() {
     let endpoint = EndpointConfig::default().retry_above(50).max_half_open(200);
     let mut pair = Setup {
         endpoint,

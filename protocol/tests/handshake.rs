@@ -1,4 +1,4 @@
-//! Handshakes between two engines: lost flights, strangers, load.
+//! Handshakes between two engines: lost flights, unproven clients, load.
 
 #[expect(dead_code, reason = "each test binary uses its part of the harness")]
 mod pair;
@@ -109,7 +109,7 @@ fn silent_server_ends_the_attempt_within_the_handshake_timeout() {
 //# Before the peer's address is validated, an endpoint MUST NOT send more than three times the
 //# bytes it received from that address.
 #[test]
-fn server_sends_a_stranger_at_most_three_times_what_it_received() {
+fn server_sends_an_unproven_client_at_most_three_times_what_it_received() {
     let mut pair = Pair::new();
     pair.client.script = Box::new(|count, _| if count < 2 { Fate::Deliver } else { Fate::Drop });
     pair.run(Duration::from_secs(9));

@@ -182,7 +182,7 @@ fn every_packet_told_as_lost_was_told_as_sent() {
 }
 
 #[test]
-fn packets_that_come_after_their_verdict_are_told_as_spurious_losses() {
+fn packets_that_arrive_after_they_were_declared_lost_are_traced_as_spurious_losses() {
     let late = std::time::Duration::from_millis(400);
     let traced = transfer(Box::new(move |count, _| match count % 200 {
         50..60 => Fate::Delay(late),

@@ -27,7 +27,7 @@ pub struct Datagram {
     pub payload: BytesMut,
 }
 
-/// Describes bytes in the buffer passed to `poll`: one datagram, or a train of equal ones.
+/// Describes bytes in the buffer passed to `poll`: one datagram, or a GSO batch of equal ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The path they belong to.

@@ -124,7 +124,7 @@ impl Ids {
         }
     }
 
-    /// Whether frames of this room wait to be sent.
+    /// Whether NEW_CONNECTION_ID or RETIRE_CONNECTION_ID frames wait to be sent.
     pub(super) fn interest(&self) -> bool {
         !self.retired.is_empty() || self.local.iter().any(|local| local.announce)
     }

@@ -34,7 +34,7 @@ impl Incoming {
     }
 }
 
-/// What tells attempts apart: an id chosen by a stranger means nothing without the address.
+/// What tells attempts apart: an id that a client chose means nothing without the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) remote: SocketAddr,

@@ -1,5 +1,5 @@
 //! Routing of datagrams to connections by connection id, and limits on half-open ones. What a packet says
-//! beyond its header is none of this room's business.
+//! beyond its header is not read here.
 //!
 //! A datagram is, in this order: for a known connection; a client's first; a stray that deserves a stateless
 //! reset; nothing.
@@ -49,7 +49,7 @@ pub enum Routed {
     Dropped,
     /// To this connection.
     Connection(ConnectionHandle, Datagram),
-    /// A stranger asks to connect.
+    /// A client asks to connect.
     Incoming(Incoming),
     /// Answered by the endpoint itself; the bytes are in the buffer.
     Response(Transmit),
@@ -92,11 +92,11 @@ pub struct Endpoint {
     server: Option<Server>,
     rng: StdRng,
     connections: Slab<Entry>,
-    /// Ids we chose at random: no stranger can make them collide.
+    /// Ids we chose at random: no peer can make them collide.
     routes: FxHashMap<ConnectionId, ConnectionHandle>,
     /// What a peer's stateless reset ends with. Peers chose these: under a keyed hash.
     expected_resets: HashMap<[u8; 16], ConnectionHandle>,
-    /// Ids strangers chose: under a keyed hash.
+    /// Ids that unauthenticated clients chose: under a keyed hash.
     attempts: HashMap<Key, Attempt>,
     tokens: RetryTokens,
     reset_key: ResetKey,

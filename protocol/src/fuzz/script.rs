@@ -1,5 +1,5 @@
 //! A connection driven by a script: what the applications do, what the wire does to datagrams, what
-//! strangers and a dishonest peer send. Whatever arrives at an application is what was written.
+//! unauthenticated senders and a dishonest peer send. Whatever arrives at an application is what was written.
 
 use std::{
     collections::BTreeMap,
@@ -235,7 +235,7 @@ impl Script<'_> {
         }
     }
 
-    /// A stranger who has seen a datagram writes its own payload behind the header.
+    /// An unauthenticated sender who has seen a datagram writes its own payload behind the header.
     fn forge_with_known_id(&mut self) {
         let index = self.input.below(self.world.kept.len());
         let Some(parcel) = self.world.kept.get(index) else {
