@@ -158,8 +158,8 @@ async fn welcome(incoming: Incoming, server: Arc<Server>) {
 
 impl Server {
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
-        let ceiling = [self.rate, grant.rate].into_iter().flatten().min();
-        connection.set_rate(ceiling);
+        let max_rate = [self.rate, grant.rate].into_iter().flatten().min();
+        connection.set_rate(max_rate);
         self.known.recall(&connection);
         if connection.service() == rp_proxy::SERVICE {
             self.exit
