@@ -1,4 +1,4 @@
-//! What the programs remember of the ways to their peers: in a file of the user's for `rpcp` and `rpclient`,
+//! What the programs remember of the paths to their peers: in a file of the user's for `rpcp` and `rpclient`,
 //! in memory for `rpserver`. What is made of it is the transport's business (spec/04-congestion.md#path-memory).
 
 use std::{
@@ -73,7 +73,7 @@ impl PathFile {
         Self { path }
     }
 
-    /// Tells a fresh connection to `server` what is known of the way there.
+    /// Gives a new connection to `server` what is known of the path there.
     pub fn recall(&self, server: &Server, connection: &Connection) {
         let address = connection.remote_address().ip();
         if let Some(memory) = self.find(server, address, unix_time()) {
@@ -179,7 +179,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(b"# Ways to servers, as rpcp and rpclient found them. May be deleted.\n\n")?;
+    file.write_all(b"# Paths to servers, as rpcp and rpclient found them. May be deleted.\n\n")?;
     file.write_all(text.as_bytes())
 }
 
@@ -191,7 +191,7 @@ fn unix_time() -> u64 {
 /// Who a server knows: a key at an address.
 type Client = (PublicKey, IpAddr);
 
-/// What a server remembers of the ways to its clients, as long as it runs.
+/// What a server remembers of the paths to its clients, as long as it runs.
 #[derive(Debug, Default)]
 pub(crate) struct KnownClients {
     /// The one heard of longest ago first.
@@ -199,7 +199,7 @@ pub(crate) struct KnownClients {
 }
 
 impl KnownClients {
-    /// Tells a fresh connection what is known of the way to its client.
+    /// Gives a new connection what is known of the path to its client.
     pub(crate) fn recall(&self, connection: &Connection) {
         if let Some(memory) = self.find(client(connection), Instant::now()) {
             debug!(rate = %memory.rate, min_rtt = ?memory.min_rtt, "path known from before");

@@ -41,11 +41,11 @@ pub struct ServerSettings {
     pub authorized_keys: PathBuf,
     /// Where files are served from.
     pub root: Option<PathBuf>,
-    /// Strangers may read files.
+    /// Clients whose key is not listed may read files.
     pub anonymous: bool,
     /// What may be dialled.
     pub policy: EgressPolicy,
-    /// Ceiling of each connection.
+    /// Highest rate at which each connection sends.
     pub rate: Option<Bandwidth>,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
@@ -110,7 +110,7 @@ pub struct ClientSettings {
     pub listen: SocketAddr,
     /// Who may use it.
     pub credentials: Credentials,
-    /// What is known of the way to the server is used and kept.
+    /// What is known of the path to the server is used and kept.
     pub remembers_paths: bool,
     /// Where event traces go.
     pub trace: Option<PathBuf>,

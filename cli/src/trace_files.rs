@@ -1,9 +1,9 @@
-//! `--trace`: the event traces of connections as files. What is told, and in which words, is in
+//! `--trace`: the event traces of connections as files. Which events there are, and their names, are in
 //! `rp_protocol::trace`.
 //!
 //! A connection hands its events over in batches, without ever waiting; one thread writes them. A
 //! disk that is full or slow costs events, which are counted, and never a byte of the transfer.
-//! A connection that never comes up is not traced, so that strangers cannot fill a server's disk.
+//! A connection that never comes up is not traced, so that unauthenticated senders cannot fill a server's disk.
 
 mod sink;
 #[cfg(test)]
@@ -34,7 +34,7 @@ use self::{
 };
 
 /// How long the end of a program waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where traces go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,13 +123,13 @@ impl TraceFiles {
     pub fn new(path: &Path, program: &'static str) -> io::Result<Self> {
         let place = Place::new(path)?;
         let (queue, messages) = Queue::new();
-        let (tell, done) = mpsc::sync_channel(1);
+        let (report, done) = mpsc::sync_channel(1);
         let writer = Writer::new(place, program, Arc::clone(&queue));
         thread::Builder::new()
             .name("trace".to_owned())
             .spawn(move || {
                 // Nobody listens when the program gave up waiting.
-                let _ = tell.send(writer.run(&messages));
+                let _ = report.send(writer.run(&messages));
             })?;
         Ok(Self {
             queue,
@@ -162,7 +162,7 @@ impl TraceFiles {
     /// Writes what there is, for a few seconds at most, and says what became of the traces.
     pub fn finish(self) -> Report {
         self.queue.send(Message::Finish);
-        let report = match self.done.recv_timeout(PATIENCE) {
+        let report = match self.done.recv_timeout(FINISH_TIMEOUT) {
             Ok(report) => report,
             Err(RecvTimeoutError::Timeout) => Report {
                 dropped: self.queue.waiting(),

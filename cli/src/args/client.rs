@@ -102,7 +102,7 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
 
-    /// Neither use nor keep what is known of the way to the server [kept in ~/.local/state/rapidpath]
+    /// Neither use nor keep what is known of the path to the server [kept in ~/.local/state/rapidpath]
     #[arg(long, env = "RPCLIENT_NO_PATH_MEMORY", global = true)]
     pub no_path_memory: bool,
 

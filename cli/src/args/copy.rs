@@ -54,7 +54,7 @@ pub struct CopyArgs {
     #[arg(long, value_name = "POLICY", default_value = "fair")]
     pub policy: PolicyArg,
 
-    /// Neither use nor keep what is known of the way to the server [kept in ~/.local/state/rapidpath]
+    /// Neither use nor keep what is known of the path to the server [kept in ~/.local/state/rapidpath]
     #[arg(long)]
     pub no_path_memory: bool,
 
@@ -104,8 +104,8 @@ impl CopyArgs {
         }
     }
 
-    /// The ceiling typed, one way or the other.
-    pub fn ceiling(&self) -> Option<Bandwidth> {
+    /// The highest rate to send at, from `--rate` or `-l`.
+    pub fn max_rate(&self) -> Option<Bandwidth> {
         self.rate.or(self.limit)
     }
 }

@@ -37,13 +37,13 @@ const INPUTS: usize = 8;
 /// Bytes of blocks handed over at a time: what is written to disk at a time.
 const BATCH: usize = 256 << 10;
 
-/// How long blocks are let gather where they come too slowly to make batches: handing one over wakes a
+/// Longest time that blocks which come too slowly to fill a batch are coalesced: handing one over wakes a
 /// thread, which for every packet by itself costs more than the packet.
-const GATHER: Duration = Duration::from_millis(5);
+const MAX_DELAY: Duration = Duration::from_millis(5);
 
-/// Nothing is let gather for longer than this part of the time the stream has taken so far: a small file
-/// is not waited for.
-const GATHER_PART: u32 = 8;
+/// Blocks are coalesced for at most this part of the time the stream has taken so far: a small file is not
+/// waited for.
+const MAX_DELAY_PART: u32 = 8;
 
 /// The least the runtime's timers tell apart.
 const TICK: Duration = Duration::from_millis(1);
@@ -53,7 +53,7 @@ const TICK: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the last message may take to be acknowledged; the file is safe by then.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the half, on its thread, where opening files may block.
 pub(super) type MakeHalf = Box<dyn FnOnce() -> Box<dyn Half> + Send>;
@@ -153,7 +153,7 @@ async fn send_outputs(
             Some(Output::Wait) => {}
             Some(Output::Over(result)) => {
                 // Not acknowledged in time, or the connection is over: the file is what it is.
-                let _ = tokio::time::timeout(FAREWELL, writer.finish()).await;
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, writer.finish()).await;
                 return result.map_err(CopyError::from);
             }
         }
@@ -189,7 +189,7 @@ async fn read_control(
         match reader.next().await {
             Ok(Some(message)) => {
                 let refusal = refusal(&message);
-                // A half that is over takes no more; its last words are on their way.
+                // A half that is over takes no more; its Done is being sent.
                 let _ = inputs.send(Input::Message(message)).await;
                 if let Some(done) = refusal {
                     tokio::time::sleep(GRACE).await;
@@ -265,7 +265,7 @@ async fn carry_data(
             return Ok(false);
         }
         if bytes < BATCH / 2 && !stream.is_ended() {
-            let pause = GATHER.min(began.elapsed() / GATHER_PART);
+            let pause = MAX_DELAY.min(began.elapsed() / MAX_DELAY_PART);
             if pause >= TICK {
                 tokio::time::sleep(pause).await;
             }
@@ -293,10 +293,10 @@ fn joined(blocks: &[(u64, Bytes)]) -> Vec<(u64, Bytes)> {
 /// Waits for the user to stop the copy, and gives the half a moment to say so.
 async fn interrupt(stop: impl Future<Output = ()>, inputs: &mpsc::Sender<Input>) -> CopyError {
     stop.await;
-    let told = async {
+    let interrupted = async {
         let _ = inputs.send(Input::Interrupt).await;
         std::future::pending::<()>().await;
     };
-    let _ = tokio::time::timeout(GRACE, told).await;
+    let _ = tokio::time::timeout(GRACE, interrupted).await;
     Error::Interrupted.into()
 }

@@ -162,7 +162,7 @@ impl Job {
             (Location::Remote(_), Location::Remote(_)) => Err(CopyError::Usage(
                 "both sides are remote: one of them must be this machine",
             )),
-            (Location::Remote(_), _) if args.ceiling().is_some() => Err(CopyError::Usage(
+            (Location::Remote(_), _) if args.max_rate().is_some() => Err(CopyError::Usage(
                 "a rate limits what this side sends; it cannot slow a server down yet",
             )),
             (Location::Remote(from), to) => Ok(Self::Pull {
@@ -316,7 +316,7 @@ async fn copy(
 }
 
 fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
-    let policy = match (args.policy, args.ceiling()) {
+    let policy = match (args.policy, args.max_rate()) {
         (PolicyArg::Fair, _) => Policy::Fair,
         (PolicyArg::Low, _) => Policy::Low,
         (PolicyArg::Fixed, Some(rate)) => Policy::Fixed(rate),
@@ -326,7 +326,7 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
     };
     Ok(TransportConfig::default()
         .policy(policy)
-        .ceiling(args.ceiling())
+        .ceiling(args.max_rate())
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
         .max_connection_credit(WINDOW))

@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Events that may wait for the disk, of all connections together: about 10 MB.
 const MOST_WAITING: u64 = 1 << 16;
 
-/// What the writing thread is told.
+/// Messages to the writing thread.
 #[derive(Debug)]
 pub(super) enum Message {
     /// More of a connection.
@@ -37,7 +37,7 @@ pub(super) enum Message {
     Finish,
 }
 
-/// The way to the writing thread, which is bounded in events and never blocks.
+/// The queue to the writing thread, which is bounded in events and never blocks.
 #[derive(Debug)]
 pub(super) struct Queue {
     messages: mpsc::Sender<Message>,
@@ -60,14 +60,14 @@ impl Queue {
         self.waiting.fetch_sub(events, Ordering::Relaxed);
     }
 
-    /// Whether there was room for so many events, which is taken.
+    /// Reserves space for `events`; false if there is not as much.
     fn reserve(&self, events: u64) -> bool {
         let before = self.waiting.fetch_add(events, Ordering::Relaxed);
-        let has_room = before + events <= MOST_WAITING;
-        if !has_room {
+        let fits = before + events <= MOST_WAITING;
+        if !fits {
             self.on_written(events);
         }
-        has_room
+        fits
     }
 
     pub(super) fn send(&self, message: Message) {

@@ -79,8 +79,8 @@ impl BlockDigest {
         let mut offset = offset;
         while !block.is_empty() {
             let start = offset % GROUP;
-            let room = usize::try_from(GROUP - start).unwrap_or(usize::MAX);
-            let (piece, rest) = block.split_at(room.min(block.len()));
+            let space = usize::try_from(GROUP - start).unwrap_or(usize::MAX);
+            let (piece, rest) = block.split_at(space.min(block.len()));
             self.insert_in_group(offset / GROUP, start, piece, read_back)?;
             offset += piece.len() as u64;
             block = rest;

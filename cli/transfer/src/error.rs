@@ -48,7 +48,7 @@ pub enum Error {
         name: String,
         /// Size of the file.
         needed: u64,
-        /// Room that is left.
+        /// Space that is left.
         free: u64,
     },
     /// The bytes that arrived are not those that were sent.
@@ -80,7 +80,7 @@ impl Error {
         }
     }
 
-    /// What to tell the other side, and what exit codes are made of.
+    /// The status sent to the other side, and what exit codes are made of.
     pub fn status(&self) -> Status {
         match self {
             Self::Io { source, .. } => io_status(source),
@@ -98,7 +98,7 @@ impl Error {
         }
     }
 
-    /// The last word to the other side.
+    /// The Done message that ends the copy for the other side.
     pub fn to_done(&self) -> Done {
         Done {
             status: self.status(),

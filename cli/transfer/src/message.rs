@@ -13,7 +13,7 @@ use thiserror::Error;
 pub use self::decoder::Decoder;
 use self::fields::{FieldReader, FieldWriter};
 
-/// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and room for
+/// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and space for
 /// what later messages carry.
 pub const MAX_MESSAGE: usize = 65536;
 
@@ -221,7 +221,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// What to tell the peer.
+    /// The status to send to the peer.
     pub fn status(self) -> Status {
         match self {
             Self::UnknownKind(_) | Self::UnknownField { .. } => Status::Unsupported,

@@ -11,7 +11,7 @@ use crate::{
     writer::Sink,
 };
 
-/// Neighbouring blocks are gathered up to the next multiple of this before they are written and
+/// Neighbouring blocks are coalesced up to the next multiple of this before they are written and
 /// hashed: a system call and a hash over single packets costs several times as much.
 const STAGE: u64 = 256 << 10;
 
@@ -198,7 +198,7 @@ struct Receiving {
     sink: Box<dyn Sink>,
     attributes: Attributes,
     digest: BlockDigest,
-    /// Gathered neighbours, and where they belong.
+    /// Neighbouring blocks not yet written, and where they belong.
     stage: Vec<u8>,
     stage_start: u64,
     received: u64,
@@ -234,28 +234,28 @@ impl Receiving {
         if self.stage.is_empty() {
             self.stage_start = offset;
         } else if offset < self.stage_start {
-            // A late block: what is gathered goes on after it.
+            // A late block: the stage goes on after it.
             return self.write(offset, block);
         } else if offset != self.stage_start + self.stage.len() as u64 {
             self.write_stage()?;
             self.stage_start = offset;
         }
-        self.gather(block)
+        self.append_to_stage(block)
     }
 
     /// Appends a block to the stage, writing at every multiple of [`STAGE`].
-    fn gather(&mut self, mut block: &[u8]) -> Result<(), Error> {
+    fn append_to_stage(&mut self, mut block: &[u8]) -> Result<(), Error> {
         while !block.is_empty() {
             if self.stage.is_empty() && block.len() as u64 >= DIRECT {
                 self.write(self.stage_start, block)?;
                 self.stage_start += block.len() as u64;
                 return Ok(());
             }
-            let room = STAGE - self.stage_start % STAGE - self.stage.len() as u64;
-            let room = usize::try_from(room).unwrap_or(usize::MAX);
-            let (piece, rest) = block.split_at(room.min(block.len()));
+            let space = STAGE - self.stage_start % STAGE - self.stage.len() as u64;
+            let space = usize::try_from(space).unwrap_or(usize::MAX);
+            let (piece, rest) = block.split_at(space.min(block.len()));
             self.stage.extend_from_slice(piece);
-            if piece.len() == room {
+            if piece.len() == space {
                 self.write_stage()?;
             }
             block = rest;

@@ -126,7 +126,7 @@ impl Writer {
         }
     }
 
-    /// Makes sure that `size` bytes fit, and sets the room aside where the file system can.
+    /// Makes sure that `size` bytes fit, and reserves the space where the file system can.
     fn reserve(&self, size: u64) -> Result<(), Error> {
         //= spec/20-copy.md#files
         //# A receiver that knows the size MUST refuse a file that does not fit the free space
