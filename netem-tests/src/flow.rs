@@ -1,15 +1,15 @@
 //! Flows that share one emulated bottleneck in virtual time, each driven by a congestion controller.
-//! There is no protocol here, only packets, ACKs and clocks: laws are tested apart from the engine.
+//! There is no protocol here, only packets, ACKs and clocks: controllers are tested apart from the engine.
 //!
 //! 1. [`Arena::new`] takes the shared [`LinkConfig`]; [`Arena::add`] puts a flow on it.
 //! 2. [`Arena::run`] jumps from event to event: departures, arrivals, ACKs, timers.
 //! 3. [`Arena::flow`] and [`Arena::queue`] answer what happened between two times.
 
+mod algorithm;
 mod bbr;
 mod config;
 mod crowd;
 pub mod goals;
-mod law;
 pub mod named;
 mod receiver;
 mod record;
@@ -26,8 +26,8 @@ use std::{
 pub(crate) use self::crowd::Crowd;
 use self::record::QueueRecord;
 pub use self::{
+    algorithm::Algorithm,
     config::{AckPolicy, Application, FlowConfig},
-    law::Law,
     record::{Queue, Record, State},
 };
 use crate::link::{Link, LinkConfig, LinkCounters};

@@ -2,7 +2,7 @@
 //! What a machine does is in `host` and `bulk`; what a link does is in `link`.
 //!
 //! The world is a dumbbell: near machines reach far machines through one shared link, and are answered
-//! through another. Flows of other laws may share the way there; their ACKs come back by ways of their own.
+//! through another. Flows of other algorithms may share the way there; their ACKs come back by ways of their own.
 //! One step goes to the next thing that happens anywhere:
 //! 1. every connection with news is drained, and its datagrams are offered to the links;
 //! 2. time jumps to the earliest arrival or deadline;
@@ -124,7 +124,7 @@ impl World {
         Ok(pair)
     }
 
-    /// Puts a flow of another law on the way there; its number is what [`other`](Self::other) takes.
+    /// Puts a flow of another algorithm on the way there; its number is what [`other`](Self::other) takes.
     pub fn add_other(&mut self, config: FlowConfig) -> usize {
         let delay = self.forward.link().config().delay();
         self.others.add(config, delay)

@@ -1,4 +1,4 @@
-//! The congestion laws against the named scenarios of spec/04, in virtual time: a fast subset.
+//! The congestion controllers against the named scenarios of spec/04, in virtual time: a fast subset.
 //! The full grids are a command: `cargo run -p rp-netem-tests --bin controller -- --help`.
 
 use std::time::Duration;
@@ -230,7 +230,7 @@ fn own_n_flows_share_nearly_evenly_at_200_ms() {
 
 //= spec/04-congestion.md#trains
 //= type=test
-//# The law MUST work without valid trains.
+//# The controller MUST work without valid trains.
 #[test]
 fn own_notrain_flows_do_not_collapse() {
     let (_, sum, _) = named::own(&plain(100.0, 50, 1.0, 0.0), 2, false, 1);
@@ -392,7 +392,7 @@ fn step_10x_from_a_gigabit_and_back() {
     reaches_its_bars(goals::STEP_GIGABIT);
 }
 
-/// The corners of the steady grid that are quick to run; all of it is `cargo law steady`.
+/// The corners of the steady grid that are quick to run; all of it is `cargo cc steady`.
 #[test]
 fn steady_cells_reach_their_bars() {
     for (mbps, rtt, bdp, loss) in [

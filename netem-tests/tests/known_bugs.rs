@@ -1,5 +1,5 @@
-//! Bugs that other transports had in their rate laws, each as a scenario in virtual time that would show it
-//! here. The law's own scenarios stand in `controller`.
+//! Bugs that other transports had in their congestion controllers, each as a scenario in virtual time that would show it
+//! here. Our controller's own scenarios stand in `controller`.
 
 use std::time::Duration;
 

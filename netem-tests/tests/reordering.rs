@@ -1,5 +1,5 @@
 //! Reordering at a high rate through whole engines, in virtual time: loss is detected by them, not by the
-//! law, whose part is tested in `controller`.
+//! controller, whose part is tested in `controller`.
 
 use std::time::Duration;
 

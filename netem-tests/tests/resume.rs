@@ -1,5 +1,5 @@
 //! A path that is known from before (spec/04-congestion.md#path-memory) and a ceiling that the user sets, in
-//! virtual time: the law alone, and whole engines. Every test is a path, and what may be remembered of it.
+//! virtual time: the controller alone, and whole engines. Every test is a path, and what may be remembered of it.
 
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ fn only_what_the_path_was_the_limit_of_is_remembered() {
 
 //= spec/04-congestion.md#ceiling
 //= type=test
-//# The rate of the law, and not only what leaves, MUST NOT be above a ceiling the user has set.
+//# The rate of the controller, and not only what leaves, MUST NOT be above a ceiling the user has set.
 /// The ceiling is the limit: that is neither an idle application nor a path that gives no more.
 #[test]
 fn ceiling_is_held_without_a_queue_lifted_and_set_again() {

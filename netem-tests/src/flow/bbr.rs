@@ -1,4 +1,4 @@
-//! A law like BBR version 1 (draft-cardwell-iccrg-bbr-congestion-control-00): its model, states, gains and
+//! A controller like BBR version 1 (draft-cardwell-iccrg-bbr-congestion-control-00): its model, states, gains and
 //! windows, without what kernels add. It is here to share links with others; the engine does not have it.
 
 use std::{

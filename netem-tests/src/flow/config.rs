@@ -1,11 +1,11 @@
-//! What a flow is like: its law, its data, its receiver's habits.
+//! What a flow is like: its control algorithm, its data, its receiver's habits.
 //! The machine that obeys stands in `sender` and `receiver`.
 
 use std::time::Duration;
 
 use rp_protocol::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
-use super::Law;
+use super::Algorithm;
 use crate::{
     link::{Class, Spread},
     loss::Loss,
@@ -45,7 +45,7 @@ pub enum Application {
 /// One flow.
 #[derive(Clone, Debug)]
 pub struct FlowConfig {
-    pub(super) law: Law,
+    pub(super) algorithm: Algorithm,
     pub(super) mtu: u16,
     pub(super) start: Duration,
     pub(super) stop: Option<Duration>,
@@ -65,9 +65,9 @@ pub struct FlowConfig {
 
 impl FlowConfig {
     /// A bulk flow from the beginning to the end, with 1200-byte packets and RPP's ACKs.
-    pub fn new(law: impl Into<Law>) -> Self {
+    pub fn new(algorithm: impl Into<Algorithm>) -> Self {
         Self {
-            law: law.into(),
+            algorithm: algorithm.into(),
             mtu: 1200,
             start: Duration::ZERO,
             stop: None,
@@ -99,7 +99,7 @@ impl FlowConfig {
     /// A Reno flow as a kernel runs it.
     pub fn reno() -> Self {
         Self {
-            law: Law::Reno,
+            algorithm: Algorithm::Reno,
             ..Self::tcp()
         }
     }
@@ -107,7 +107,7 @@ impl FlowConfig {
     /// A flow like TCP BBR, version 1.
     pub fn bbr() -> Self {
         Self {
-            law: Law::Bbr,
+            algorithm: Algorithm::Bbr,
             paced: true,
             ..Self::tcp()
         }

@@ -1,4 +1,4 @@
-//! What the law has to reach in virtual time, with the bars: cells of the steady grid and scenarios with a
+//! What the controller has to reach in virtual time, with the thresholds: cells of the steady grid and scenarios with a
 //! name. Tests, the `controller` command and the report share them; the scenarios themselves stand in
 //! `named`.
 

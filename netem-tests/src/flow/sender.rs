@@ -77,7 +77,7 @@ impl Sender {
         // The handshake has measured the RTT before data flows.
         let mut estimate = Rtt::new(rtt);
         estimate.update(start, Duration::ZERO, rtt);
-        let mut controller = config.law.controller(config.mtu, rtt, start, seed);
+        let mut controller = config.algorithm.controller(config.mtu, rtt, start, seed);
         if let Some(memory) = &config.memory {
             controller.recall(memory);
         }

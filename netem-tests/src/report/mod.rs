@@ -46,8 +46,8 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: steady::Record::KIND,
-        heading: "The rate law in virtual time",
-        command: "cargo law steady",
+        heading: "The congestion controller in virtual time",
+        command: "cargo cc steady",
         section: steady::section,
     },
     Kind {
@@ -179,7 +179,7 @@ fn circumstances_text(kind: &Kind, all: &[Circumstances]) -> String {
         distinct(&|c| c.revision.clone()),
     );
     text.push_str(&format!("Again: `{}`", kind.command));
-    // `cargo lab` or `cargo law`: records keep the arguments alone.
+    // `cargo lab` or `cargo cc`: records keep the arguments alone.
     let program: Vec<&str> = kind.command.split(' ').take(2).collect();
     let program = program.join(" ");
     let commands = distinct(&|c| format!("`{program} {}`", c.command));

@@ -1,4 +1,4 @@
-//! The rate law alone in virtual time: records and tables. They are measured by `controller steady`; what
+//! The congestion controller alone in virtual time: records and tables. They are measured by `controller steady`; what
 //! they should be is in `flow::goals`.
 
 use std::{
@@ -268,7 +268,7 @@ pub fn section(path: &Path) -> anyhow::Result<Option<Section>> {
 }
 
 const INTRODUCTION: &str = "\
-The law without the protocol: packets of 1200 bytes through one bottleneck, loss behind it, ACKs as RPP sends them, no clock\n\
+The congestion controller without the protocol: packets of 1200 bytes through one bottleneck, loss behind it, ACKs as RPP sends them, no clock\n\
 but virtual time, so that the same command gives the same figures on any machine. Goodput is over rate x (1 - loss). In the\n\
 grid one flow is alone; what it does in the first 5 s or 30 round trips, whichever is longer, does not count, the 20 s or 60\n\
 round trips after that do (above 1 Gbit/s: 2 s or 30 round trips each). A run with another seed is another run: the worst\n\

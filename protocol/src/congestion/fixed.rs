@@ -1,5 +1,5 @@
 //! A typed rate for links one owns, held to what is really delivered.
-//! Nothing is learned here but the delivered rate; `adaptive` is the law that finds a rate.
+//! Nothing is learned here but the delivered rate; `adaptive` is the controller that finds a rate.
 
 use std::time::{Duration, Instant};
 

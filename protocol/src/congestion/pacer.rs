@@ -22,7 +22,7 @@ const BURST_TIME: Duration = Duration::from_micros(250);
 const MAX_QUANTUM: u64 = 64_000;
 /// Packets of credit kept over an idle time.
 const IDLE_PACKETS: u64 = 2;
-/// Debt that is left standing, in packets and in time: what a packet train of the steady law makes. That must
+/// Debt that is left standing, in packets and in time: what a packet train of the steady state makes. That must
 /// be paid, or the faster of two flows, whose trains are longer, would get the more.
 const DEBT_PACKETS: u64 = 4;
 const DEBT_TIME: Duration = Duration::from_millis(2);

@@ -317,7 +317,7 @@ impl Path {
         self.controller.set_ceiling(ceiling);
     }
 
-    /// Go over to `policy`, anew where the law is another one: the rate is then found again, with what was
+    /// Go over to `policy`, anew where the controller is another one: the rate is then found again, with what was
     /// learnt so far as memory.
     pub(crate) fn set_policy(&mut self, now: Instant, config: &TransportConfig) {
         if self.controller.adopt(config.policy) {

@@ -1,4 +1,4 @@
-//! One cell with a trace of one flow, for working on a law.
+//! One cell with a trace of one flow, for working on a controller.
 //! Figures over many cells stand in `grids` and `named`.
 
 use std::{

@@ -1,4 +1,4 @@
-//! The largest value of the last so many rounds. What a round is, and what is measured, is the law's matter.
+//! The largest value of the last so many rounds. What a round is, and what is measured, is the controller's matter.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The default law: the rate follows what is delivered, the queue is held small, loss acts only where
+//! The default controller: the rate follows what is delivered, the queue is held small, loss acts only where
 //! sending less cures it. Its states stand in rooms of their own, as in spec/04-congestion.md.
 //!
 //! 1. Every packet belongs to the round it was sent in (`rounds`).
@@ -103,7 +103,7 @@ impl Adaptive {
         }
     }
 
-    /// The same law for a flow that gives way to everybody (spec/04-congestion.md#low).
+    /// The same controller for a flow that gives way to everybody (spec/04-congestion.md#low).
     pub fn yielding(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
         let mut adaptive = Self::new(mtu, initial_rtt, now);
         adaptive.m.yields = true;

@@ -1,4 +1,4 @@
-//! What the law knows of the path, in one place, and one round's news.
+//! What the controller knows of the path, in one place, and one round's news.
 //! The states read and steer it; none of them keeps a measurement of its own.
 
 use super::{

@@ -36,7 +36,7 @@ pub(super) struct Tag {
     last_sent_at: f64,
     /// The rate in force while it was sent, bytes/s.
     pub(super) rate: f64,
-    /// The application could not fill it, or the law sent slower on purpose.
+    /// The application could not fill it, or the controller sent slower on purpose.
     pub(super) app_limited: bool,
     pub(super) kind: Kind,
     closed: bool,

@@ -1,5 +1,5 @@
 //! START: find the rate in a few round trips, without a queue to tell it.
-//! The steady law is `delay`'s.
+//! The steady state is `delay`'s.
 
 use super::model::{Model, Round};
 

@@ -5,7 +5,7 @@ const MTU: u16 = 1200;
 const RTT: Duration = Duration::from_millis(100);
 
 /// Sends and acknowledges `packets` evenly at `rate`, each a round trip after it left.
-fn run(law: &mut Adaptive, from: Instant, first: u64, packets: u64, rate: f64) -> Instant {
+fn run(controller: &mut Adaptive, from: Instant, first: u64, packets: u64, rate: f64) -> Instant {
     let spacing = Duration::from_secs_f64(f64::from(MTU) / rate);
     let sample = |index: u64| PacketSample {
         index: first + index,
@@ -16,14 +16,14 @@ fn run(law: &mut Adaptive, from: Instant, first: u64, packets: u64, rate: f64) -
     let in_flight = u64::try_from(RTT.as_nanos() / spacing.as_nanos()).unwrap();
     for step in 0..packets + in_flight {
         if step < packets {
-            law.on_sent(&SentSample {
+            controller.on_sent(&SentSample {
                 packet: sample(step),
                 in_flight_bytes: in_flight * u64::from(MTU),
             });
         }
         if let Some(index) = step.checked_sub(in_flight) {
             let packet = sample(index);
-            law.on_ack(&AckSample {
+            controller.on_ack(&AckSample {
                 now: packet.sent_at + RTT,
                 acked: &[packet],
                 rtt: Some(RTT),
@@ -44,12 +44,12 @@ fn run(law: &mut Adaptive, from: Instant, first: u64, packets: u64, rate: f64) -
 #[test]
 fn one_probe_timeout_is_nothing_and_the_second_halves() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    let rate = law.pacing_rate();
-    law.on_probe_timeout(now, 1);
-    assert_eq!(law.pacing_rate(), rate);
-    law.on_probe_timeout(now, 2);
-    assert_eq!(law.pacing_rate(), rate.scaled(0.5));
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let rate = controller.pacing_rate();
+    controller.on_probe_timeout(now, 1);
+    assert_eq!(controller.pacing_rate(), rate);
+    controller.on_probe_timeout(now, 2);
+    assert_eq!(controller.pacing_rate(), rate.scaled(0.5));
 }
 
 //= spec/04-congestion.md#probe-timeout
@@ -59,30 +59,33 @@ fn one_probe_timeout_is_nothing_and_the_second_halves() {
 #[test]
 fn losses_without_an_acknowledgement_halve_the_rate_every_two_round_trips() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    let heard = run(&mut law, now, 0, 400, 384_000.0) - Duration::from_millis(4);
-    let rate = law.pacing_rate();
-    let lost = |law: &mut Adaptive, now| {
-        law.on_loss(&LossSample {
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let heard = run(&mut controller, now, 0, 400, 384_000.0) - Duration::from_millis(4);
+    let rate = controller.pacing_rate();
+    let lost = |controller: &mut Adaptive, now| {
+        controller.on_loss(&LossSample {
             now,
             lost: &[],
             in_flight_bytes: 0,
         });
-        law.pacing_rate()
+        controller.pacing_rate()
     };
-    assert_eq!(lost(&mut law, heard + RTT), rate);
-    assert_eq!(lost(&mut law, heard + RTT * 9 / 4), rate.scaled(0.5));
-    assert_eq!(lost(&mut law, heard + RTT * 13 / 4), rate.scaled(0.5));
-    let again = lost(&mut law, heard + RTT * 5);
+    assert_eq!(lost(&mut controller, heard + RTT), rate);
+    assert_eq!(lost(&mut controller, heard + RTT * 9 / 4), rate.scaled(0.5));
+    assert_eq!(
+        lost(&mut controller, heard + RTT * 13 / 4),
+        rate.scaled(0.5)
+    );
+    let again = lost(&mut controller, heard + RTT * 5);
     assert!(again < rate.scaled(0.26), "{again} of {rate}");
 }
 
 #[test]
 fn a_loss_after_an_idle_time_is_no_silence() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    let heard = run(&mut law, now, 0, 400, 384_000.0);
-    let rate = law.pacing_rate();
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let heard = run(&mut controller, now, 0, 400, 384_000.0);
+    let rate = controller.pacing_rate();
     let sent_at = heard + Duration::from_secs(5);
     let packet = PacketSample {
         index: 400,
@@ -90,16 +93,16 @@ fn a_loss_after_an_idle_time_is_no_silence() {
         sent_at,
         app_limited: true,
     };
-    law.on_sent(&SentSample {
+    controller.on_sent(&SentSample {
         packet,
         in_flight_bytes: u64::from(MTU),
     });
-    law.on_loss(&LossSample {
+    controller.on_loss(&LossSample {
         now: sent_at + RTT * 3 / 2,
         lost: &[packet],
         in_flight_bytes: 0,
     });
-    assert_eq!(law.pacing_rate(), rate);
+    assert_eq!(controller.pacing_rate(), rate);
 }
 
 //= spec/04-congestion.md#floor
@@ -108,26 +111,26 @@ fn a_loss_after_an_idle_time_is_no_silence() {
 #[test]
 fn silence_leaves_two_packets_per_round_trip() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
+    let mut controller = Adaptive::new(MTU, RTT, now);
     for count in 1..100 {
-        law.on_probe_timeout(now, count);
+        controller.on_probe_timeout(now, count);
     }
-    let per_rtt = law.pacing_rate().bytes_in(RTT);
+    let per_rtt = controller.pacing_rate().bytes_in(RTT);
     assert!((2399..=2400).contains(&per_rtt), "{per_rtt}");
-    assert!(law.window() >= 4 * u64::from(MTU));
+    assert!(controller.window() >= 4 * u64::from(MTU));
 }
 
 #[test]
 fn delivery_makes_the_rate_grow() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    let before = law.pacing_rate();
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let before = controller.pacing_rate();
     let rate = before.bytes_per_second() as f64;
-    run(&mut law, now, 0, 400, rate);
+    run(&mut controller, now, 0, 400, rate);
     assert!(
-        law.pacing_rate() > before.scaled(1.5),
+        controller.pacing_rate() > before.scaled(1.5),
         "{}",
-        law.pacing_rate()
+        controller.pacing_rate()
     );
 }
 
@@ -137,12 +140,12 @@ fn delivery_makes_the_rate_grow() {
 #[test]
 fn an_idle_application_does_not_raise_the_rate() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    let start = run(&mut law, now, 0, 400, 384_000.0);
-    law.state = State::Delay(Delay::new(law.seconds(start)));
-    let before = law.m.rate;
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let start = run(&mut controller, now, 0, 400, 384_000.0);
+    controller.state = State::Delay(Delay::new(controller.seconds(start)));
+    let before = controller.m.rate;
     let round = Round {
-        now: law.seconds(start),
+        now: controller.seconds(start),
         acked: 10,
         lost: 0,
         arrival: 1e5,
@@ -155,20 +158,20 @@ fn an_idle_application_does_not_raise_the_rate() {
         ce: 0,
         overdone: false,
     };
-    law.m.delay.dq = 0.0;
-    law.steer(&round);
-    assert!(law.m.rate <= before);
+    controller.m.delay.dq = 0.0;
+    controller.steer(&round);
+    assert!(controller.m.rate <= before);
 }
 
 #[test]
 fn a_ceiling_bounds_the_rate_at_once() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
+    let mut controller = Adaptive::new(MTU, RTT, now);
     let ceiling = Bandwidth::from_bits_per_second(80_000);
-    law.set_ceiling(Some(ceiling));
-    assert_eq!(law.pacing_rate(), ceiling);
-    law.set_ceiling(None);
-    assert!(law.pacing_rate() > ceiling);
+    controller.set_ceiling(Some(ceiling));
+    assert_eq!(controller.pacing_rate(), ceiling);
+    controller.set_ceiling(None);
+    assert!(controller.pacing_rate() > ceiling);
 }
 
 //= spec/04-congestion.md#trains
@@ -177,29 +180,32 @@ fn a_ceiling_bounds_the_rate_at_once() {
 #[test]
 fn start_sends_no_train_at_a_ceiling() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, RTT, now);
-    law.set_ceiling(Some(Bandwidth::from_bits_per_second(80_000)));
-    assert_eq!((law.train_due(now, 100), law.train_at()), (None, None));
-    law.set_ceiling(None);
-    assert!(law.train_due(now, 100).is_some());
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    controller.set_ceiling(Some(Bandwidth::from_bits_per_second(80_000)));
+    assert_eq!(
+        (controller.train_due(now, 100), controller.train_at()),
+        (None, None)
+    );
+    controller.set_ceiling(None);
+    assert!(controller.train_due(now, 100).is_some());
 }
 
 #[test]
 fn absurd_samples_leave_finite_answers() {
     let now = epoch();
-    let mut law = Adaptive::new(MTU, Duration::ZERO, now);
+    let mut controller = Adaptive::new(MTU, Duration::ZERO, now);
     for (span, packets) in [(Duration::ZERO, 8), (Duration::from_nanos(1), 8), (RTT, 0)] {
-        law.on_train(&TrainSample {
+        controller.on_train(&TrainSample {
             now,
             packets,
             bytes: u64::MAX,
             span,
         });
     }
-    let end = run(&mut law, now, 0, 200, 1e6);
-    law.on_probe_timeout(end, u32::MAX);
-    assert!(law.pacing_rate() < Bandwidth::MAX);
-    assert!(law.window() < u64::MAX / 2 && law.send_quantum() <= 64_000);
+    let end = run(&mut controller, now, 0, 200, 1e6);
+    controller.on_probe_timeout(end, u32::MAX);
+    assert!(controller.pacing_rate() < Bandwidth::MAX);
+    assert!(controller.window() < u64::MAX / 2 && controller.send_quantum() <= 64_000);
 }
 
 //= spec/04-congestion.md#trains

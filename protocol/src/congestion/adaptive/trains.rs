@@ -113,7 +113,7 @@ impl Trains {
     }
 
     //= spec/04-congestion.md#trains
-    //# The law MUST work without valid trains.
+    //# The controller MUST work without valid trains.
     /// The capacity estimate: never below what is delivered.
     pub(super) fn capacity(&self, now: f64, delivered: f64) -> f64 {
         let known = match self.valid() {

@@ -1,4 +1,4 @@
-//! What the user wants of the law, at any time: a ceiling, giving way; and the memory of the path, taken from
+//! What the user wants of the controller, at any time: a ceiling, giving way; and the memory of the path, taken from
 //! him and given back. What becomes of a memory is `resume`'s.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
 impl Adaptive {
     //= spec/04-congestion.md#ceiling
-    //# The rate of the law, and not only what leaves, MUST NOT be above a ceiling the user has set.
+    //# The rate of the controller, and not only what leaves, MUST NOT be above a ceiling the user has set.
     pub(super) fn limit(&mut self, ceiling: Option<Bandwidth>) {
         self.m.user_ceiling = ceiling.map_or(f64::INFINITY, |rate| rate.bytes_per_second() as f64);
         self.bound();

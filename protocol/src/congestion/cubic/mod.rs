@@ -1,5 +1,5 @@
 //! CUBIC (RFC 9438) with HyStart++ and pacing: the yardstick of fairness, not of speed.
-//! The default law lives in `adaptive`; it borrows the window curve from here.
+//! The default controller lives in `adaptive`; it borrows the window curve from here.
 
 use std::time::{Duration, Instant};
 

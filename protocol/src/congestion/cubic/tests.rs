@@ -13,8 +13,8 @@ fn packet(index: u64, sent_at: Instant) -> PacketSample {
     }
 }
 
-fn ack(law: &mut Cubic, now: Instant, packets: &[PacketSample]) {
-    law.on_ack(&AckSample {
+fn ack(controller: &mut Cubic, now: Instant, packets: &[PacketSample]) {
+    controller.on_ack(&AckSample {
         now,
         acked: packets,
         rtt: Some(RTT),
@@ -26,8 +26,8 @@ fn ack(law: &mut Cubic, now: Instant, packets: &[PacketSample]) {
     });
 }
 
-fn lose(law: &mut Cubic, now: Instant, packets: &[PacketSample]) {
-    law.on_loss(&LossSample {
+fn lose(controller: &mut Cubic, now: Instant, packets: &[PacketSample]) {
+    controller.on_loss(&LossSample {
         now,
         lost: packets,
         in_flight_bytes: 0,
@@ -37,32 +37,36 @@ fn lose(law: &mut Cubic, now: Instant, packets: &[PacketSample]) {
 #[test]
 fn slow_start_doubles_in_a_round_trip() {
     let now = epoch();
-    let mut law = Cubic::new(MTU, RTT, now);
+    let mut controller = Cubic::new(MTU, RTT, now);
     let packets: Vec<_> = (0..10).map(|index| packet(index, now)).collect();
-    ack(&mut law, now + RTT, &packets);
-    assert_eq!(law.window(), 20 * u64::from(MTU));
+    ack(&mut controller, now + RTT, &packets);
+    assert_eq!(controller.window(), 20 * u64::from(MTU));
 }
 
 #[test]
 fn one_round_trip_is_cut_once_to_seven_tenths() {
     let now = epoch();
-    let mut law = Cubic::new(MTU, RTT, now);
-    lose(&mut law, now + RTT, &[packet(0, now)]);
-    lose(&mut law, now + RTT, &[packet(1, now)]);
-    assert_eq!(law.window(), 7 * u64::from(MTU));
-    lose(&mut law, now + 3 * RTT, &[packet(2, now + 2 * RTT)]);
-    assert!(law.window() < 5 * u64::from(MTU));
+    let mut controller = Cubic::new(MTU, RTT, now);
+    lose(&mut controller, now + RTT, &[packet(0, now)]);
+    lose(&mut controller, now + RTT, &[packet(1, now)]);
+    assert_eq!(controller.window(), 7 * u64::from(MTU));
+    lose(&mut controller, now + 3 * RTT, &[packet(2, now + 2 * RTT)]);
+    assert!(controller.window() < 5 * u64::from(MTU));
 }
 
 #[test]
 fn losses_that_were_none_are_undone() {
     let now = epoch();
-    let mut law = Cubic::new(MTU, RTT, now);
-    lose(&mut law, now + RTT, &[packet(0, now), packet(1, now)]);
-    law.on_spurious_loss(now + RTT, &[packet(0, now)]);
-    assert_eq!(law.window(), 7 * u64::from(MTU));
-    law.on_spurious_loss(now + RTT, &[packet(1, now)]);
-    assert_eq!(law.window(), 10 * u64::from(MTU));
+    let mut controller = Cubic::new(MTU, RTT, now);
+    lose(
+        &mut controller,
+        now + RTT,
+        &[packet(0, now), packet(1, now)],
+    );
+    controller.on_spurious_loss(now + RTT, &[packet(0, now)]);
+    assert_eq!(controller.window(), 7 * u64::from(MTU));
+    controller.on_spurious_loss(now + RTT, &[packet(1, now)]);
+    assert_eq!(controller.window(), 10 * u64::from(MTU));
 }
 
 #[test]

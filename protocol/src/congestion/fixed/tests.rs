@@ -6,8 +6,8 @@ const RTT: Duration = Duration::from_millis(50);
 
 #[test]
 fn the_first_round_trip_is_not_the_typed_rate() {
-    let law = Fixed::new(Bandwidth::from_bits_per_second(800_000_000), MTU, RTT);
-    let bytes = law.pacing_rate().bytes_in(RTT);
+    let controller = Fixed::new(Bandwidth::from_bits_per_second(800_000_000), MTU, RTT);
+    let bytes = controller.pacing_rate().bytes_in(RTT);
     assert!(bytes <= 128 * u64::from(MTU), "{bytes}");
 }
 
@@ -19,7 +19,7 @@ fn the_first_round_trip_is_not_the_typed_rate() {
 fn twice_the_delivered_rate_is_the_most() {
     let start = epoch();
     let typed = Bandwidth::from_bits_per_second(800_000_000);
-    let mut law = Fixed::new(typed, MTU, RTT);
+    let mut controller = Fixed::new(typed, MTU, RTT);
     // A packet per millisecond arrives: 9.6 Mbit/s.
     for index in 0..500_u64 {
         let at = Duration::from_millis(index);
@@ -29,7 +29,7 @@ fn twice_the_delivered_rate_is_the_most() {
             sent_at: start + at / 2,
             app_limited: false,
         };
-        law.on_ack(&AckSample {
+        controller.on_ack(&AckSample {
             now: start + at + RTT,
             acked: &[packet],
             rtt: Some(RTT),
@@ -42,22 +42,22 @@ fn twice_the_delivered_rate_is_the_most() {
     }
     let delivered = Bandwidth::from_bits_per_second(9_600_000);
     assert!(
-        law.pacing_rate() <= delivered.scaled(2.1),
+        controller.pacing_rate() <= delivered.scaled(2.1),
         "{}",
-        law.pacing_rate()
+        controller.pacing_rate()
     );
     assert!(
-        law.pacing_rate() >= delivered.scaled(1.8),
+        controller.pacing_rate() >= delivered.scaled(1.8),
         "{}",
-        law.pacing_rate()
+        controller.pacing_rate()
     );
 }
 
 #[test]
 fn a_low_typed_rate_is_kept_as_it_is() {
     let typed = Bandwidth::from_bits_per_second(1_000_000);
-    let mut law = Fixed::new(typed, MTU, RTT);
-    assert_eq!(law.pacing_rate(), typed);
-    law.set_ceiling(Some(Bandwidth::from_bits_per_second(500_000)));
-    assert_eq!(law.pacing_rate().bits_per_second(), 500_000);
+    let mut controller = Fixed::new(typed, MTU, RTT);
+    assert_eq!(controller.pacing_rate(), typed);
+    controller.set_ceiling(Some(Bandwidth::from_bits_per_second(500_000)));
+    assert_eq!(controller.pacing_rate().bits_per_second(), 500_000);
 }

@@ -1,5 +1,5 @@
-//! The laws a flow may follow: the engine's own, and those of others that are here for company.
-//! A law of others is: one file beside this one, one variant, one arm.
+//! The control algorithms a flow may follow: the engine's own, and others for cross traffic.
+//! Another algorithm is: one file beside this one, one variant, one arm.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{bbr::Bbr, reno::Reno};
 
 /// How a flow decides its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Law {
+pub enum Algorithm {
     /// One of the engine's.
     Own(Policy),
     /// TCP Reno.
@@ -21,13 +21,13 @@ pub enum Law {
     Bbr,
 }
 
-impl From<Policy> for Law {
+impl From<Policy> for Algorithm {
     fn from(policy: Policy) -> Self {
         Self::Own(policy)
     }
 }
 
-impl Law {
+impl Algorithm {
     /// A controller for packets of `mtu` bytes; `seed` fixes what it decides by chance.
     pub(super) fn controller(
         self,
