@@ -219,7 +219,6 @@ fn parameters(fields: &Value) -> TransportParameters {
             "initial_max_streams_bi" => &mut parameters.initial_max_streams_bi,
             "initial_max_streams_uni" => &mut parameters.initial_max_streams_uni,
             "max_datagram" => &mut parameters.max_datagram,
-            "ack_delay_us" => &mut parameters.ack_delay_us,
             "max_paths" => &mut parameters.max_paths,
             other => {
                 match other {

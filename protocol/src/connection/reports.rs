@@ -31,8 +31,7 @@ pub(super) fn write_reports(
                     path: path.id,
                     largest,
                 });
-                //= spec/03-reliability.md#nak-schedule
-                //# A packet with a NAK MUST be acknowledged like one with data, so that the NAK can be retired.
+                // Once it is acknowledged, the gaps it named are named no more.
                 ack_eliciting = true;
             }
         }

@@ -188,8 +188,8 @@ impl Frame {
 
     /// Whether the packet it came in must be acknowledged within the agreed delay.
     //= spec/01-packet.md#frames
-    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK and CLOSE, and a
-    //# receiver MUST acknowledge it within the delay its ACK policy gives.
+    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK, CLOSE and
+    //# TRAIN_REPORT, and a receiver MUST acknowledge it within the delay its ACK policy gives.
     pub const fn is_ack_eliciting(&self) -> bool {
         !matches!(
             self,

@@ -28,8 +28,6 @@ pub struct TransportParameters {
     pub initial_max_streams_uni: u64,
     /// Largest DATAGRAM frame taken, type and length included; 0 for none.
     pub max_datagram: u64,
-    /// Longest the sender waits with an ACK before a policy says otherwise, in microseconds.
-    pub ack_delay_us: u64,
     /// Paths the sender keeps open at once, at least 1.
     pub max_paths: u64,
     /// The id in the Source field of the sender's first packet.
@@ -53,7 +51,6 @@ impl Default for TransportParameters {
             initial_max_streams_bi: 0,
             initial_max_streams_uni: 0,
             max_datagram: 0,
-            ack_delay_us: 25_000,
             max_paths: 1,
             initial_source_id: None,
             original_destination_id: None,
@@ -77,7 +74,6 @@ mod id {
     pub(super) const INITIAL_SOURCE_ID: u64 = 0x0f;
     pub(super) const RETRY_SOURCE_ID: u64 = 0x10;
     pub(super) const MAX_DATAGRAM: u64 = 0x20;
-    pub(super) const ACK_DELAY: u64 = 0x30;
     pub(super) const MAX_PATHS: u64 = 0x31;
 }
 
@@ -85,7 +81,7 @@ mod id {
 const KNOWN_IDS: u64 = 64;
 
 impl TransportParameters {
-    /// Appends every parameter that differs from its default.
+    /// Appends every parameter that differs from its default, in ascending order of ids.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let default = Self::default();
         let numbers = |p: &Self| {
@@ -97,29 +93,32 @@ impl TransportParameters {
                 (id::INITIAL_MAX_STREAMS_BI, p.initial_max_streams_bi),
                 (id::INITIAL_MAX_STREAMS_UNI, p.initial_max_streams_uni),
                 (id::MAX_DATAGRAM, p.max_datagram),
-                (id::ACK_DELAY, p.ack_delay_us),
                 (id::MAX_PATHS, p.max_paths),
             ]
         };
-        for ((id, value), (_, default)) in numbers(self).into_iter().zip(numbers(&default)) {
-            if value != default {
-                varint::put(out, id);
-                varint::put(out, varint::len(value) as u64);
-                varint::put(out, value);
-            }
-        }
+        let numbers = numbers(self)
+            .into_iter()
+            .zip(numbers(&default))
+            .filter(|(mine, default)| mine != default)
+            .map(|((id, value), _)| {
+                let mut bytes = Vec::with_capacity(varint::len(value));
+                varint::put(&mut bytes, value);
+                (id, bytes)
+            });
         let ids = [
             (id::INITIAL_SOURCE_ID, self.initial_source_id),
             (id::ORIGINAL_DESTINATION_ID, self.original_destination_id),
             (id::RETRY_SOURCE_ID, self.retry_source_id),
-        ];
-        for (id, value) in ids {
-            if let Some(value) = value {
-                put(out, id, value.as_bytes());
-            }
-        }
-        if let Some(token) = self.stateless_reset_token {
-            put(out, id::STATELESS_RESET_TOKEN, &token);
+        ]
+        .into_iter()
+        .filter_map(|(id, value)| Some((id, value?.as_bytes().to_vec())));
+        let token = self
+            .stateless_reset_token
+            .map(|token| (id::STATELESS_RESET_TOKEN, token.to_vec()));
+        let mut entries: Vec<(u64, Vec<u8>)> = numbers.chain(ids).chain(token).collect();
+        entries.sort_by_key(|(id, _)| *id);
+        for (id, value) in entries {
+            put(out, id, &value);
         }
     }
 
@@ -168,7 +167,6 @@ impl TransportParameters {
                 self.initial_max_streams_uni = number(value, 0, MAX_STREAMS)?;
             }
             id::MAX_DATAGRAM => self.max_datagram = number(value, 0, u64::MAX)?,
-            id::ACK_DELAY => self.ack_delay_us = number(value, 0, MAX_ACK_DELAY_US)?,
             id::MAX_PATHS => self.max_paths = number(value, 1, u64::from(u32::MAX))?,
             id::INITIAL_SOURCE_ID => {
                 self.initial_source_id = Some(ConnectionId::new(fixed(value)?));
@@ -193,9 +191,6 @@ impl TransportParameters {
 
 /// Most streams of one kind (spec/01-packet.md#frames).
 const MAX_STREAMS: u64 = 1 << 60;
-
-/// Longest acceptable promise to delay an ACK: about 16 s, as in QUIC (RFC 9000 section 18.2).
-const MAX_ACK_DELAY_US: u64 = (1 << 14) * 1000;
 
 const fn error(reason: &'static str) -> TransportError {
     TransportError::new(TransportCode::TRANSPORT_PARAMETER_ERROR, reason)

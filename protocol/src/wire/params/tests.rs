@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{MAX_ACK_DELAY_US, MAX_STREAMS, TransportParameters, id};
+use super::{MAX_STREAMS, TransportParameters, id};
 use crate::{
     endpoint::connection_id::ConnectionId,
     error::TransportCode,
@@ -73,7 +73,6 @@ fn values_out_of_range_or_of_wrong_length_are_refused() {
         number(id::MAX_UDP_PAYLOAD, 1199),
         number(id::INITIAL_MAX_STREAMS_BI, MAX_STREAMS + 1),
         number(id::INITIAL_MAX_STREAMS_UNI, MAX_STREAMS + 1),
-        number(id::ACK_DELAY, MAX_ACK_DELAY_US + 1),
         number(id::MAX_PATHS, 0),
         number(id::MAX_PATHS, 1 << 32),
         entry(id::IDLE_TIMEOUT, &[]),
@@ -105,12 +104,7 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
     let number = || 0..=MAX_VARINT;
     let cid = || prop::option::of(any::<[u8; 8]>().prop_map(ConnectionId::new));
     let limits = (number(), 1200..=MAX_VARINT, number(), number(), number());
-    let counts = (
-        0..=MAX_STREAMS,
-        0..=MAX_STREAMS,
-        0..=MAX_ACK_DELAY_US,
-        1..=u64::from(u32::MAX),
-    );
+    let counts = (0..=MAX_STREAMS, 0..=MAX_STREAMS, 1..=u64::from(u32::MAX));
     let ids = (cid(), cid(), cid(), prop::option::of(any::<[u8; 16]>()));
     (limits, counts, ids).prop_map(|(limits, counts, ids)| TransportParameters {
         idle_timeout_ms: limits.0,
@@ -120,8 +114,7 @@ fn any_parameters() -> impl Strategy<Value = TransportParameters> {
         max_datagram: limits.4,
         initial_max_streams_bi: counts.0,
         initial_max_streams_uni: counts.1,
-        ack_delay_us: counts.2,
-        max_paths: counts.3,
+        max_paths: counts.2,
         initial_source_id: ids.0,
         original_destination_id: ids.1,
         retry_source_id: ids.2,
