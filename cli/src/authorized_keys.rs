@@ -7,14 +7,16 @@
 //! |---|---|
 //! | `expiry-time="YYYYMMDD[HHMM[SS]][Z]"` | not after this time, in UTC |
 //! | `from="10.0.0.0/8,!10.1.*"` | only from these addresses; `!` takes some out; no host names |
-//! | `permitopen="host:port"` | dial only this target; may be repeated; `*` for any port |
-//! | `no-port-forwarding` | dial nothing |
+//! | `permitopen="host:port"` | dial only this target; may be repeated; `*` for any |
+//! | `permitlisten="[host:]port"` | listen only here; may be repeated; `*` for any |
+//! | `no-port-forwarding`, `restrict` | dial nothing and listen nowhere |
+//! | `port-forwarding` | takes back the two before it |
 //! | `root="/dir"` | files beneath this folder only |
 //! | `read-only` | files are not changed |
 //! | `rate="200M"` | at most this many bits a second |
 //!
-//! Any other option refuses the key, as in sshd: it may be a restriction we do not know. Where
-//! several lines have the same key, the first that lets it in counts. The file is read again when
+//! Options of sshd(8) about what is not there, as `no-pty`, are taken and mean nothing. Any other
+//! option refuses the key, as in sshd: it may be a restriction we do not know. Where several lines have the same key, the first that lets it in counts. The file is read again when
 //! it changed; while it cannot be read, nobody is let in.
 
 use std::{
@@ -52,6 +54,8 @@ pub struct Grant {
     pub comment: String,
     /// Which targets it may dial.
     pub forwarding: Forwarding,
+    /// Where it may listen; anywhere if empty, as long as `forwarding` is not `None`.
+    pub listeners: Vec<PermitListen>,
     /// The folder it is kept beneath, if the line names one.
     pub root: Option<PathBuf>,
     /// It may not change files.
@@ -77,10 +81,25 @@ pub enum Forwarding {
 /// A target named in `permitopen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermitOpen {
-    /// The name or address as the client must spell it, in lower case.
+    /// The name or address as the client must spell it, in lower case; `*` for any.
     pub host: String,
     /// The port; `None` for any.
     pub port: Option<u16>,
+}
+
+/// A listening address named in `permitlisten`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitListen {
+    /// The name or address as the client must spell it, in lower case; `*` for any.
+    pub host: String,
+    /// The port; `None` for any.
+    pub port: Option<u16>,
+}
+
+/// Whether a host and port of the list, `*` and `None` for any, are those the client spelt.
+fn names(allowed: (&str, Option<u16>), host: &str, port: u16) -> bool {
+    (allowed.0 == "*" || allowed.0.eq_ignore_ascii_case(host))
+        && allowed.1.is_none_or(|allowed| allowed == port)
 }
 
 impl Grant {
@@ -89,11 +108,17 @@ impl Grant {
         match &self.forwarding {
             Forwarding::None => false,
             Forwarding::Any => true,
-            Forwarding::Only(targets) => targets.iter().any(|target| {
-                target.host.eq_ignore_ascii_case(host)
-                    && target.port.is_none_or(|allowed| allowed == port)
-            }),
+            Forwarding::Only(targets) => targets
+                .iter()
+                .any(|target| names((&target.host, target.port), host, port)),
         }
+    }
+
+    /// Whether the client may listen at `host`, as it spelt it, and `port`.
+    pub fn permits_listen(&self, host: &str, port: u16) -> bool {
+        let names = |listener: &PermitListen| names((&listener.host, listener.port), host, port);
+        self.forwarding != Forwarding::None
+            && (self.listeners.is_empty() || self.listeners.iter().any(names))
     }
 }
 
@@ -277,6 +302,7 @@ impl AuthorizedKeys {
         self.anonymous.as_ref().map(|root| Grant {
             comment: "anonymous".to_owned(),
             forwarding: Forwarding::None,
+            listeners: Vec::new(),
             root: Some(root.clone()),
             is_read_only: true,
             rate: None,
@@ -340,6 +366,7 @@ impl Entry {
         Ok(Grant {
             comment: self.comment.clone(),
             forwarding: options.forwarding(),
+            listeners: options.listeners.clone(),
             root: options.root.clone(),
             is_read_only: options.is_read_only,
             rate: options.rate,
@@ -375,6 +402,8 @@ impl List {
 
     fn parse(text: &str) -> Self {
         let mut list = Self::default();
+        // Some editors put a mark of the encoding before the first line.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (at, text) in text.lines().enumerate() {
             let line = at + 1;
             match line::parse(text) {

@@ -14,6 +14,7 @@ pub mod known_hosts;
 pub mod logging;
 pub mod openssh;
 pub mod path_memory;
+mod pattern;
 pub mod progress;
 pub mod prompt;
 pub mod rate;

@@ -9,8 +9,8 @@ use std::{
 use ipnet::IpNet;
 use rp_protocol::units::Bandwidth;
 
-use super::{Forwarding, PermitOpen};
-use crate::rate;
+use super::{Forwarding, PermitListen, PermitOpen};
+use crate::{pattern::wildcard, rate};
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,7 @@ pub(super) struct Options {
     /// Each must let the source pass.
     pub(super) from: Vec<Sources>,
     targets: Vec<PermitOpen>,
+    pub(super) listeners: Vec<PermitListen>,
     is_no_forwarding: bool,
     pub(super) root: Option<PathBuf>,
     pub(super) is_read_only: bool,
@@ -66,7 +67,11 @@ impl Options {
             }
             ("from", Some(value)) => self.from.push(Sources::parse(value)?),
             ("permitopen", Some(value)) => self.targets.push(target(value)?),
-            ("no-port-forwarding", None) => self.is_no_forwarding = true,
+            ("permitlisten", Some(value)) => self.listeners.push(listener(value)?),
+            // As in sshd the last of them counts. Of what `restrict` takes away only forwarding is
+            // there to be taken.
+            ("no-port-forwarding" | "restrict", None) => self.is_no_forwarding = true,
+            ("port-forwarding", None) => self.is_no_forwarding = false,
             ("read-only", None) => self.is_read_only = true,
             ("root", Some(value)) => {
                 let root = PathBuf::from(value);
@@ -79,13 +84,15 @@ impl Options {
                 let rate = rate::parse(value).map_err(|error| error.to_string())?;
                 self.rate = Some(self.rate.map_or(rate, |other| other.min(rate)));
             }
-            ("expiry-time" | "from" | "permitopen" | "root" | "rate", None) => {
+            (name, None) if WITHOUT_EFFECT.contains(&name) => {}
+            (name, Some(_)) if WITHOUT_EFFECT_VALUED.contains(&name) => {}
+            (name, None) if VALUED.contains(&name) || WITHOUT_EFFECT_VALUED.contains(&name) => {
                 return Err(format!("the option {name} needs a value"));
             }
-            ("no-port-forwarding" | "read-only", Some(_)) => {
+            (name, Some(_)) if FLAGS.contains(&name) || WITHOUT_EFFECT.contains(&name) => {
                 return Err(format!("the option {name} takes no value"));
             }
-            _ => return Err(format!("unknown option {}", shown(name))),
+            _ => return Err(refused(name)),
         }
         Ok(())
     }
@@ -99,6 +106,51 @@ impl Options {
             Forwarding::Only(self.targets.clone())
         }
     }
+}
+
+/// Options without a value that mean something here.
+const FLAGS: [&str; 4] = [
+    "no-port-forwarding",
+    "port-forwarding",
+    "read-only",
+    "restrict",
+];
+
+/// Options with a value that mean something here.
+const VALUED: [&str; 6] = [
+    "expiry-time",
+    "from",
+    "permitlisten",
+    "permitopen",
+    "rate",
+    "root",
+];
+
+/// Options of sshd(8) that give or take what a server without sessions does not have.
+const WITHOUT_EFFECT: [&str; 9] = [
+    "agent-forwarding",
+    "no-agent-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-x11-forwarding",
+    "pty",
+    "user-rc",
+    "x11-forwarding",
+];
+
+/// The same, with a value.
+const WITHOUT_EFFECT_VALUED: [&str; 2] = ["environment", "tunnel"];
+
+/// Why the option `name` refuses its key.
+fn refused(name: &str) -> String {
+    let why = match name {
+        "command" => "this server runs no commands, and the key is for one command only",
+        "cert-authority" | "principals" => "certificates are not understood",
+        "verify-required" => "it is about FIDO keys, which are not understood",
+        _ => return format!("unknown option {}", shown(name)),
+    };
+    format!("the option {name}: {why}")
 }
 
 /// The file's words, fit for a log.
@@ -126,30 +178,49 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// `host:port`, `[address]:port`, with `*` for any port.
+/// The `host:port` of `permitopen`, with `*` for any host or any port.
 fn target(text: &str) -> Result<PermitOpen, String> {
-    let wrong = || format!("permitopen {} is not host:port", shown(text));
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let (host, port) = host_and_port(text)
+        .ok_or_else(|| format!("permitopen {} is not host:port", shown(text)))?;
+    Ok(PermitOpen { host, port })
+}
+
+/// The `[host:]port` of `permitlisten`, with `*` for any host or any port.
+fn listener(text: &str) -> Result<PermitListen, String> {
+    let wrong = || format!("permitlisten {} is not [host:]port", shown(text));
+    let (host, port) = match text.contains(':') {
+        true => host_and_port(text).ok_or_else(wrong)?,
+        false => ("*".to_owned(), port(text).ok_or_else(wrong)?),
+    };
+    Ok(PermitListen { host, port })
+}
+
+/// `host:port` or `[address]:port`; the host in lower case, `None` for the port `*`.
+fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, digits) = text.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
-        Some(host) => host.strip_suffix(']').ok_or_else(wrong)?,
+        Some(host) => host.strip_suffix(']')?,
         // More colons are an address without its brackets: its last group would be the port.
-        None if host.contains(':') => return Err(wrong()),
+        None if host.contains(':') => return None,
         None => host,
     };
-    let port = match port {
-        "*" => None,
-        port => match port.parse() {
-            Ok(port) if port > 0 => Some(port),
-            _ => return Err(wrong()),
-        },
+    // A name is not a pattern, in sshd neither; only a `*` by itself means any.
+    let is_literal = host == "*" || !host.contains('*');
+    let port = port(digits)?;
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => host.to_ascii_lowercase(),
     };
-    if host.is_empty() || host.contains('*') {
-        return Err(wrong());
+    (!host.is_empty() && is_literal).then_some((host, port))
+}
+
+/// A port, `None` for `*`.
+fn port(text: &str) -> Option<Option<u16>> {
+    match text {
+        "*" => Some(None),
+        _ if text.starts_with('+') => None,
+        _ => text.parse().ok().filter(|&port| port > 0).map(Some),
     }
-    Ok(PermitOpen {
-        host: host.to_ascii_lowercase(),
-        port,
-    })
 }
 
 /// The addresses a key may be used from.
@@ -214,33 +285,6 @@ impl Pattern {
             Self::Text(pattern) => wildcard(pattern.as_bytes(), source.to_string().as_bytes()),
         }
     }
-}
-
-/// Whether `text` fits `pattern`, where `?` is any byte and `*` any number of them.
-fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to go on when what followed the last `*` does not fit.
-    let mut retry = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((star, from)) = retry else {
-                    return false;
-                };
-                retry = Some((star, from + 1));
-                (p, t) = (star + 1, from + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
 }
 
 /// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS` in UTC, with or without a `Z`.

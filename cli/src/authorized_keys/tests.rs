@@ -72,6 +72,105 @@ fn listed_key_is_let_in_with_what_its_line_says() {
 }
 
 #[test]
+fn lines_are_taken_apart_as_sshd_does() {
+    let key_text = text(1);
+    let base64 = key_text.split(' ').nth(1).unwrap();
+    let plain = Grant::default();
+    let noted = |comment: &str| Grant {
+        comment: comment.to_owned(),
+        ..Grant::default()
+    };
+    let quoted = |root: &str| Grant {
+        root: Some(PathBuf::from(root)),
+        ..Grant::default()
+    };
+    for (line, wanted) in [
+        (format!("ssh-ed25519  {base64}"), plain.clone()),
+        (format!("ssh-ed25519\t{base64}"), plain.clone()),
+        (format!("ssh-ed25519 \t  {base64}\t "), plain.clone()),
+        (format!(" \tssh-ed25519 {base64}"), plain.clone()),
+        (format!("ssh-ed25519 {base64}\r"), plain.clone()),
+        (format!("ssh-ed25519  {base64}  ada\r"), noted("ada")),
+        (
+            format!("ssh-ed25519 {base64} #1 ssh-rsa, x"),
+            noted("#1 ssh-rsa, x"),
+        ),
+        (format!("no-pty   ssh-ed25519   {base64}"), plain),
+        (
+            format!("\t restrict,pty\tssh-ed25519\t{base64}"),
+            Grant {
+                forwarding: Forwarding::None,
+                ..Grant::default()
+            },
+        ),
+        (
+            format!("root=\"/a b\" ssh-ed25519 {base64}"),
+            quoted("/a b"),
+        ),
+        (
+            format!("root=\"/a\tb # c\"  ssh-ed25519 {base64}"),
+            quoted("/a\tb # c"),
+        ),
+        (
+            format!(r#"root="/a \" b" ssh-ed25519 {base64}"#),
+            quoted("/a \" b"),
+        ),
+        // Only before a quotation mark is a backslash more than itself.
+        (
+            format!(r#"root="/a\ b\\c" ssh-ed25519 {base64}"#),
+            quoted(r"/a\ b\\c"),
+        ),
+        (
+            format!(r#"root="/a\\" b" ssh-ed25519 {base64}"#),
+            quoted("/a\\\" b"),
+        ),
+        (
+            format!("root=\"/ssh-ed25519 x\" ssh-ed25519 {base64}"),
+            quoted("/ssh-ed25519 x"),
+        ),
+    ] {
+        for text in [
+            line.clone(),
+            format!("\u{feff}{line}\n"),
+            format!("# people\r\n\r\n{line}\n"),
+        ] {
+            let file = file(&text);
+            let keys = file.keys();
+            assert_eq!(problems(&keys), Vec::<String>::new(), "{text:?}");
+            assert_eq!(
+                keys.grant_for(&key(1), HERE),
+                Ok(wanted.clone()),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn listening_is_permitted_where_the_line_says() {
+    let file = file(&format!(
+        "{}\npermitlisten=\"8080\",permitlisten=\"localhost:*\" {}\nrestrict,permitlisten=\"1\" {}\n",
+        text(1),
+        text(2),
+        text(3)
+    ));
+    let keys = file.keys();
+    let may = |byte, host: &str, port| {
+        let grant = keys.grant_for(&key(byte), HERE).unwrap();
+        grant.permits_listen(host, port)
+    };
+    assert!(may(1, "0.0.0.0", 1));
+    assert!(may(2, "0.0.0.0", 8080) && may(2, "LOCALHOST", 9));
+    assert!(!may(2, "0.0.0.0", 8081));
+    assert!(!may(3, "0.0.0.0", 1));
+    assert!(
+        keys.grant_for(&key(2), HERE)
+            .unwrap()
+            .permits_open("any", 1)
+    );
+}
+
+#[test]
 fn key_not_listed_is_refused() {
     let file = file(&text(1));
     let keys = file.keys();
@@ -115,7 +214,10 @@ fn unknown_option_refuses_the_key_and_is_reported() {
     let keys = file.keys();
     assert_eq!(
         problems(&keys),
-        ["line 2: this key is refused: unknown option `command`"]
+        [
+            "line 2: this key is refused: the option command: this server runs no commands, and the key \
+          is for one command only"
+        ]
     );
     keys.grant_for(&key(1), HERE).unwrap();
     let refusal = keys.grant_for(&key(2), HERE).unwrap_err();
@@ -128,7 +230,7 @@ fn unknown_option_refuses_the_key_and_is_reported() {
 #[test]
 fn first_line_that_lets_a_key_in_counts() {
     let file = file(&format!(
-        "no-pty {key}\nfrom=\"10.0.0.0/8\" {key}\nread-only {key}\n{key}\n",
+        "command=\"date\" {key}\nfrom=\"10.0.0.0/8\" {key}\nread-only {key}\n{key}\n",
         key = text(1)
     ));
     let keys = file.keys();
@@ -199,7 +301,7 @@ fn file_others_can_change_lets_nobody_in() {
 
 #[test]
 fn anonymous_clients_read_beneath_the_root_and_do_nothing_else() {
-    let list = file(&format!("{}\nno-pty {}\n", text(1), text(2)));
+    let list = file(&format!("{}\ncommand=\"date\" {}\n", text(1), text(2)));
     let keys = list.keys().anonymous(PathBuf::from("/pub"));
     keys.verify(&key(9)).unwrap();
     let grant = keys.grant_for(&key(9), HERE).unwrap();

@@ -102,7 +102,7 @@ pub enum TargetAccess {
     All,
     /// Nothing: the key has `no-port-forwarding`.
     Nothing,
-    /// Only these, as its `permitopen` options name them: host as typed, `None` for any port.
+    /// Only these, as its `permitopen` options name them: host as typed or `*`, `None` for any port.
     Only(Vec<(String, Option<u16>)>),
 }
 
@@ -116,7 +116,7 @@ impl TargetAccess {
                 let wanted = wanted.trim_start_matches('[').trim_end_matches(']');
                 list.iter().any(|(host, port)| {
                     let host = host.trim_start_matches('[').trim_end_matches(']');
-                    host.eq_ignore_ascii_case(wanted)
+                    (host == "*" || host.eq_ignore_ascii_case(wanted))
                         && port.is_none_or(|port| port == target.port())
                 })
             }

@@ -19,6 +19,9 @@ fn permitopen_names_hosts_as_typed_and_ports() {
     for refused in ["db.example:5433", "other.example:5432", "[2001:db8::1]:23"] {
         assert!(!access.allows(&target(refused)), "{refused}");
     }
+    let any_host = TargetAccess::Only(vec![("*".to_owned(), Some(80))]);
+    assert!(any_host.allows(&target("a.example:80")) && any_host.allows(&target("[::1]:80")));
+    assert!(!any_host.allows(&target("a.example:81")));
     assert!(TargetAccess::All.allows(&target("a.example:1")));
     assert!(!TargetAccess::Nothing.allows(&target("a.example:80")));
 }
