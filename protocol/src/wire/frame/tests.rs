@@ -350,8 +350,8 @@ fn handshake_packets_allow_few_frames() {
 fn acks_and_padding_do_not_elicit_acks() {
     //= spec/01-packet.md#frames
     //= type=test
-    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK and CLOSE, and a
-    //# receiver MUST acknowledge it within the delay its ACK policy gives.
+    //# A packet is ack-eliciting when it holds any frame other than PADDING, ACK, CLOSE and
+    //# TRAIN_REPORT, and a receiver MUST acknowledge it within the delay its ACK policy gives.
     let quiet: [&[u8]; 5] = [
         &[kind::PADDING],
         &[kind::ACK, 0, 5, 0, 0, 0, 0],
