@@ -1,4 +1,4 @@
-//! Company: several flows over one bottleneck at the same time, and what each gets of it. Rivals are the
+//! Competing traffic: several flows over one bottleneck at the same time, and what each gets of it. Rivals are the
 //! same as in `grid`; the records, their table and plots are in `report::share`.
 //!
 //! What a flow gets is counted where all are alike: IP bytes that leave the bottleneck towards its port.

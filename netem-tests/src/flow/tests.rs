@@ -1,4 +1,4 @@
-//! Tests of the flows that are here for company: each does what it is known for.
+//! Tests of the flows that serve as cross traffic: each does what it is known for.
 
 use rp_protocol::units::Bandwidth;
 

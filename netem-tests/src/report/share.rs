@@ -1,4 +1,4 @@
-//! Company: what flows get that share a bottleneck. Records, and the table and plots made of them; they
+//! Competing traffic: what flows get that share a bottleneck. Records, and the table and plots made of them; they
 //! are measured in `share`.
 
 mod bars;
@@ -230,13 +230,13 @@ fn table(records: &[&Record]) -> String {
     markdown(&rows)
 }
 
-/// The first kind's share by depth of the queue, one line for each company.
+/// The first kind's share by depth of the queue, one line for each mix of flows.
 fn depth_charts(records: &[&Record]) -> Vec<(String, Chart)> {
-    let company: Vec<&&Record> = records
+    let mixed: Vec<&&Record> = records
         .iter()
         .filter(|record| !record.is_among_equals())
         .collect();
-    let mut depths: Vec<f64> = company.iter().map(|record| record.buffer_bdp).collect();
+    let mut depths: Vec<f64> = mixed.iter().map(|record| record.buffer_bdp).collect();
     depths.sort_by(f64::total_cmp);
     depths.dedup();
     if depths.len() < 2 {
@@ -244,7 +244,7 @@ fn depth_charts(records: &[&Record]) -> Vec<(String, Chart)> {
     }
     let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for (x, depth) in (0_u32..).map(f64::from).zip(&depths) {
-        for record in company.iter().filter(|record| record.buffer_bdp == *depth) {
+        for record in mixed.iter().filter(|record| record.buffer_bdp == *depth) {
             if let Some((got, _)) = record.share_of_first() {
                 lines
                     .entry(&record.case)

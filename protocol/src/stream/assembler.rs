@@ -58,7 +58,7 @@ pub struct Assembler {
     /// Bytes of memory kept alive for them, as far as is known.
     pinned: u64,
     /// The lowest `pinned` since the last compaction.
-    floor: u64,
+    least_pinned: u64,
 }
 
 /// Contiguous fragments beyond a hole, never empty, never touching the next island.
@@ -118,7 +118,7 @@ impl Assembler {
         //# slice must not keep a large buffer.
         // Compacting walks all fragments, so it must also be earned by growth since the last time.
         let wanted = 2 * self.buffered + COMPACT_SLACK_BYTES;
-        if self.pinned > wanted.max(self.floor + self.floor / 4) {
+        if self.pinned > wanted.max(self.least_pinned + self.least_pinned / 4) {
             self.compact();
         }
         Ok(())
@@ -261,7 +261,7 @@ impl Assembler {
         let taken = pop(&mut self.ready, max)?;
         self.buffered -= taken.data.len() as u64;
         self.pinned -= taken.unpinned;
-        self.floor = self.floor.min(self.pinned);
+        self.least_pinned = self.least_pinned.min(self.pinned);
         if self.ready.is_empty() {
             fragment::shrink(&mut self.ready);
         }
@@ -297,7 +297,7 @@ impl Assembler {
             pinned += fragment::pinned(&island.parts);
         }
         self.pinned = pinned;
-        self.floor = pinned;
+        self.least_pinned = pinned;
     }
 }
 

@@ -81,17 +81,17 @@ pub struct RecvCredit {
     window: u64,
     /// When the window was last announced, or first used; `None` before that.
     since: Option<Instant>,
-    /// The last look at what arrives: when, and how much had arrived by then.
+    /// When arrivals were last measured, and how much had arrived by then.
     seen: Option<(Instant, u64)>,
 }
 
 /// Round trips' arrivals a window is to hold: a start at four times the rate is under way before new
 /// credit can reach the sender, and as much again waits behind holes.
 const ARRIVAL_WINDOW: u64 = 8;
-/// Looks at what arrives, per round trip.
-const LOOKS: u32 = 4;
-/// How far the reader's own progress vouches for a window.
-const PROVEN: u64 = 16;
+/// Measurements of what arrives, per round trip.
+const ARRIVAL_SAMPLES: u32 = 4;
+/// Largest window, in bytes the reader has taken so far.
+const MAX_WINDOW_PER_READ: u64 = 16;
 
 impl RecvCredit {
     /// A window of which the peer already knows.
@@ -192,7 +192,7 @@ impl RecvCredit {
             return 0;
         };
         let elapsed = now.saturating_duration_since(at);
-        if elapsed < rtt / LOOKS || elapsed.is_zero() {
+        if elapsed < rtt / ARRIVAL_SAMPLES || elapsed.is_zero() {
             return 0;
         }
         self.seen = Some((now, highest));
@@ -200,7 +200,7 @@ impl RecvCredit {
         let wanted = bytes * rtt.as_nanos() / elapsed.as_nanos();
         u64::try_from(wanted)
             .unwrap_or(u64::MAX)
-            .min(self.consumed.saturating_mul(PROVEN))
+            .min(self.consumed.saturating_mul(MAX_WINDOW_PER_READ))
     }
 
     /// Doubles the window because the peer has used it up to `highest` while the reader waits at a
@@ -210,12 +210,12 @@ impl RecvCredit {
     //# at a hole leaves the peer less than a quarter of it, and the reader has taken a whole window
     //# before.
     pub fn relieve(&mut self, highest: u64, now: Instant, rtt: Duration, ceiling: u64) -> bool {
-        let is_crowded = self.announced - highest < self.window / 4;
+        let is_nearly_full = self.announced - highest < self.window / 4;
         let is_proven = self.consumed >= self.window && self.window < ceiling;
         let is_early = self
             .since
             .is_none_or(|since| now.saturating_duration_since(since) < rtt);
-        if !is_crowded || !is_proven || is_early {
+        if !is_nearly_full || !is_proven || is_early {
             return false;
         }
         self.window = (self.window * 2).min(ceiling);
@@ -329,8 +329,8 @@ impl ConnectionCredit {
     //# three quarters of it.
     pub fn relieve(&mut self, now: Instant) -> bool {
         let window = self.credit.window;
-        let is_crowded = self.credit.announced - self.received < window / 4;
-        if !is_crowded || self.is_due() || window >= self.ceiling {
+        let is_nearly_full = self.credit.announced - self.received < window / 4;
+        if !is_nearly_full || self.is_due() || window >= self.ceiling {
             return false;
         }
         self.grow_to(window.saturating_mul(2).min(self.ceiling));

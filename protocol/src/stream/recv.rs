@@ -288,9 +288,9 @@ impl RecvHalf {
         if !self.wants_credit() {
             return false;
         }
-        let is_stuck = !self.assembler.is_readable();
+        let waits_at_hole = !self.assembler.is_readable();
         self.credit.follow(self.highest, now, rtt, ceiling)
-            || (is_stuck && self.credit.relieve(self.highest, now, rtt, ceiling))
+            || (waits_at_hole && self.credit.relieve(self.highest, now, rtt, ceiling))
     }
 
     /// Whether nothing more can happen and the application has nothing more to learn.

@@ -18,11 +18,11 @@ use rp_netem_tests::{
 use crate::{End, interrupt};
 
 /// Beside kernel TCP at every depth of buffer.
-const COMPANY: [&str; 3] = ["rpcp+tcp-cubic", "rpcp+4xtcp-cubic", "rpcp+tcp-bbr"];
+const CROSS_TRAFFIC: [&str; 3] = ["rpcp+tcp-cubic", "rpcp+4xtcp-cubic", "rpcp+tcp-bbr"];
 
-/// Giving way, and what there is without.
-const YIELDING: [&str; 2] = ["tcp-cubic", "rpcp-low+tcp-cubic"];
-const YIELDING_BUFFERS: [f64; 3] = [0.25, 1.0, 4.0];
+/// A scavenger (less than best effort) beside TCP, and TCP beside TCP to compare.
+const SCAVENGER: [&str; 2] = ["tcp-cubic", "rpcp-low+tcp-cubic"];
+const SCAVENGER_BUFFERS: [f64; 3] = [0.25, 1.0, 4.0];
 
 /// Among themselves, at one depth and several round trips.
 const EQUALS: [&str; 4] = ["2xrpcp", "4xrpcp", "8xrpcp", "rpcp+rpcp@10"];
@@ -138,8 +138,8 @@ impl Args {
             return Ok(vec![options(self.cases.clone(), round_trip, loss, buffers)]);
         }
         let mut parts = vec![
-            options(usual(&COMPANY)?, round_trip, loss, buffers),
-            options(usual(&YIELDING)?, round_trip, loss, &YIELDING_BUFFERS),
+            options(usual(&CROSS_TRAFFIC)?, round_trip, loss, buffers),
+            options(usual(&SCAVENGER)?, round_trip, loss, &SCAVENGER_BUFFERS),
         ];
         for ms in EQUALS_ROUND_TRIPS_MS {
             for loss in ["0%", "1%"] {

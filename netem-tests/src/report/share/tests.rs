@@ -58,7 +58,7 @@ fn the_share_is_of_all_flows_of_the_first_kind() {
 }
 
 #[test]
-fn company_at_several_depths_is_a_plot_and_equals_are_not_in_it() {
+fn cross_traffic_at_several_depths_is_a_plot_and_equals_are_not_in_it() {
     let pair = [("rpcp", 30.0), ("tcp-cubic", 60.0)];
     let records = [
         record("rpcp+tcp-cubic", 0.5, &pair),
@@ -71,7 +71,7 @@ fn company_at_several_depths_is_a_plot_and_equals_are_not_in_it() {
 }
 
 #[test]
-fn what_is_asked_depends_on_the_company() {
+fn what_is_asked_depends_on_the_cross_traffic() {
     let judged = |case: &str, buffer, means: &[(&str, f64)]| {
         let record = record(case, buffer, means);
         bars::bar(&record, &[&record]).map(|bar| bar.is_met())
