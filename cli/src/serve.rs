@@ -85,7 +85,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
     )
     .transport(
         TransportConfig::default()
-            .ceiling(settings.rate)
+            .max_rate(settings.rate)
             .tracer(tracer)
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),

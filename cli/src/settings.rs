@@ -149,7 +149,7 @@ impl ClientSettings {
         let settings = Self {
             server: parse("server", server)?,
             trust,
-            transport: TransportConfig::default().policy(policy).ceiling(rate),
+            transport: TransportConfig::default().policy(policy).max_rate(rate),
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             credentials,
             remembers_paths: !options.no_path_memory,

@@ -129,7 +129,7 @@ fn police_is_found_without_delay() {
 
 //= spec/04-congestion.md#compete
 //= type=test
-//# A competing sender MUST cut its window when a round loses more than the baseline explains while
+//# A competing sender MUST cut its window when a round loses more than the random-loss estimate explains while
 //# the queue is above half of its recent peak.
 #[test]
 fn cubic_1_is_neither_crushed_nor_obeyed() {
@@ -291,9 +291,9 @@ fn thin_flows_keep_the_rate_they_found() {
     }
 }
 
-//= spec/04-congestion.md#loss-baseline
+//= spec/04-congestion.md#random-loss-estimate
 //= type=test
-//# Rounds MUST be chosen for the baseline by the rate they were sent at, never by the loss they
+//# Rounds MUST be chosen for the random-loss estimate by the rate they were sent at, never by the loss they
 //# had.
 #[test]
 fn loss_that_begins_later_is_learnt() {

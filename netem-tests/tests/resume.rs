@@ -1,4 +1,4 @@
-//! A path that is known from before (spec/04-congestion.md#path-memory) and a ceiling that the user sets, in
+//! A path that is known from before (spec/04-congestion.md#path-memory) and a maximum rate that the user sets, in
 //! virtual time: the controller alone, and whole engines. Every test is a path, and what may be remembered of it.
 
 use std::time::Duration;
@@ -154,7 +154,7 @@ fn memory_of_a_path_that_is_now_shared_does_not_crush() {
 
 //= spec/04-congestion.md#path-memory
 //= type=test
-//# A rate that START, a ceiling or a policy that gives way was the limit of MUST NOT be remembered.
+//# A rate that START, a maximum rate or the policy `low` was the limit of MUST NOT be remembered.
 #[test]
 fn only_what_the_path_was_the_limit_of_is_remembered() {
     let cell = plain(100.0, 100, 1.0, 0.01);
@@ -171,24 +171,24 @@ fn only_what_the_path_was_the_limit_of_is_remembered() {
     assert!((ms(99)..=ms(110)).contains(&memory.min_rtt), "{memory:?}");
     assert_eq!(learnt(flow.clone(), ms(150)), None);
     assert_eq!(
-        learnt(flow.ceiling(Duration::ZERO, Some(mbit(20.0))), secs(8)),
+        learnt(flow.max_rate(Duration::ZERO, Some(mbit(20.0))), secs(8)),
         None
     );
     assert_eq!(learnt(FlowConfig::new(Policy::Low), secs(8)), None);
 }
 
-//= spec/04-congestion.md#ceiling
+//= spec/04-congestion.md#maximum-rate
 //= type=test
-//# The rate of the controller, and not only what leaves, MUST NOT be above a ceiling the user has set.
-/// The ceiling is the limit: that is neither an idle application nor a path that gives no more.
+//# The rate of the controller, and not only what leaves, MUST NOT be above the maximum the user has set.
+/// The maximum rate is the limit: that is neither an idle application nor a path that gives no more.
 #[test]
-fn ceiling_is_held_without_a_queue_lifted_and_set_again() {
+fn max_rate_is_held_without_a_queue_lifted_and_set_again() {
     for loss in [0.0, 0.02] {
         let cell = plain(100.0, 100, 1.0, loss);
         let flow = FlowConfig::new(Policy::Fair)
-            .ceiling(Duration::ZERO, Some(mbit(20.0)))
-            .ceiling(secs(10), None)
-            .ceiling(secs(20), Some(mbit(5.0)));
+            .max_rate(Duration::ZERO, Some(mbit(20.0)))
+            .max_rate(secs(10), None)
+            .max_rate(secs(20), Some(mbit(5.0)));
         let mut arena = Arena::new(cell.link(), 1);
         let number = arena.add(flow.trace(true));
         arena.run(secs(30));
@@ -215,7 +215,7 @@ fn ceiling_is_held_without_a_queue_lifted_and_set_again() {
             .filter(|state| state.at > secs(2))
             .map(|state| state.report.state)
             .collect();
-        let figures = format!("{loss}: of the ceiling {held:.3?}, queues {queues:.3?}, {states:?}");
+        let figures = format!("{loss}: of the maximum {held:.3?}, queues {queues:.3?}, {states:?}");
         println!("{figures}");
         assert!((0.97..=1.01).contains(&held[0]), "{figures}");
         assert!(held[1] >= 0.95, "{figures}");

@@ -83,7 +83,7 @@ impl Default for EndpointConfig {
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
     pub(crate) policy: Policy,
-    pub(crate) ceiling: Option<Bandwidth>,
+    pub(crate) max_rate: Option<Bandwidth>,
     pub(crate) idle_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
     pub(crate) keep_alive: Duration,
@@ -110,8 +110,8 @@ impl TransportConfig {
 
     /// Never send faster than this, whatever the policy finds. Default none.
     #[must_use]
-    pub fn ceiling(mut self, ceiling: Option<Bandwidth>) -> Self {
-        self.ceiling = ceiling;
+    pub fn max_rate(mut self, max_rate: Option<Bandwidth>) -> Self {
+        self.max_rate = max_rate;
         self
     }
 
@@ -231,7 +231,7 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             policy: Policy::Fair,
-            ceiling: None,
+            max_rate: None,
             idle_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),

@@ -59,7 +59,7 @@ pub struct PathStats {
     /// Standing queue as delay.
     pub queue_delay: Duration,
     /// Loss believed not to be congestion, 0 to 1.
-    pub baseline_loss: f64,
+    pub random_loss: f64,
     /// The controller's state.
     pub state: &'static str,
     /// Largest UDP payload in use.

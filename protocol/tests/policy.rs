@@ -1,4 +1,4 @@
-//! Policy, ceiling and memory of the path, changed while a connection lives.
+//! Policy, maximum rate and memory of the path, changed while a connection lives.
 
 #[expect(dead_code, reason = "the harness serves many tests")]
 mod pair;
@@ -29,7 +29,7 @@ fn policy_is_changed_while_data_flows() {
     let mut pair = Pair::new();
     pair.connect();
     // The wire has no limit; this ends START.
-    pair.client().set_ceiling(Some(mbit(40)));
+    pair.client().set_max_rate(Some(mbit(40)));
     transfer(&mut pair, 2_000_000);
     let before = state(&mut pair);
     assert_ne!(before, "start");
@@ -60,16 +60,16 @@ fn policy_is_changed_while_data_flows() {
 }
 
 #[test]
-fn ceiling_is_kept_moved_and_lifted_in_a_living_connection() {
+fn max_rate_is_kept_moved_and_lifted_in_a_living_connection() {
     let mut pair = Pair::new();
     pair.connect();
-    pair.client().set_ceiling(Some(mbit(8)));
+    pair.client().set_max_rate(Some(mbit(8)));
     let slow = transfer(&mut pair, 1_000_000);
     assert!(slow >= Duration::from_millis(950), "{slow:?}");
     assert_eq!(pair.client().path_memory(), None);
-    pair.client().set_ceiling(Some(mbit(80)));
+    pair.client().set_max_rate(Some(mbit(80)));
     transfer(&mut pair, 1_000_000);
-    pair.client().set_ceiling(None);
+    pair.client().set_max_rate(None);
     let fast = transfer(&mut pair, 1_000_000);
     assert!(fast < slow / 3, "{fast:?} after {slow:?}");
 }

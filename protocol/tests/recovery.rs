@@ -180,7 +180,7 @@ fn nothing_is_sent_twice_on_a_path_that_loses_nothing() {
 fn lost_messages_beside_a_bulk_transfer_cost_no_round_trip() {
     let mut pair = connected_over_100_ms();
     pair.client()
-        .set_ceiling(Some(Bandwidth::from_bits_per_second(50_000_000)));
+        .set_max_rate(Some(Bandwidth::from_bits_per_second(50_000_000)));
     pair.client.script = lossy(5);
     let bulk = pair.client().open(Dir::Uni).expect("a stream is allowed");
     let urgent = pair.client().open(Dir::Uni).expect("a stream is allowed");

@@ -326,7 +326,7 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
     };
     Ok(TransportConfig::default()
         .policy(policy)
-        .ceiling(args.max_rate())
+        .max_rate(args.max_rate())
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
         .max_connection_credit(WINDOW))

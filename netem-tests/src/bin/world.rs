@@ -117,7 +117,7 @@ fn write_line(
         writeln!(
             out,
             "{:>6.2} s  {:<8} rate {:<12} delivery {:<12} window {:>8} in flight {:>8}  rtt {:>6.1} ms  \
-             queue {:>5.1} ms  lost {} of {}, baseline {:.3}  arrived {:.1} MB",
+             queue {:>5.1} ms  lost {} of {}, random loss {:.3}  arrived {:.1} MB",
             at.as_secs_f64(),
             path.state,
             path.pacing_rate.to_string(),
@@ -128,7 +128,7 @@ fn write_line(
             path.queue_delay.as_secs_f64() * 1e3,
             path.lost_packets,
             path.sent_packets,
-            path.baseline_loss,
+            path.random_loss,
             arrived as f64 / 1e6,
         )?;
     }

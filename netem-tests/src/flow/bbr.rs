@@ -314,7 +314,7 @@ impl Controller for Bbr {
         a_millisecond.clamp(2 * u64::from(self.mtu), 64_000)
     }
 
-    fn set_ceiling(&mut self, _ceiling: Option<Bandwidth>) {}
+    fn set_max_rate(&mut self, _max_rate: Option<Bandwidth>) {}
 
     fn report(&self) -> ControllerReport {
         ControllerReport {

@@ -60,7 +60,7 @@ pub struct FlowConfig {
     pub(super) class: Class,
     pub(super) trace: bool,
     pub(super) memory: Option<PathMemory>,
-    pub(super) ceilings: Vec<(Duration, Option<Bandwidth>)>,
+    pub(super) max_rates: Vec<(Duration, Option<Bandwidth>)>,
 }
 
 impl FlowConfig {
@@ -82,7 +82,7 @@ impl FlowConfig {
             class: Class::Udp,
             trace: false,
             memory: None,
-            ceilings: Vec::new(),
+            max_rates: Vec::new(),
         }
     }
 
@@ -195,10 +195,10 @@ impl FlowConfig {
         self
     }
 
-    /// From `at` on, later than any before, its user wants no more than `ceiling`. Default no limit.
+    /// From `at` on, later than any before, its user wants no more than `max_rate`. Default no limit.
     #[must_use]
-    pub fn ceiling(mut self, at: Duration, ceiling: Option<Bandwidth>) -> Self {
-        self.ceilings.push((at, ceiling));
+    pub fn max_rate(mut self, at: Duration, max_rate: Option<Bandwidth>) -> Self {
+        self.max_rates.push((at, max_rate));
         self
     }
 

@@ -20,13 +20,13 @@ struct Flow {
     receiver: Receiver,
     back: Link<Ack>,
     record: Record,
-    /// Changes of the ceiling that were made.
+    /// Changes of the user's maximum rate that were made.
     changes: usize,
 }
 
 impl Flow {
     fn next_change(&self) -> Option<(Duration, Option<Bandwidth>)> {
-        self.config.ceilings.get(self.changes).copied()
+        self.config.max_rates.get(self.changes).copied()
     }
 }
 
@@ -113,9 +113,9 @@ impl Crowd {
                 let received = flow.receiver.log(&delivery.payload);
                 flow.sender.on_ack(now, &delivery.payload, &received);
             }
-            while let Some((_, ceiling)) = flow.next_change().filter(|(at, _)| *at <= since) {
+            while let Some((_, max_rate)) = flow.next_change().filter(|(at, _)| *at <= since) {
                 flow.changes += 1;
-                flow.sender.set_ceiling(now, ceiling);
+                flow.sender.set_max_rate(now, max_rate);
             }
             flow.sender.on_timers(now);
             let stop = flow.config.stop.is_some_and(|stop| since >= stop);

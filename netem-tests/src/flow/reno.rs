@@ -112,7 +112,7 @@ impl Controller for Reno {
         2 * u64::from(self.mtu)
     }
 
-    fn set_ceiling(&mut self, _ceiling: Option<Bandwidth>) {}
+    fn set_max_rate(&mut self, _max_rate: Option<Bandwidth>) {}
 
     fn report(&self) -> ControllerReport {
         ControllerReport {

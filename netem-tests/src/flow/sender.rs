@@ -186,8 +186,8 @@ impl Sender {
         self.send_at = Some(now);
     }
 
-    pub(super) fn set_ceiling(&mut self, now: Instant, ceiling: Option<Bandwidth>) {
-        self.controller.set_ceiling(ceiling);
+    pub(super) fn set_max_rate(&mut self, now: Instant, max_rate: Option<Bandwidth>) {
+        self.controller.set_max_rate(max_rate);
         self.send_at = self.send_at.map(|_| now);
     }
 

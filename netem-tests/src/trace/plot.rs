@@ -183,15 +183,15 @@ fn losses(trace: &Trace, span: &Range<f64>, bin: f64, area: &Area<'_>) -> anyhow
         .map(|((at, lost), (_, sent))| (*at, lost / sent.max(1.0) * 100.0))
         .collect();
     let empty = Series::new();
-    let baseline = trace.estimates.get("baseline_loss").unwrap_or(&empty);
-    let baseline = scaled(held(baseline, span), 100.0);
-    let top = (highest([&share, &baseline]) * 1.25).max(0.5);
+    let random_loss = trace.estimates.get("random_loss").unwrap_or(&empty);
+    let random_loss = scaled(held(random_loss, span), 100.0);
+    let top = (highest([&share, &random_loss]) * 1.25).max(0.5);
     let picture = Picture {
         y_label: "loss, %",
         y: 0.0..top,
         lines: vec![
             line("lost", share, RED, 1),
-            line("believed no congestion", baseline, GREEN, 2),
+            line("believed no congestion", random_loss, GREEN, 2),
         ],
     };
     let mut panel = picture.begin(area, span)?;

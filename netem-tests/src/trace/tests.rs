@@ -48,7 +48,7 @@ fn a_trace_read_back_is_what_was_counted() {
     for name in [
         "delivery_rate",
         "queue_delay",
-        "baseline_loss",
+        "random_loss",
         "queue_target_ms",
     ] {
         assert!(trace.estimates[name].len() > 5, "{name}");

@@ -1,5 +1,5 @@
-//! A typed rate for links one owns, held to what is really delivered.
-//! Nothing is learned here but the delivered rate; `adaptive` is the controller that finds a rate.
+//! A typed rate for links one owns, limited to twice the delivered rate.
+//! A rate is found in `adaptive`.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ struct Mark {
 #[derive(Debug)]
 pub struct Fixed {
     rate: Bandwidth,
-    ceiling: Option<Bandwidth>,
+    max_rate: Option<Bandwidth>,
     mtu: u16,
     smoothed_rtt: Duration,
     min_rtt: Option<Duration>,
@@ -50,7 +50,7 @@ impl Fixed {
     pub fn new(rate: Bandwidth, mtu: u16, initial_rtt: Duration) -> Self {
         Self {
             rate,
-            ceiling: None,
+            max_rate: None,
             mtu,
             smoothed_rtt: initial_rtt,
             min_rtt: None,
@@ -139,7 +139,7 @@ impl Controller for Fixed {
 
     fn pacing_rate(&self) -> Bandwidth {
         let rate = self.rate.min(self.allowed.max(self.floor()));
-        self.ceiling.map_or(rate, |ceiling| rate.min(ceiling))
+        self.max_rate.map_or(rate, |max_rate| rate.min(max_rate))
     }
 
     fn window(&self) -> u64 {
@@ -154,8 +154,8 @@ impl Controller for Fixed {
         send_quantum(self.pacing_rate(), self.mtu)
     }
 
-    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.ceiling = ceiling;
+    fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
+        self.max_rate = max_rate;
     }
 
     fn adopt(&mut self, policy: Policy) -> bool {
@@ -173,7 +173,7 @@ impl Controller for Fixed {
             queue_delay: self
                 .min_rtt
                 .map_or(Duration::ZERO, |min| self.smoothed_rtt.saturating_sub(min)),
-            baseline_loss: 0.0,
+            random_loss: 0.0,
         }
     }
 }

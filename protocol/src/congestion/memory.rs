@@ -1,28 +1,28 @@
-//! What is remembered of a path from one connection to the next. Who keeps it, and for which peer, is the
-//! application's business; what may be made of it, the controller's.
+//! What is remembered of a path from one connection to the next.
+//! The application keeps it; the controller decides how to use it.
 
 use std::time::Duration;
 
 use crate::units::Bandwidth;
 
-/// Age beyond which nothing is believed of a path (spec/04-congestion.md#path-memory).
+/// Age beyond which a memory is not used (spec/04-congestion.md#path-memory).
 const OLDEST: Duration = Duration::from_hours(24);
 
-/// What was learnt of a path by this end, on an earlier connection.
+/// What this endpoint measured of a path on an earlier connection.
 ///
-/// It must never be made of what a peer says of the path: a peer could have somebody else flooded.
+/// It must never come from the peer, who could have somebody else flooded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathMemory {
-    /// What was delivered in the steady state.
+    /// Delivered rate in the steady state.
     pub rate: Bandwidth,
-    /// RTT with an empty queue.
+    /// Minimum RTT.
     pub min_rtt: Duration,
-    /// Time since it was learnt.
+    /// Time since it was measured.
     pub age: Duration,
 }
 
 impl PathMemory {
-    /// Whether it may be made use of at all.
+    /// Whether it may be used at all.
     //= spec/04-congestion.md#path-memory
     //# A memory older than 24 hours MUST NOT be used.
     pub fn is_usable(&self) -> bool {

@@ -27,7 +27,7 @@ pub(crate) mod testing;
 pub fn build(policy: Policy, mtu: u16, initial_rtt: Duration, now: Instant) -> Box<dyn Controller> {
     match policy {
         Policy::Fair => Box::new(Adaptive::new(mtu, initial_rtt, now)),
-        Policy::Low => Box::new(Adaptive::yielding(mtu, initial_rtt, now)),
+        Policy::Low => Box::new(Adaptive::scavenger(mtu, initial_rtt, now)),
         Policy::Cubic => Box::new(Cubic::new(mtu, initial_rtt, now)),
         Policy::Fixed(rate) => Box::new(Fixed::new(rate, mtu, initial_rtt)),
     }
@@ -43,7 +43,7 @@ pub struct PacketSample {
     pub index: u64,
     /// Size of the UDP payload.
     pub bytes: u16,
-    /// When it was really handed to the socket.
+    /// When it was handed to the socket.
     pub sent_at: Instant,
     /// The application had too little data when this packet left.
     pub app_limited: bool,
@@ -58,7 +58,7 @@ pub struct SentSample {
     pub in_flight_bytes: u64,
 }
 
-/// One ACK frame's news.
+/// What one ACK frame reported.
 #[derive(Debug)]
 pub struct AckSample<'a> {
     /// When the ACK was processed.
@@ -71,7 +71,7 @@ pub struct AckSample<'a> {
     pub smoothed_rtt: Duration,
     /// Arrival of the newest acknowledged packet on the receiver's clock (arbitrary epoch).
     pub received_at: Option<Duration>,
-    /// Bytes in flight before and after this ACK.
+    /// Bytes in flight before this ACK.
     pub prior_in_flight_bytes: u64,
     /// Bytes in flight after this ACK.
     pub in_flight_bytes: u64,
@@ -79,14 +79,14 @@ pub struct AckSample<'a> {
     pub ce_packets: u64,
 }
 
-/// Packets newly believed lost.
+/// Packets newly declared lost.
 #[derive(Debug)]
 pub struct LossSample<'a> {
-    /// When loss was concluded.
+    /// When they were declared lost.
     pub now: Instant,
     /// The packets, oldest first; never empty.
     pub lost: &'a [PacketSample],
-    /// Bytes in flight after they were taken off.
+    /// Bytes in flight without them.
     pub in_flight_bytes: u64,
 }
 
@@ -109,21 +109,21 @@ pub struct TrainSample {
 pub trait Controller: Send + fmt::Debug {
     /// A congestion-controlled packet left.
     fn on_sent(&mut self, sample: &SentSample);
-    /// An ACK brought news.
+    /// An ACK acknowledged packets or reported marks.
     fn on_ack(&mut self, sample: &AckSample<'_>);
-    /// Packets are believed lost.
+    /// Packets were declared lost.
     fn on_loss(&mut self, sample: &LossSample<'_>);
-    /// Packets reported lost earlier arrived after all.
+    /// Packets declared lost earlier arrived after all.
     fn on_spurious_loss(&mut self, now: Instant, packets: &[PacketSample]) {
         let _ = (now, packets);
     }
-    /// A packet was an experiment, such as one of a size to try: its fate is no news of the path's fullness.
+    /// A packet was a probe of the packet size: its loss says nothing of congestion.
     fn on_discarded(&mut self, packet: &PacketSample) {
         let _ = packet;
     }
-    /// The pacer and the window would have let more out, but the application had nothing.
+    /// Pacer and window would have allowed more, but the application had nothing to send.
     fn on_app_limited(&mut self, now: Instant, in_flight_bytes: u64);
-    /// The probe timer fired for the `count`-th time in a row without an ACK between.
+    /// The probe timeout expired for the `count`-th time in a row without an ACK.
     fn on_probe_timeout(&mut self, now: Instant, count: u32);
     /// The receiver timed a train.
     fn on_train(&mut self, sample: &TrainSample) {
@@ -141,47 +141,47 @@ pub trait Controller: Send + fmt::Debug {
     fn train_at(&self) -> Option<Instant> {
         None
     }
-    /// Pace at this rate.
+    /// Rate to pace at.
     fn pacing_rate(&self) -> Bandwidth;
-    /// Never have more than these bytes in flight.
+    /// Most bytes in flight.
     fn window(&self) -> u64;
     /// Largest burst the pacer may release at once, in bytes.
     fn send_quantum(&self) -> u64;
-    /// Never exceed this rate, whatever the path would carry; `None` lifts it.
-    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>);
-    /// Goes over to `policy` with all that is known of the path; false if another controller must be made.
+    /// Sets the user's maximum rate, which holds whatever the path would carry; `None` lifts it.
+    fn set_max_rate(&mut self, max_rate: Option<Bandwidth>);
+    /// Changes to `policy` and keeps what is known of the path; false if that takes another controller.
     fn adopt(&mut self, policy: Policy) -> bool {
         let _ = policy;
         false
     }
-    /// The path may be one that is known from before. Of use only before the first round trip is over.
+    /// Offers what is remembered of the path. Of use only in the first round trip.
     fn recall(&mut self, memory: &PathMemory) {
         let _ = memory;
     }
-    /// What is worth remembering of the path; `None` if nothing was learnt.
+    /// What is worth remembering of the path, if anything.
     fn memory(&self) -> Option<PathMemory> {
         None
     }
-    /// State, rate and estimates for stats and traces. Cheap: asked for at every ACK of a traced path.
+    /// State, rate and estimates for stats and traces. Cheap: called at every ACK of a traced path.
     fn report(&self) -> ControllerReport;
-    /// More of the same, for traces only: a controller's own estimates, each by a name of its own in
-    /// snake case with the unit at its end.
+    /// Visits the controller's own estimates, for traces only: each has a name in snake case that ends with its
+    /// unit.
     fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
         let _ = visit;
     }
 }
 
-/// What a controller believes, for stats and traces.
+/// State and estimates of a controller, for stats and traces.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ControllerReport {
     /// Name of the state, as in spec/04-congestion.md.
     pub state: &'static str,
     /// Estimated delivery rate.
     pub delivery_rate: Bandwidth,
-    /// Windowed minimum RTT.
+    /// Smallest RTT sample.
     pub min_rtt: Option<Duration>,
-    /// Present standing queue as delay.
+    /// Queuing delay.
     pub queue_delay: Duration,
-    /// Loss believed not to be congestion, 0 to 1.
-    pub baseline_loss: f64,
+    /// Random-loss estimate: loss that is not congestion, 0 to 1.
+    pub random_loss: f64,
 }

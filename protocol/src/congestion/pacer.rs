@@ -1,5 +1,5 @@
 //! The pacer: an integer token bucket that says how many bytes may leave now and when more may.
-//! Which rate is right is a controller's business; which packet goes next is the connection's.
+//! The rate comes from a controller; the connection decides which packet goes next.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ const BURST_TIME: Duration = Duration::from_micros(250);
 const MAX_QUANTUM: u64 = 64_000;
 /// Packets of credit kept over an idle time.
 const IDLE_PACKETS: u64 = 2;
-/// Debt that is left standing, in packets and in time: what a packet train of the steady state makes. That must
-/// be paid, or the faster of two flows, whose trains are longer, would get the more.
+/// Largest debt kept, in packets and in time: that of a packet train of the steady states. It must be paid, or the
+/// faster of two flows, whose trains are longer, would get more.
 const DEBT_PACKETS: u64 = 4;
 const DEBT_TIME: Duration = Duration::from_millis(2);
-/// Longest wait ever answered; a rate of zero has no better answer.
+/// Longest wait, also at a rate of zero.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const NANOS: i128 = 1_000_000_000;
 
@@ -55,7 +55,7 @@ pub struct Pacer {
     credit: i128,
     refilled_at: Instant,
     sent_at: Instant,
-    /// Somebody was told to come back later, so time that passes is lateness and not idleness.
+    /// The caller is waiting for credit, so that time that passes is lateness and not idleness.
     waiting: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Round-trip time of a path: latest, smoothed, deviation, minimum, and the probe timeout from them.
-//! Which packets give samples is the path's business; what a queue is, the controller's.
+//! Samples are chosen in `path`; the queuing delay is the controller's.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ mod tests;
 /// Timer granularity in the probe timeout (RFC 9002 section 6.1.2).
 const GRANULARITY: Duration = Duration::from_millis(1);
 
-/// RFC 9002 section 5 estimator.
+/// The RTT estimator of RFC 9002 section 5.
 #[derive(Clone, Debug)]
 pub struct Rtt {
     latest: Duration,
@@ -20,7 +20,7 @@ pub struct Rtt {
 }
 
 impl Rtt {
-    /// Before any sample: `initial`, with half of it as deviation.
+    /// An estimator without samples: `initial`, with half of it as deviation.
     pub fn new(initial: Duration) -> Self {
         Self {
             latest: initial,
@@ -31,8 +31,8 @@ impl Rtt {
         }
     }
 
-    /// A packet came back after `sample`; the peer says it held the answer for `ack_delay` (already
-    /// capped by the caller to what the peer may hold).
+    /// Adds a sample; the peer says that it delayed the ACK by `ack_delay`, which the caller has limited to the
+    /// peer's maximum ACK delay.
     //= spec/04-congestion.md#round-trip-time
     //# An ACK delay MUST NOT lower a sample below the minimum RTT.
     pub fn update(&mut self, now: Instant, ack_delay: Duration, sample: Duration) {

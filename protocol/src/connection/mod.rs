@@ -393,11 +393,11 @@ impl Connection {
         }
     }
 
-    /// Set or lift the ceiling of the rate, on all paths.
-    pub fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.config.ceiling = ceiling;
+    /// Set or lift the maximum rate, on all paths.
+    pub fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
+        self.config.max_rate = max_rate;
         for path in &mut self.paths {
-            path.set_ceiling(ceiling);
+            path.set_max_rate(max_rate);
         }
     }
 

@@ -161,10 +161,10 @@ impl Connection {
         self.shared.lock().engine.remote_address()
     }
 
-    /// Never send faster than `ceiling`; `None` lifts the limit.
-    pub fn set_rate(&self, ceiling: Option<Bandwidth>) {
+    /// Never send faster than `max_rate`; `None` lifts the limit.
+    pub fn set_rate(&self, max_rate: Option<Bandwidth>) {
         let mut state = self.shared.lock();
-        state.engine.set_ceiling(ceiling);
+        state.engine.set_max_rate(max_rate);
         state.wake_task();
     }
 

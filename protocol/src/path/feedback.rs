@@ -251,8 +251,8 @@ impl Path {
                 //= spec/07-paths.md#packet-size
                 //# The loss of a probe MUST NOT be reported to the congestion controller as a loss.
                 self.controller.on_discarded(&packet.sample);
-                let base_loss = self.controller.report().baseline_loss;
-                shrunk |= self.mtu.on_probe_lost(now, bytes, base_loss);
+                let random_loss = self.controller.report().random_loss;
+                shrunk |= self.mtu.on_probe_lost(now, bytes, random_loss);
                 continue;
             }
             self.counters.lost_packets += 1;
@@ -304,7 +304,7 @@ impl Path {
 
     /// Whether at least one packet in two hundred was lost of late.
     pub(crate) fn is_lossy(&self) -> bool {
-        let believed = self.controller.report().baseline_loss >= 0.005;
+        let believed = self.controller.report().random_loss >= 0.005;
         believed || self.loss.is_lossy()
     }
 

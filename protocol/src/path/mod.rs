@@ -107,7 +107,7 @@ impl Path {
         skip: u64,
     ) -> Self {
         let mut controller = congestion::build(config.policy, MIN_PAYLOAD, config.initial_rtt, now);
-        controller.set_ceiling(config.ceiling);
+        controller.set_max_rate(config.max_rate);
         Self {
             id,
             remote,
@@ -193,7 +193,7 @@ impl Path {
         if !same_network(self.remote.ip(), remote.ip()) {
             self.controller =
                 congestion::build(config.policy, self.mtu.current(), config.initial_rtt, now);
-            self.controller.set_ceiling(config.ceiling);
+            self.controller.set_max_rate(config.max_rate);
             self.rtt = Rtt::new(config.initial_rtt);
         }
         self.remote = remote;
@@ -217,7 +217,7 @@ impl Path {
             window: self.controller.window(),
             in_flight: self.sent.in_flight_bytes(),
             queue_delay: report.queue_delay,
-            baseline_loss: report.baseline_loss,
+            random_loss: report.random_loss,
             state: report.state,
             max_payload: self.mtu.current(),
             black_holes: self.mtu.black_holes(),

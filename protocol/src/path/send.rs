@@ -312,9 +312,9 @@ impl Path {
         }
     }
 
-    /// Set or lift the ceiling of the rate.
-    pub(crate) fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.controller.set_ceiling(ceiling);
+    /// Set or lift the maximum rate.
+    pub(crate) fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
+        self.controller.set_max_rate(max_rate);
     }
 
     /// Go over to `policy`, anew where the controller is another one: the rate is then found again, with what was
@@ -326,7 +326,7 @@ impl Path {
         let memory = self.controller.memory();
         let size = self.mtu.current();
         self.controller = congestion::build(config.policy, size, self.rtt.smoothed(), now);
-        self.controller.set_ceiling(config.ceiling);
+        self.controller.set_max_rate(config.max_rate);
         if let Some(memory) = memory {
             self.controller.recall(&memory);
         }

@@ -57,7 +57,7 @@ impl Path {
                 Event::Controller {
                     delivery_rate: report.delivery_rate,
                     queue_delay: report.queue_delay,
-                    baseline_loss: report.baseline_loss,
+                    random_loss: report.random_loss,
                     estimates: estimates.into(),
                 },
             );

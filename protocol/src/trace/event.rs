@@ -76,7 +76,7 @@ pub enum Event {
         /// Standing queue as delay.
         queue_delay: Duration,
         /// Loss believed not to be congestion, 0 to 1.
-        baseline_loss: f64,
+        random_loss: f64,
         /// Its own estimates by name.
         estimates: Box<[(&'static str, f64)]>,
     },

@@ -146,14 +146,14 @@ impl<W: Write> Qlog<W> {
             Event::Controller {
                 delivery_rate,
                 queue_delay,
-                baseline_loss,
+                random_loss,
                 estimates,
             } => self.event(now, "rpp:controller_updated", |line| {
                 let (rate, queue) = (bits(*delivery_rate), millis(*queue_delay));
                 write!(
                     line,
-                    r#""delivery_rate":{rate},"queue_delay":{queue:.3},"baseline_loss":{:.5}"#,
-                    finite(*baseline_loss)
+                    r#""delivery_rate":{rate},"queue_delay":{queue:.3},"random_loss":{:.5}"#,
+                    finite(*random_loss)
                 )?;
                 for (name, value) in estimates {
                     write!(line, r#","{name}":{:.3}"#, finite(*value))?;

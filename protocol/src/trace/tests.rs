@@ -88,12 +88,12 @@ fn estimates_that_are_no_numbers_leave_the_record_readable() {
     let records = records(&[Event::Controller {
         delivery_rate: Bandwidth::from_bits_per_second(8000),
         queue_delay: Duration::from_millis(2),
-        baseline_loss: f64::NAN,
+        random_loss: f64::NAN,
         estimates: Box::new([("capacity_mbps", f64::INFINITY), ("share", 0.5)]),
     }]);
     assert_eq!(
         records[0],
-        r#"{"time":1.500,"name":"rpp:controller_updated","data":{"delivery_rate":8000,"queue_delay":2.000,"baseline_loss":0.00000,"capacity_mbps":0.000,"share":0.500}}"#
+        r#"{"time":1.500,"name":"rpp:controller_updated","data":{"delivery_rate":8000,"queue_delay":2.000,"random_loss":0.00000,"capacity_mbps":0.000,"share":0.500}}"#
     );
 }
 

@@ -129,7 +129,7 @@ fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io:
             state.report.min_rtt.unwrap_or_default().as_secs_f64() * 1e3,
             state.report.queue_delay.as_secs_f64() * 1e3,
             queue.mean.as_secs_f64() * 1e3,
-            state.report.baseline_loss * 100.0,
+            state.report.random_loss * 100.0,
             state.lost,
         )?;
         for (name, value) in &state.estimates {

@@ -1,16 +1,16 @@
-//! The delivered rate, measured by the receiver's clock from round to round.
-//! How a loss behind the bottleneck is told from one in it is `baseline`'s business.
+//! Measures the delivered rate by the receiver's clock, from round to round.
+//! Which losses are congestion is decided in `random_loss`.
 
 use std::collections::VecDeque;
 
 use super::filters::Ewma;
 
-/// Shortest time a delivery sample may span: arrival stamps come in bunches.
+/// Shortest time, in seconds, that a delivery sample may span: arrival times come in bunches.
 const SHORTEST: f64 = 0.000_5;
 /// Packets a delivery sample must span.
 const FEWEST: u64 = 4;
 
-/// Where the newest packet stood at the end of a round.
+/// The newest acknowledged packet at the end of a round, and the totals by then.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     index: u64,
@@ -23,11 +23,11 @@ struct Mark {
 /// One round's delivered rate in bytes per second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivered {
-    /// Packets that arrived, over time; of a round that was not full, what would have arrived of a full one.
+    /// Packets that arrived, over time; in a round that the application could not fill, scaled to a full one.
     pub(super) received: f64,
     /// Packets that left the bottleneck, those lost behind it included, over time.
     pub(super) spanned: f64,
-    /// At which the same packets had left the sender.
+    /// Rate at which the same packets left the sender.
     pub(super) left: f64,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct NewestAcked {
     pub(super) index: u64,
     /// By the sender's clock.
     pub(super) sent_at: f64,
-    /// By the receiver's, if the ACK told.
+    /// By the receiver's clock, if the ACK has it.
     pub(super) received_at: Option<f64>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Delivery {
     bytes: u64,
     /// Rounds whose samples are not to be used, after idling.
     discard: u32,
-    chat: Ewma,
+    rate_ewma: Ewma,
     /// Smoothed delivered rate, bytes per second; 0 until known.
     pub(super) rate: f64,
     /// The last two rates of arrival.
@@ -65,7 +65,7 @@ impl Delivery {
             received: 0,
             bytes: 0,
             discard: 0,
-            chat: Ewma::new(0.5),
+            rate_ewma: Ewma::new(0.5),
             rate: 0.0,
             arrivals: [0.0; 2],
         }
@@ -91,7 +91,7 @@ impl Delivery {
         }
     }
 
-    /// Samples of the next two rounds span idle time.
+    /// Discards the samples of two rounds, which span idle time.
     //= spec/04-congestion.md#rounds
     //# After an idle time of more than half a round trip the delivery samples of two rounds MUST be
     //# discarded.
@@ -100,8 +100,8 @@ impl Delivery {
         self.marks.clear();
     }
 
-    /// Close the round; `window` is the least time to measure over on a jittery path, `unfilled` the rate of
-    /// a round that may not have been full.
+    /// Closes the round. `window` is the least time to measure over on a path with jitter, `unfilled` the rate of a
+    /// round that the application could not fill.
     pub(super) fn close_round(
         &mut self,
         window: Option<f64>,
@@ -160,14 +160,14 @@ impl Delivery {
         Some(delivered)
     }
 
-    /// While the rate is sought, each faster round is news and not noise.
+    /// In START, takes the fastest round: no average.
     pub(super) fn raise(&mut self, sample: f64) {
         if sample > self.rate {
             self.set(sample);
         }
     }
 
-    /// Take `sample` into the smoothed rate; `only_up` for rounds that were not full.
+    /// Adds `sample` to the smoothed rate; with `only_up`, for rounds that were not full, only a higher one.
     pub(super) fn update(&mut self, sample: f64, only_up: bool) {
         //= spec/04-congestion.md#rounds
         //# Delivery in a round that the application could not fill, or that was sent slower on purpose,
@@ -178,15 +178,15 @@ impl Delivery {
         if sample < 0.7 * self.rate {
             self.set(sample);
         } else {
-            self.chat.update(sample);
-            self.rate = self.chat.get().unwrap_or(sample);
+            self.rate_ewma.update(sample);
+            self.rate = self.rate_ewma.get().unwrap_or(sample);
         }
     }
 
-    /// Believe `rate` from here on.
+    /// Replaces the smoothed rate.
     pub(super) fn set(&mut self, rate: f64) {
-        self.chat = Ewma::new(0.5);
-        self.chat.update(rate);
+        self.rate_ewma = Ewma::new(0.5);
+        self.rate_ewma.update(rate);
         self.rate = rate;
     }
 }

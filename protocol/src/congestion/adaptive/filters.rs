@@ -1,5 +1,5 @@
 //! Small filters over measurements: moving average, windowed minimum and maximum.
-//! What is measured, and what follows from it, stands in the rooms that use them.
+//! What is measured, and what follows from it, stands in the modules that use them.
 
 use std::collections::VecDeque;
 

@@ -1,15 +1,15 @@
-//! The low-rate probe: now and then a few packets are sent slowly, so that their loss is surely not our
-//! own. What that loss bounds is `baseline`'s.
+//! The low-rate probe: now and then some packets are sent slowly, so that their loss is not self-made.
+//! How that loss bounds the estimate stands in `random_loss`.
 
-/// Baseline worth probing.
+/// Least random-loss estimate that is probed.
 const LEAST_LOSS: f64 = 0.012;
-/// Rate of the probe over the usual.
+/// Rate of the probe over the usual rate.
 const FACTOR: f64 = 0.7;
 const PACKETS: f64 = 150.0;
 const LONGEST: f64 = 0.6;
-/// When the first is due, from the beginning: what START lost may have been its own doing.
+/// Seconds from the beginning to the first probe: START may have caused its losses itself.
 const FIRST: f64 = 1.0;
-/// Time between probes.
+/// Least time between probes, in seconds and in minimum RTTs.
 const EVERY: f64 = 5.0;
 const EVERY_RTTS: f64 = 40.0;
 
@@ -28,21 +28,20 @@ impl LowRateProbe {
         }
     }
 
-    /// What the rate is multiplied by.
+    /// Factor of the rate: below 1 while a probe is running.
     pub(super) fn factor(&self) -> f64 {
         if self.running.is_some() { FACTOR } else { 1.0 }
     }
 
-    /// A round ends, the next will hold about `packets` at the usual rate. True if it is to be sent
-    /// slowly.
+    /// Whether the next round, of about `packets` at the usual rate, is to be sent slowly.
     //= spec/04-congestion.md#low-rate-probe
-    //# While the baseline is above 1.2 % a sender MUST send 150 packets at 0.7 of its rate every
-    //# 5 s or 40 base RTTs, whichever is longer.
+    //# While the random-loss estimate is above 1.2 % a sender MUST send 150 packets at 0.7 of its rate every
+    //# 5 s or 40 minimum RTTs, whichever is longer.
     pub(super) fn on_round(
         &mut self,
         now: f64,
-        baseline: f64,
-        base: f64,
+        random_loss: f64,
+        min_rtt: f64,
         packets: f64,
         allowed: bool,
     ) -> bool {
@@ -55,8 +54,8 @@ impl LowRateProbe {
                 let left = left - FACTOR * packets;
                 (left > 0.0 && now - since < LONGEST).then_some((since, left))
             }
-            None if baseline > LEAST_LOSS && now >= self.due_at => {
-                self.due_at = now + (EVERY_RTTS * base).max(EVERY);
+            None if random_loss > LEAST_LOSS && now >= self.due_at => {
+                self.due_at = now + (EVERY_RTTS * min_rtt).max(EVERY);
                 Some((now, PACKETS))
             }
             None => None,

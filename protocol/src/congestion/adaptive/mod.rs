@@ -1,18 +1,18 @@
-//! The default controller: the rate follows what is delivered, the queue is held small, loss acts only where
-//! sending less cures it. Its states stand in rooms of their own, as in spec/04-congestion.md.
+//! The default controller: the rate follows what is delivered, the queue is held small, and loss is answered only
+//! where sending less cures it. Each state of spec/04-congestion.md has a module of its own.
 //!
 //! 1. Every packet belongs to the round it was sent in (`rounds`).
 //! 2. An ACK feeds `delay_model` (RTT) and `delivery` (receiver's clock), train reports feed `trains`.
-//! 3. When a round ends, `model` turns these into capacity, share and queue target; `baseline` judges
-//!    the losses, `brake` answers them.
-//! 4. The state (`start`, `delay`, `compete`) sets rate and window; `company` says which of the last
+//! 3. When a round ends, `model` turns these into capacity, share and queue target; `random_loss` judges
+//!    the losses, `loss_response` answers them.
+//! 4. The state (`start`, `delay`, `compete`) sets rate and window; `cross_traffic` says which of the last
 //!    two it is; the next round begins.
 
 use std::time::{Duration, Instant};
 
 use self::{
-    company::Company,
     compete::Compete,
+    cross_traffic::CrossTraffic,
     delay::Delay,
     delivery::NewestAcked,
     model::{Model, Round},
@@ -25,34 +25,34 @@ use super::{
 };
 use crate::{config::Policy, units::Bandwidth};
 
-mod baseline;
-mod brake;
-mod company;
 mod compete;
+mod cross_traffic;
 mod delay;
 mod delay_model;
 mod delivery;
 mod filters;
+mod judge_losses;
+mod loss_response;
 mod low_rate_probe;
 mod model;
+mod random_loss;
 mod resume;
 mod rounds;
 mod start;
 mod trains;
-mod verdict;
-mod wishes;
+mod user_limits;
 
 #[cfg(test)]
 mod tests;
 
 /// Packets that must be resolved before a round ends.
 const ROUND_PACKETS: u64 = 8;
-/// Rates outside of this are not believed: a packet a minute, 8 Tbit/s.
+/// Bounds of every rate, in bytes per second: a packet a minute, 8 Tbit/s.
 const LOWEST_RATE: f64 = 25.0;
 const HIGHEST_RATE: f64 = 1e12;
-/// Shortest silence, in seconds, that says something of a path.
+/// Shortest time without an ACK, in seconds, after which the rate is halved.
 const SILENCE: f64 = 0.1;
-/// What a time may lose on its way from seconds.
+/// Largest rounding error of a time converted from seconds.
 const ROUNDING: Duration = Duration::from_nanos(2);
 /// Packets that may always be in flight.
 const LEAST_WINDOW: f64 = 4.0;
@@ -70,8 +70,8 @@ pub struct Adaptive {
     epoch: Instant,
     mtu: u16,
     state: State,
-    m: Model,
-    company: Company,
+    model: Model,
+    cross_traffic: CrossTraffic,
     ce: u64,
     sent_at: Option<f64>,
     /// When a packet was acknowledged last, or the rate halved because none was.
@@ -93,8 +93,8 @@ impl Adaptive {
             epoch: now,
             mtu,
             state: State::Start(Start::default()),
-            m: Model::new(0.0, mtu_bytes, rtt, rate, window),
-            company: Company::new(),
+            model: Model::new(0.0, mtu_bytes, rtt, rate, window),
+            cross_traffic: CrossTraffic::new(),
             ce: 0,
             sent_at: None,
             heard_at: 0.0,
@@ -103,10 +103,10 @@ impl Adaptive {
         }
     }
 
-    /// The same controller for a flow that gives way to everybody (spec/04-congestion.md#low).
-    pub fn yielding(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
+    /// The same controller as a scavenger (spec/04-congestion.md#low).
+    pub fn scavenger(mtu: u16, initial_rtt: Duration, now: Instant) -> Self {
         let mut adaptive = Self::new(mtu, initial_rtt, now);
-        adaptive.m.yields = true;
+        adaptive.model.scavenger = true;
         adaptive
     }
 
@@ -114,50 +114,61 @@ impl Adaptive {
         now.saturating_duration_since(self.epoch).as_secs_f64()
     }
 
-    /// A round ends when a packet of its own comes back and enough is known; in the steady states also
-    /// by time, or a queue of ten round trips would hold the reaction up for as long.
+    /// Whether the current round is over: one of its packets is acknowledged and enough packets are resolved. In
+    /// the steady states time ends it too, or a queue of ten round trips would delay the reaction as long.
     fn round_is_over(&self, now: f64) -> bool {
-        let tally = self.m.rounds.tally();
-        let age = now - self.m.rounds.started_at();
+        let tally = self.model.rounds.tally();
+        let age = now - self.model.rounds.started_at();
         let enough = match &self.state {
             State::Start(start) => start.round_packets(),
             _ => ROUND_PACKETS,
         };
-        let known = tally.acked + tally.lost >= enough || age > (4.0 * self.m.delay.srtt).max(0.1);
+        let known =
+            tally.acked + tally.lost >= enough || age > (4.0 * self.model.delay.srtt).max(0.1);
         let overdone =
-            matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now));
-        let news = matches!(&self.state, State::Start(start) if start.has_news(&self.m));
-        let base = self.m.delay.base_rtt;
+            matches!(&self.state, State::Start(start) if start.is_overdone(&self.model, now));
+        let news = matches!(&self.state, State::Start(start) if start.has_news(&self.model));
+        let min_rtt = self.model.delay.min_rtt;
         let timed = matches!(self.state, State::Delay(_))
-            && age > (1.5 * base).max(base + 0.03)
+            && age > (1.5 * min_rtt).max(min_rtt + 0.03)
             && tally.acked > 0;
-        (tally.came_round && known) || timed || overdone || (news && tally.acked > 0)
+        (tally.current_acked && known) || timed || overdone || (news && tally.acked > 0)
     }
 
     fn close_round(&mut self, now: f64) {
-        let tally = self.m.rounds.tally();
+        let tally = self.model.rounds.tally();
         let overdone = match &self.state {
-            State::Start(start) => start.is_overdone(&self.m, now),
+            State::Start(start) => start.is_overdone(&self.model, now),
             _ => false,
         };
-        let returning = self.m.rounds.returning().copied();
+        let returning = self.model.rounds.returning().copied();
         let steady = matches!(self.state, State::Delay(_));
-        let started_at = self.m.rounds.started_at();
-        let company = matches!(self.state, State::Compete(_)) || self.company.on_probation();
-        self.m.delay.close_round(now, started_at, company, steady);
-        let app_limited = returning.is_some_and(|tag| tag.is_slowed());
-        let unfilled = returning.and_then(|tag| tag.app_limited.then_some(tag.rate));
-        let delivered = self.m.delivery.close_round(self.m.delay.window(), unfilled);
+        let started_at = self.model.rounds.started_at();
+        let competing =
+            matches!(self.state, State::Compete(_)) || self.cross_traffic.on_probation();
+        self.model
+            .delay
+            .close_round(now, started_at, competing, steady);
+        let app_limited = returning.is_some_and(|sent_round| sent_round.is_slowed());
+        let unfilled =
+            returning.and_then(|sent_round| sent_round.app_limited.then_some(sent_round.rate));
+        let delivered = self
+            .model
+            .delivery
+            .close_round(self.model.delay.window(), unfilled);
         let mut round = Round {
             now,
             acked: tally.acked,
             lost: tally.lost,
             arrival: delivered.map_or(0.0, |d| d.received),
             spanned: delivered.map_or(0.0, |d| d.spanned),
-            sent_rate: returning.map_or(self.m.rate, |tag| tag.rate),
+            sent_rate: returning.map_or(self.model.rate, |sent_round| sent_round.rate),
             app_limited: app_limited || self.app_limited,
-            half_full: returning.is_some_and(|tag| tag.is_half_full(self.m.delay.base_rtt)),
-            left_rate: returning.map_or(self.m.rate, |tag| tag.sent_rate().unwrap_or(tag.rate)),
+            half_full: returning
+                .is_some_and(|sent_round| sent_round.is_half_full(self.model.delay.min_rtt)),
+            left_rate: returning.map_or(self.model.rate, |sent_round| {
+                sent_round.sent_rate().unwrap_or(sent_round.rate)
+            }),
             excess: false,
             ce: std::mem::take(&mut self.ce),
             overdone,
@@ -165,73 +176,79 @@ impl Adaptive {
         self.app_limited = false;
         self.judge_losses(&mut round);
         if let Some(d) = delivered {
-            // START has no baseline yet: without a bound, what a tiny buffer drops would count as delivered,
-            // and the rate double for ever.
+            // START has no random-loss estimate yet: without a bound, what a tiny buffer drops would count as
+            // delivered, and the rate would double for ever.
             let starting = matches!(self.state, State::Start(_));
-            let own_loss = match self.m.baseline.loss() {
-                _ if starting => Some(baseline::WORST),
-                pb => round.excess.then_some(pb),
+            let own_loss = match self.model.random_loss.loss() {
+                _ if starting => Some(random_loss::WORST),
+                random_loss => round.excess.then_some(random_loss),
             };
             let sample = own_loss.map_or(d.spanned, |p| d.spanned.min(d.received / (1.0 - p)));
             if starting {
-                self.m.delivery.raise(sample);
+                self.model.delivery.raise(sample);
             } else {
-                let unfilled =
-                    app_limited || (steady && !company && self.is_held_up(&round, d.left, sample));
-                self.m.delivery.update(sample, unfilled);
+                let unfilled = app_limited
+                    || (steady && !competing && self.is_held_up(&round, d.left, sample));
+                self.model.delivery.update(sample, unfilled);
             }
-            self.m.trains.on_delivered(now, sample);
+            self.model.trains.on_delivered(now, sample);
         }
-        self.m.refresh(now);
+        self.model.refresh(now);
         self.steer(&round);
         self.bound();
-        let m = &mut self.m;
+        let model = &mut self.model;
         let may_probe = matches!(&self.state, State::Delay(delay) if !delay.is_draining());
-        let packets = m.packets_per_round_trip().max(1.0);
-        let probing =
-            m.probe
-                .on_round(now, m.baseline.loss(), m.delay.base_rtt, packets, may_probe);
-        let rate = m.send_rate();
+        let packets = model.packets_per_round_trip().max(1.0);
+        let probing = model.probe.on_round(
+            now,
+            model.random_loss.loss(),
+            model.delay.min_rtt,
+            packets,
+            may_probe,
+        );
+        let rate = model.send_rate();
         let kind = match &self.state {
             _ if probing => Kind::Probe,
             State::Delay(delay) if delay.is_draining() => Kind::Drain,
             State::Compete(compete) if compete.is_testing() => Kind::Drain,
             _ => Kind::Usual,
         };
-        m.rounds.turn(now, rate, kind);
+        model.rounds.start_next_round(now, rate, kind);
     }
 
-    /// The sender's machine, not the path, was slow: all arrived of the little that left, and there is no
-    /// queue. Looked at between the same two packets: a stall between two rounds is in neither of them.
+    /// Whether the sender's machine, and not the path, was slow: what left has arrived, and there is no queue.
+    /// Both rates are measured between the same two packets, so that a stall between rounds is in both.
     fn is_held_up(&self, round: &Round, left: f64, sample: f64) -> bool {
-        left < 0.9 * round.sent_rate && sample > 0.9 * left && self.m.delay.dq < self.m.queue_target
+        left < 0.9 * round.sent_rate
+            && sample > 0.9 * left
+            && self.model.delay.queuing_delay < self.model.queue_target
     }
 
     fn steer(&mut self, round: &Round) {
-        let m = &mut self.m;
+        let model = &mut self.model;
         match &mut self.state {
             State::Start(start) => {
-                if start.on_round(m, round) {
+                if start.on_round(model, round) {
                     self.state = State::Delay(Delay::new(round.now));
                 }
             }
             State::Delay(delay) => {
-                delay.on_round(m, round);
+                delay.on_round(model, round);
                 //= spec/04-congestion.md#low
                 //# A flow under this policy MUST NOT enter COMPETE.
-                if !m.yields
-                    && let Some(compete) = self.company.on_round(m, round)
+                if !model.scavenger
+                    && let Some(compete) = self.cross_traffic.on_round(model, round)
                 {
                     self.state = State::Compete(compete);
                 }
             }
             State::Compete(compete) => {
-                if let Some(held) = compete.on_round(m, round) {
-                    self.company.leave(m, round, compete.curve, held);
-                    let next = m.rounds.number() + 1;
-                    m.rate = held;
-                    m.delivery.set(held);
-                    m.brake.reset(next, held);
+                if let Some(held) = compete.on_round(model, round) {
+                    self.cross_traffic.leave(model, round, compete.curve, held);
+                    let next = model.rounds.number() + 1;
+                    model.rate = held;
+                    model.delivery.set(held);
+                    model.loss_response.reset(next, held);
                     self.state = State::Delay(Delay::new(round.now));
                 }
             }
@@ -239,19 +256,19 @@ impl Adaptive {
     }
 
     fn halve(&mut self) {
-        self.m.rate /= 2.0;
+        self.model.rate /= 2.0;
         self.bound();
-        let rate = self.m.rate;
-        self.m.rounds.set_rate(rate);
+        let rate = self.model.rate;
+        self.model.rounds.set_rate(rate);
     }
 
     //= spec/04-congestion.md#floor
     //# The rate MUST NOT fall below two packets per round trip.
     fn bound(&mut self) {
-        let m = &mut self.m;
-        let floor = (2.0 * m.mtu / m.delay.srtt).max(LOWEST_RATE);
-        m.rate = m.rate.max(floor).min(m.user_ceiling).min(HIGHEST_RATE);
-        m.cwnd = m.cwnd.max(LEAST_WINDOW * m.mtu).min(HIGHEST_RATE);
+        let model = &mut self.model;
+        let floor = (2.0 * model.mtu / model.delay.srtt).max(LOWEST_RATE);
+        model.rate = model.rate.max(floor).min(model.max_rate).min(HIGHEST_RATE);
+        model.cwnd = model.cwnd.max(LEAST_WINDOW * model.mtu).min(HIGHEST_RATE);
     }
 }
 
@@ -260,18 +277,18 @@ impl Controller for Adaptive {
         let now = self.seconds(sample.packet.sent_at);
         if self
             .sent_at
-            .is_some_and(|before| now - before > self.m.idle_time())
+            .is_some_and(|before| now - before > self.model.idle_time())
         {
-            self.m.delivery.on_idle();
-            self.m.delay.forget_ack_gap();
+            self.model.delivery.on_idle();
+            self.model.delay.forget_ack_gap();
         }
         self.sent_at = Some(now);
         let packet = &sample.packet;
         if sample.in_flight_bytes <= u64::from(packet.bytes) {
-            // Nobody had a reason to answer before: the silence begins here.
+            // Nothing was in flight before, so there was nothing to acknowledge.
             self.heard_at = now;
         }
-        self.m.rounds.on_sent(
+        self.model.rounds.on_sent(
             now,
             packet.index,
             u64::from(packet.bytes),
@@ -289,18 +306,18 @@ impl Controller for Adaptive {
             self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         }
         let rtt = sample.rtt.map(|rtt| rtt.as_secs_f64());
-        self.m
+        self.model
             .delay
             .on_ack(now, rtt, sample.smoothed_rtt.as_secs_f64());
         let mut bytes = 0;
         for packet in sample.acked {
             bytes += u64::from(packet.bytes);
-            self.m.rounds.on_acked(packet.index);
+            self.model.rounds.on_acked(packet.index);
         }
         self.ce += sample.ce_packets;
         if let State::Compete(compete) = &mut self.state {
-            let used = !self.app_limited && !newest.app_limited && !self.m.is_at_ceiling();
-            compete.on_ack(&mut self.m, now, sample.acked.len() as u64, used);
+            let used = !self.app_limited && !newest.app_limited && !self.model.is_at_max_rate();
+            compete.on_ack(&mut self.model, now, sample.acked.len() as u64, used);
         }
         let newest = NewestAcked {
             index: newest.index,
@@ -308,7 +325,7 @@ impl Controller for Adaptive {
             received_at: sample.received_at.map(|at| at.as_secs_f64()),
         };
         let packets = sample.acked.len() as u64;
-        self.m.delivery.on_acked(packets, bytes, newest);
+        self.model.delivery.on_acked(packets, bytes, newest);
         if self.round_is_over(now) {
             self.close_round(now);
         }
@@ -316,16 +333,16 @@ impl Controller for Adaptive {
 
     fn on_loss(&mut self, sample: &LossSample<'_>) {
         for packet in sample.lost {
-            self.m.rounds.on_lost(packet.index);
+            self.model.rounds.on_lost(packet.index);
         }
         let now = self.seconds(sample.now);
-        if matches!(&self.state, State::Start(start) if start.is_overdone(&self.m, now)) {
+        if matches!(&self.state, State::Start(start) if start.is_overdone(&self.model, now)) {
             self.close_round(now);
         }
         //= spec/04-congestion.md#probe-timeout
         //# While nothing but losses is heard of for two round trips, the rate MUST be halved, again and
         //# again.
-        if now - self.heard_at > (2.0 * self.m.delay.srtt).max(SILENCE) {
+        if now - self.heard_at > (2.0 * self.model.delay.srtt).max(SILENCE) {
             self.heard_at = now;
             self.halve();
         }
@@ -335,14 +352,14 @@ impl Controller for Adaptive {
     //# A packet that arrives after it was declared lost MUST be taken off the losses of its round.
     fn on_spurious_loss(&mut self, _now: Instant, packets: &[PacketSample]) {
         for packet in packets {
-            if !self.m.rounds.on_spurious(packet.index) {
-                self.m.baseline.on_spurious(1);
+            if !self.model.rounds.on_spurious(packet.index) {
+                self.model.random_loss.on_spurious(1);
             }
         }
     }
 
     fn on_discarded(&mut self, packet: &PacketSample) {
-        self.m.rounds.on_discarded(packet.index);
+        self.model.rounds.on_discarded(packet.index);
     }
 
     fn on_app_limited(&mut self, _now: Instant, _in_flight_bytes: u64) {
@@ -364,34 +381,34 @@ impl Controller for Adaptive {
             return;
         }
         let rate = sample.bytes as f64 / span;
-        let srtt = self.m.delay.srtt;
-        self.m.trains.on_train(now, rate, srtt);
+        let srtt = self.model.delay.srtt;
+        self.model.trains.on_train(now, rate, srtt);
     }
 
     fn on_mtu(&mut self, bytes: u16) {
         self.mtu = bytes;
-        self.m.mtu = f64::from(bytes);
+        self.model.mtu = f64::from(bytes);
         self.bound();
     }
 
     fn train_due(&mut self, now: Instant, most: u64) -> Option<u32> {
         let now = self.seconds(now);
-        let m = &mut self.m;
+        let model = &mut self.model;
         let (every, packets) = match self.state {
             //= spec/04-congestion.md#trains
-            //# In START, a sender held by the user's ceiling SHOULD NOT send trains: they leave faster than it.
-            State::Start(_) if m.is_at_ceiling() => return None,
-            State::Start(start) => (start.train_interval(m.delay.srtt), start::TRAIN_PACKETS),
+            //# In START, a sender held by the user's maximum rate SHOULD NOT send trains: they leave faster than it.
+            State::Start(_) if model.is_at_max_rate() => return None,
+            State::Start(start) => (start.train_interval(model.delay.srtt), start::TRAIN_PACKETS),
             State::Delay(_) | State::Compete(_) => {
-                let packets = (0.002 * m.rate / m.mtu).clamp(3.0, trains::LONGEST);
-                (m.trains.spacing(m.delay.srtt), packets)
+                let packets = (0.002 * model.rate / model.mtu).clamp(3.0, trains::LONGEST);
+                (model.trains.spacing(model.delay.srtt), packets)
             }
         };
         let packets = trains::whole(packets);
-        // Asking spends the turn.
-        let is_due = u64::from(packets) <= most && m.trains.due(now, every);
+        // `due` schedules the next train, so it is asked last.
+        let is_due = u64::from(packets) <= most && model.trains.due(now, every);
         is_due.then(|| {
-            m.rounds.begin_train(packets);
+            model.rounds.begin_train(packets);
             packets
         })
     }
@@ -400,26 +417,26 @@ impl Controller for Adaptive {
         let State::Start(start) = &self.state else {
             return None;
         };
-        // Rounded up: a nanosecond early it would not be due, and asked for at once again.
-        let due_at = Duration::try_from_secs_f64(self.m.trains.due_at()).ok()? + ROUNDING;
-        let is_first = start.is_first_round() && !self.m.is_at_ceiling();
+        // Rounded up: a nanosecond early it would not be due, and the timer would fire again at once.
+        let due_at = Duration::try_from_secs_f64(self.model.trains.due_at()).ok()? + ROUNDING;
+        let is_first = start.is_first_round() && !self.model.is_at_max_rate();
         is_first.then(|| self.epoch + due_at)
     }
 
     fn pacing_rate(&self) -> Bandwidth {
-        bandwidth(self.m.send_rate().min(self.m.user_ceiling))
+        bandwidth(self.model.send_rate().min(self.model.max_rate))
     }
 
     fn window(&self) -> u64 {
-        bandwidth(self.m.cwnd).bytes_per_second()
+        bandwidth(self.model.cwnd).bytes_per_second()
     }
 
     fn send_quantum(&self) -> u64 {
         send_quantum(self.pacing_rate(), self.mtu)
     }
 
-    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.limit(ceiling);
+    fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
+        self.limit(max_rate);
     }
 
     fn adopt(&mut self, policy: Policy) -> bool {
@@ -438,19 +455,20 @@ impl Controller for Adaptive {
         ControllerReport {
             state: match &self.state {
                 State::Start(_) => "start",
-                State::Delay(_) if self.company.on_probation() => "probation",
+                State::Delay(_) if self.cross_traffic.on_probation() => "probation",
                 State::Delay(delay) => delay.name(),
                 State::Compete(compete) => compete.name(),
             },
-            delivery_rate: bandwidth(self.m.delivery.rate),
+            delivery_rate: bandwidth(self.model.delivery.rate),
             min_rtt: self.min_rtt,
-            queue_delay: Duration::try_from_secs_f64(self.m.delay.dq).unwrap_or_default(),
-            baseline_loss: self.m.baseline.loss(),
+            queue_delay: Duration::try_from_secs_f64(self.model.delay.queuing_delay)
+                .unwrap_or_default(),
+            random_loss: self.model.random_loss.loss(),
         }
     }
 
     fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
-        self.m.estimates(visit);
+        self.model.estimates(visit);
     }
 }
 

@@ -1,17 +1,17 @@
-//! The ledger of rounds: which packets were sent in which round, and what became of them.
-//! What a round's loss means is judged in `baseline`.
+//! Rounds in flight: which packets were sent in which round, and which of them are acknowledged or lost.
+//! What a round's loss means is decided in `random_loss`.
 
 use std::collections::VecDeque;
 
-/// Most rounds ever open at once; the oldest is closed unresolved beyond.
-const MAX_TAGS: usize = 128;
+/// Most rounds in flight; beyond, the oldest is taken out unresolved.
+const MAX_ROUNDS: usize = 128;
 
-/// Why a round is sent at the rate it is sent at.
+/// Why a round is sent at its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The rate is what the path is believed to carry.
+    /// At the estimated rate of the path.
     Usual,
-    /// Slower, to see the loss that is not ours.
+    /// Slower, to measure the loss that is not self-made.
     Probe,
     /// Slower, to let the queue run empty.
     Drain,
@@ -19,22 +19,22 @@ pub(super) enum Kind {
 
 /// The packets sent in one round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tag {
+pub(super) struct SentRound {
     pub(super) number: u64,
     /// Index of its first packet.
     first: u64,
     pub(super) sent: u64,
-    /// Fates known so far, those of trains included.
+    /// Packets whose fate is known, those of trains included.
     settled: u64,
-    /// Of the packets that were paced: a train loses what a shallow buffer cannot hold, at any rate.
+    /// Acknowledged and lost packets that were paced: a shallow buffer drops the end of a train at any rate.
     pub(super) acked: u64,
     pub(super) lost: u64,
-    /// Indices of the newest trains, from and to.
+    /// First indices of the two newest trains, and the indices behind them.
     trains: [(u64, u64); 2],
     bytes: u64,
     first_sent_at: f64,
     last_sent_at: f64,
-    /// The rate in force while it was sent, bytes/s.
+    /// The rate it was to be sent at, bytes per second.
     pub(super) rate: f64,
     /// The application could not fill it, or the controller sent slower on purpose.
     pub(super) app_limited: bool,
@@ -42,12 +42,12 @@ pub(super) struct Tag {
     closed: bool,
 }
 
-impl Tag {
+impl SentRound {
     fn is_resolved(&self) -> bool {
         self.closed && self.settled >= self.sent
     }
 
-    /// Its delivery tells nothing of what the path could have delivered.
+    /// Whether its delivery says nothing of what the path could deliver.
     pub(super) fn is_slowed(&self) -> bool {
         self.app_limited || self.kind != Kind::Usual
     }
@@ -75,14 +75,14 @@ impl Tag {
         self.lost as f64 / (self.resolved() as f64).max(1.0)
     }
 
-    /// Sent at its rate, from its first packet to its last, and at least half of what fills a round trip of
-    /// `base` seconds.
-    pub(super) fn is_half_full(&self, base: f64) -> bool {
+    /// Whether it was sent at its rate from its first packet to its last, with at least half of what fills a round
+    /// trip of `min_rtt` seconds.
+    pub(super) fn is_half_full(&self, min_rtt: f64) -> bool {
         let at_rate = self.sent_rate().is_some_and(|rate| rate > 0.9 * self.rate);
-        self.kind == Kind::Usual && at_rate && self.bytes as f64 > 0.5 * self.rate * base
+        self.kind == Kind::Usual && at_rate && self.bytes as f64 > 0.5 * self.rate * min_rtt
     }
 
-    /// Bytes per second that really left, if it lasted long enough to tell.
+    /// The rate it was really sent at, bytes per second, if it lasted long enough to tell.
     pub(super) fn sent_rate(&self) -> Option<f64> {
         let span = self.last_sent_at - self.first_sent_at;
         (self.sent >= 8 && span > 0.0)
@@ -90,46 +90,46 @@ impl Tag {
     }
 }
 
-/// Counts of the round that is being lived through, whatever tags its packets carry.
+/// Packets resolved in the current round, whichever round they were sent in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) acked: u64,
     pub(super) lost: u64,
-    /// Acknowledged packets of the newest tag among them.
+    /// Acknowledged packets of the newest round among them.
     newest: u64,
-    /// A packet of the present tag came back.
-    pub(super) came_round: bool,
+    /// A packet of the current round was acknowledged.
+    pub(super) current_acked: bool,
 }
 
 /// Rounds in flight.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    tags: VecDeque<Tag>,
+    in_flight: VecDeque<SentRound>,
     tally: Tally,
     started_at: f64,
-    /// The tag of the newest acknowledged packet, and the one before it.
-    newest: Option<Tag>,
-    before: Option<Tag>,
-    /// Packets of a train that are still to be sent.
+    /// The round of the newest acknowledged packet, and the one before it.
+    newest: Option<SentRound>,
+    before: Option<SentRound>,
+    /// Packets of the current train that are still to be sent.
     train_left: u32,
 }
 
 impl Rounds {
     pub(super) fn new(now: f64, rate: f64) -> Self {
-        let mut rounds = Self {
-            tags: VecDeque::new(),
+        let mut ledger = Self {
+            in_flight: VecDeque::new(),
             tally: Tally::default(),
             started_at: now,
             newest: None,
             before: None,
             train_left: 0,
         };
-        rounds.open(now, 0, rate, Kind::Usual);
-        rounds
+        ledger.open(now, 0, rate, Kind::Usual);
+        ledger
     }
 
     fn open(&mut self, now: f64, number: u64, rate: f64, kind: Kind) {
-        self.tags.push_back(Tag {
+        self.in_flight.push_back(SentRound {
             number,
             first: 0,
             sent: 0,
@@ -147,14 +147,14 @@ impl Rounds {
         });
     }
 
-    /// The round in which packets are sent at present.
+    /// Number of the current round.
     pub(super) fn number(&self) -> u64 {
-        self.tags.back().map_or(0, |tag| tag.number)
+        self.in_flight.back().map_or(0, |round| round.number)
     }
 
-    /// What was sent in it so far.
-    pub(super) fn present(&self) -> Option<&Tag> {
-        self.tags.back()
+    /// The current round, as sent so far.
+    pub(super) fn current(&self) -> Option<&SentRound> {
+        self.in_flight.back()
     }
 
     pub(super) fn started_at(&self) -> f64 {
@@ -165,8 +165,8 @@ impl Rounds {
         self.tally
     }
 
-    /// The round that most packets of the present one came back from.
-    pub(super) fn returning(&self) -> Option<&Tag> {
+    /// The round in which most of the packets acknowledged in the current one were sent.
+    pub(super) fn returning(&self) -> Option<&SentRound> {
         if 2 * self.tally.newest > self.tally.acked {
             self.newest.as_ref()
         } else {
@@ -174,44 +174,50 @@ impl Rounds {
         }
     }
 
-    /// The next `packets` go back to back.
+    /// Counts the next `packets` as a train.
     pub(super) fn begin_train(&mut self, packets: u32) {
         self.train_left = packets;
     }
 
     pub(super) fn on_sent(&mut self, now: f64, index: u64, bytes: u64, app_limited: bool) {
-        let Some(tag) = self.tags.back_mut() else {
+        let Some(round) = self.in_flight.back_mut() else {
             return;
         };
-        if tag.sent == 0 {
-            tag.first = index;
-            tag.first_sent_at = now;
+        if round.sent == 0 {
+            round.first = index;
+            round.first_sent_at = now;
         }
         if self.train_left > 0 {
             self.train_left -= 1;
-            tag.extend_train(index);
+            round.extend_train(index);
         }
-        tag.sent += 1;
-        tag.bytes += bytes;
-        tag.last_sent_at = now;
-        tag.app_limited |= app_limited;
+        round.sent += 1;
+        round.bytes += bytes;
+        round.last_sent_at = now;
+        round.app_limited |= app_limited;
     }
 
-    /// True if a packet of the present round came back.
+    /// Handles the acknowledgement of a packet.
     pub(super) fn on_acked(&mut self, index: u64) {
         self.tally.acked += 1;
         let current = self.number();
-        if let Some(tag) = self.find(index) {
-            tag.settled += 1;
-            tag.acked += u64::from(!tag.is_in_train(index));
-            let tag = *tag;
-            self.tally.came_round |= tag.number == current;
-            if self.newest.is_none_or(|newest| tag.number > newest.number) {
+        if let Some(round) = self.find(index) {
+            round.settled += 1;
+            round.acked += u64::from(!round.is_in_train(index));
+            let round = *round;
+            self.tally.current_acked |= round.number == current;
+            if self
+                .newest
+                .is_none_or(|newest| round.number > newest.number)
+            {
                 self.before = self.newest;
                 self.tally.newest = 0;
             }
-            if self.newest.is_none_or(|newest| tag.number >= newest.number) {
-                self.newest = Some(tag);
+            if self
+                .newest
+                .is_none_or(|newest| round.number >= newest.number)
+            {
+                self.newest = Some(round);
                 self.tally.newest += 1;
             }
         }
@@ -219,76 +225,76 @@ impl Rounds {
 
     pub(super) fn on_lost(&mut self, index: u64) {
         self.tally.lost += 1;
-        if let Some(tag) = self.find(index) {
-            tag.settled += 1;
-            tag.lost += u64::from(!tag.is_in_train(index));
+        if let Some(round) = self.find(index) {
+            round.settled += 1;
+            round.lost += u64::from(!round.is_in_train(index));
         }
     }
 
-    /// Nothing can be told of a packet; its round need not wait for it.
+    /// Leaves a packet out: its round need not wait for it.
     pub(super) fn on_discarded(&mut self, index: u64) {
-        if let Some(tag) = self.find(index) {
-            tag.settled += 1;
+        if let Some(round) = self.find(index) {
+            round.settled += 1;
         }
     }
 
-    /// A packet reported lost arrived after all; false if its round was judged already.
+    /// Takes back the loss of a packet; false if its round was judged already.
     pub(super) fn on_spurious(&mut self, index: u64) -> bool {
         self.tally.lost = self.tally.lost.saturating_sub(1);
         match self.find(index) {
-            Some(tag) if tag.is_in_train(index) => true,
-            Some(tag) if tag.lost > 0 => {
-                tag.lost -= 1;
-                tag.acked += 1;
+            Some(round) if round.is_in_train(index) => true,
+            Some(round) if round.lost > 0 => {
+                round.lost -= 1;
+                round.acked += 1;
                 true
             }
             _ => false,
         }
     }
 
-    /// End the round: packets from here on belong to the next, sent at `rate`.
-    pub(super) fn turn(&mut self, now: f64, rate: f64, kind: Kind) {
+    /// Ends the current round and starts the next, sent at `rate`.
+    pub(super) fn start_next_round(&mut self, now: f64, rate: f64, kind: Kind) {
         self.tally = Tally::default();
         self.started_at = now;
         let number = self.number() + 1;
-        match self.tags.back_mut() {
-            // Nothing was sent in it: nothing can be told of it.
-            Some(tag) if tag.sent == 0 => {
-                tag.number = number;
-                tag.rate = rate;
-                tag.kind = kind;
+        match self.in_flight.back_mut() {
+            // Nothing was sent in it: it becomes the next.
+            Some(round) if round.sent == 0 => {
+                round.number = number;
+                round.rate = rate;
+                round.kind = kind;
             }
-            Some(tag) => {
-                tag.closed = true;
+            Some(round) => {
+                round.closed = true;
                 self.open(now, number, rate, kind);
             }
             None => self.open(now, number, rate, kind),
         }
     }
 
-    /// The oldest round whose packets' fates are all known, taken out.
-    pub(super) fn take_resolved(&mut self) -> Option<Tag> {
-        let overfull = self.tags.len() > MAX_TAGS;
-        let front = self.tags.front()?;
+    /// Takes out the oldest round if the fates of all its packets are known.
+    pub(super) fn take_resolved(&mut self) -> Option<SentRound> {
+        let overfull = self.in_flight.len() > MAX_ROUNDS;
+        let front = self.in_flight.front()?;
         if front.is_resolved() || (overfull && front.closed) {
-            self.tags.pop_front()
+            self.in_flight.pop_front()
         } else {
             None
         }
     }
 
-    /// The rate in force changed within the round.
+    /// Changes the rate of the current round.
     pub(super) fn set_rate(&mut self, rate: f64) {
-        if let Some(tag) = self.tags.back_mut() {
-            tag.rate = rate;
+        if let Some(round) = self.in_flight.back_mut() {
+            round.rate = rate;
         }
     }
 
-    fn find(&mut self, index: u64) -> Option<&mut Tag> {
+    fn find(&mut self, index: u64) -> Option<&mut SentRound> {
         let after = self
-            .tags
-            .partition_point(|tag| tag.sent > 0 && tag.first <= index);
-        let tag = self.tags.get_mut(after.checked_sub(1)?)?;
-        (index < tag.first + tag.sent).then_some(tag)
+            .in_flight
+            .partition_point(|round| round.sent > 0 && round.first <= index);
+        let round = self.in_flight.get_mut(after.checked_sub(1)?)?;
+        (index < round.first + round.sent).then_some(round)
     }
 }

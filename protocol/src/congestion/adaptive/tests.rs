@@ -143,7 +143,7 @@ fn an_idle_application_does_not_raise_the_rate() {
     let mut controller = Adaptive::new(MTU, RTT, now);
     let start = run(&mut controller, now, 0, 400, 384_000.0);
     controller.state = State::Delay(Delay::new(controller.seconds(start)));
-    let before = controller.m.rate;
+    let before = controller.model.rate;
     let round = Round {
         now: controller.seconds(start),
         acked: 10,
@@ -158,35 +158,35 @@ fn an_idle_application_does_not_raise_the_rate() {
         ce: 0,
         overdone: false,
     };
-    controller.m.delay.dq = 0.0;
+    controller.model.delay.queuing_delay = 0.0;
     controller.steer(&round);
-    assert!(controller.m.rate <= before);
+    assert!(controller.model.rate <= before);
 }
 
 #[test]
-fn a_ceiling_bounds_the_rate_at_once() {
+fn a_max_rate_bounds_the_rate_at_once() {
     let now = epoch();
     let mut controller = Adaptive::new(MTU, RTT, now);
-    let ceiling = Bandwidth::from_bits_per_second(80_000);
-    controller.set_ceiling(Some(ceiling));
-    assert_eq!(controller.pacing_rate(), ceiling);
-    controller.set_ceiling(None);
-    assert!(controller.pacing_rate() > ceiling);
+    let max_rate = Bandwidth::from_bits_per_second(80_000);
+    controller.set_max_rate(Some(max_rate));
+    assert_eq!(controller.pacing_rate(), max_rate);
+    controller.set_max_rate(None);
+    assert!(controller.pacing_rate() > max_rate);
 }
 
 //= spec/04-congestion.md#trains
 //= type=test
-//# In START, a sender held by the user's ceiling SHOULD NOT send trains: they leave faster than it.
+//# In START, a sender held by the user's maximum rate SHOULD NOT send trains: they leave faster than it.
 #[test]
-fn start_sends_no_train_at_a_ceiling() {
+fn start_sends_no_train_at_the_max_rate() {
     let now = epoch();
     let mut controller = Adaptive::new(MTU, RTT, now);
-    controller.set_ceiling(Some(Bandwidth::from_bits_per_second(80_000)));
+    controller.set_max_rate(Some(Bandwidth::from_bits_per_second(80_000)));
     assert_eq!(
         (controller.train_due(now, 100), controller.train_at()),
         (None, None)
     );
-    controller.set_ceiling(None);
+    controller.set_max_rate(None);
     assert!(controller.train_due(now, 100).is_some());
 }
 
@@ -226,12 +226,12 @@ fn a_round_does_not_wait_for_a_packet_that_was_an_experiment() {
     for index in 0..10 {
         rounds.on_sent(0.0, index, u64::from(MTU), false);
     }
-    rounds.turn(0.1, 1e6, Kind::Usual);
+    rounds.start_next_round(0.1, 1e6, Kind::Usual);
     for index in 0..9 {
         rounds.on_acked(index);
     }
     assert!(rounds.take_resolved().is_none());
     rounds.on_discarded(9);
-    let tag = rounds.take_resolved().unwrap();
-    assert_eq!((tag.acked, tag.lost), (9, 0));
+    let sent_round = rounds.take_resolved().unwrap();
+    assert_eq!((sent_round.acked, sent_round.lost), (9, 0));
 }

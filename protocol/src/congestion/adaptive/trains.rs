@@ -1,5 +1,5 @@
-//! Packet trains: when to send one, and the capacity their receiver-side spacing tells.
-//! Who builds the packets and who times them: `path`.
+//! Packet trains: when to send one, and the capacity that their spacing at the receiver shows.
+//! Trains are built and timed in `path`.
 
 use std::collections::VecDeque;
 
@@ -7,21 +7,21 @@ use super::filters::Windowed;
 
 /// Estimates kept (spec/04-congestion.md#trains).
 const KEPT: usize = 12;
-/// Shortest time between two trains of the steady states.
+/// Shortest time between two trains of the steady states, in seconds.
 const SHORTEST_SPACING: f64 = 0.1;
-/// How much rarer they are where nothing comes of them: what buffers no packet drops all but their first.
+/// Factor of that time while no train is reported: a buffer of less than a packet drops all but the first of each.
 const UNHEARD: f64 = 10.0;
-/// Quartile ratio up to which estimates are one capacity.
+/// Ratio of the quartiles below which the estimates are valid.
 const AGREE: f64 = 1.6;
 /// Most packets in a train.
 pub(super) const LONGEST: f64 = 16.0;
 
-/// Capacity from trains, bytes per second.
+/// The capacity by trains, in bytes per second.
 #[derive(Debug)]
 pub(super) struct Trains {
     samples: VecDeque<(f64, f64)>,
     due_at: f64,
-    /// Largest delivered rate of the last 10 s: the estimate where there are no valid trains.
+    /// Largest delivered rate of the last 10 s: the estimate without valid trains.
     delivered: Windowed,
 }
 
@@ -34,7 +34,7 @@ impl Trains {
         }
     }
 
-    /// A train of `packets`, if `every` seconds passed since the last.
+    /// Whether a train is due, `every` seconds after the last; if so, schedules the next.
     pub(super) fn due(&mut self, now: f64, every: f64) -> bool {
         if now < self.due_at {
             return false;
@@ -86,7 +86,7 @@ impl Trains {
         }
     }
 
-    /// The newest three agree with each other and not with the older: the capacity changed.
+    /// Drops older estimates if the newest three agree with each other and not with them: the capacity changed.
     fn drop_outdated(&mut self) {
         let Some(older) = self.samples.len().checked_sub(3).filter(|&n| n > 0) else {
             return;
@@ -102,7 +102,7 @@ impl Trains {
         }
     }
 
-    /// Median of the trains, if they agree.
+    /// Median of the estimates, if they agree.
     pub(super) fn valid(&self) -> Option<f64> {
         if self.samples.len() < 3 {
             return None;
@@ -114,7 +114,7 @@ impl Trains {
 
     //= spec/04-congestion.md#trains
     //# The controller MUST work without valid trains.
-    /// The capacity estimate: never below what is delivered.
+    /// The capacity estimate: never below the delivered rate.
     pub(super) fn capacity(&self, now: f64, delivered: f64) -> f64 {
         let known = match self.valid() {
             Some(median) => median,

@@ -87,7 +87,7 @@ impl Curve {
     pub(in crate::congestion) fn cut_to(&mut self, beta: f64, floor: f64, aim: f64) {
         let before = self.window;
         // Fast convergence (RFC 9438 section 4.7): a window that stopped short of its last maximum
-        // has company and makes room.
+        // shares the link and makes room.
         let maximum = if before < self.maximum {
             before * (1.0 + beta) / 2.0
         } else {

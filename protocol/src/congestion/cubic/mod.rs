@@ -54,7 +54,7 @@ pub struct Cubic {
     /// Losses of packets sent before this belong to the cut already made.
     recovery_start: Option<Instant>,
     undo: Option<Undo>,
-    ceiling: Option<Bandwidth>,
+    max_rate: Option<Bandwidth>,
 }
 
 impl Cubic {
@@ -70,7 +70,7 @@ impl Cubic {
             grown_at: now,
             recovery_start: None,
             undo: None,
-            ceiling: None,
+            max_rate: None,
         }
     }
 
@@ -193,7 +193,7 @@ impl Controller for Cubic {
         let rate = Bandwidth::from_delivery(self.window(), self.smoothed_rtt)
             .unwrap_or(Bandwidth::MAX)
             .scaled(gain);
-        self.ceiling.map_or(rate, |ceiling| rate.min(ceiling))
+        self.max_rate.map_or(rate, |max_rate| rate.min(max_rate))
     }
 
     #[expect(
@@ -208,8 +208,8 @@ impl Controller for Cubic {
         send_quantum(self.pacing_rate(), self.mtu)
     }
 
-    fn set_ceiling(&mut self, ceiling: Option<Bandwidth>) {
-        self.ceiling = ceiling;
+    fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
+        self.max_rate = max_rate;
     }
 
     fn report(&self) -> ControllerReport {
@@ -224,7 +224,7 @@ impl Controller for Cubic {
             queue_delay: self
                 .min_rtt
                 .map_or(Duration::ZERO, |min| self.smoothed_rtt.saturating_sub(min)),
-            baseline_loss: 0.0,
+            random_loss: 0.0,
         }
     }
 }

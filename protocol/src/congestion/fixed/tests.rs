@@ -58,6 +58,6 @@ fn a_low_typed_rate_is_kept_as_it_is() {
     let typed = Bandwidth::from_bits_per_second(1_000_000);
     let mut controller = Fixed::new(typed, MTU, RTT);
     assert_eq!(controller.pacing_rate(), typed);
-    controller.set_ceiling(Some(Bandwidth::from_bits_per_second(500_000)));
+    controller.set_max_rate(Some(Bandwidth::from_bits_per_second(500_000)));
     assert_eq!(controller.pacing_rate().bits_per_second(), 500_000);
 }

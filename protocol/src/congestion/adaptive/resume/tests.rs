@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::*;
 use crate::units::Bandwidth;
 
-const SIGHT: Sight = Sight {
-    base_rtt: 0.1,
+const MEASURED: Measured = Measured {
+    min_rtt: 0.1,
     capacity: None,
     delivered: 0.0,
     usual: 1e5,
@@ -29,8 +29,8 @@ fn recalled(hours: u64) -> Resume {
 //# A memory older than 24 hours MUST NOT be used.
 #[test]
 fn a_memory_of_yesterday_is_used_and_an_older_one_is_not() {
-    assert_eq!(recalled(24).step(&SIGHT), 1e6);
-    assert_eq!(recalled(25).step(&SIGHT), SIGHT.usual);
+    assert_eq!(recalled(24).step(&MEASURED), 1e6);
+    assert_eq!(recalled(25).step(&MEASURED), MEASURED.usual);
 }
 
 //= spec/04-congestion.md#path-memory
@@ -39,11 +39,18 @@ fn a_memory_of_yesterday_is_used_and_an_older_one_is_not() {
 //# remembered one.
 #[test]
 fn another_round_trip_time_is_another_path() {
-    for (base_rtt, is_same) in [(0.049, false), (0.05, true), (0.2, true), (0.21, false)] {
+    for (min_rtt, is_same) in [(0.049, false), (0.05, true), (0.2, true), (0.21, false)] {
         let mut resume = recalled(1);
-        let sight = Sight { base_rtt, ..SIGHT };
-        assert_eq!(resume.step(&sight) > SIGHT.usual, is_same, "{base_rtt} s");
-        assert_eq!(resume.memory.is_some(), is_same, "{base_rtt} s");
+        let measured = Measured {
+            min_rtt,
+            ..MEASURED
+        };
+        assert_eq!(
+            resume.step(&measured) > MEASURED.usual,
+            is_same,
+            "{min_rtt} s"
+        );
+        assert_eq!(resume.memory.is_some(), is_same, "{min_rtt} s");
     }
 }
 
@@ -54,11 +61,11 @@ fn another_round_trip_time_is_another_path() {
 #[test]
 fn half_of_the_memory_and_half_of_the_capacity_are_the_most() {
     for (capacity, rate) in [(8e6, 4e6), (80e6, 4e6), (1e6, 5e5), (1e5, 1e5)] {
-        let sight = Sight {
+        let measured = Measured {
             capacity: Some(capacity),
-            ..SIGHT
+            ..MEASURED
         };
-        assert_eq!(recalled(1).step(&sight), rate, "{capacity}");
+        assert_eq!(recalled(1).step(&measured), rate, "{capacity}");
     }
 }
 
@@ -69,8 +76,11 @@ fn half_of_the_memory_and_half_of_the_capacity_are_the_most() {
 #[test]
 fn without_trains_the_step_is_small_until_it_is_proven() {
     let mut resume = recalled(1);
-    assert_eq!(resume.step(&SIGHT), 1e6);
-    let at = |delivered| Sight { delivered, ..SIGHT };
+    assert_eq!(resume.step(&MEASURED), 1e6);
+    let at = |delivered| Measured {
+        delivered,
+        ..MEASURED
+    };
     assert_eq!(resume.step(&at(0.6e6)), 1e6);
     assert_eq!(resume.step(&at(0.8e6)), 4e6);
 }
@@ -78,10 +88,10 @@ fn without_trains_the_step_is_small_until_it_is_proven() {
 #[test]
 fn what_start_reaches_by_itself_ends_the_memory() {
     let mut resume = recalled(1);
-    let sight = Sight {
+    let measured = Measured {
         usual: 5e6,
-        ..SIGHT
+        ..MEASURED
     };
-    assert_eq!(resume.step(&sight), 5e6);
-    assert_eq!(resume.step(&SIGHT), SIGHT.usual);
+    assert_eq!(resume.step(&measured), 5e6);
+    assert_eq!(resume.step(&MEASURED), MEASURED.usual);
 }
