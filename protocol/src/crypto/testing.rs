@@ -140,3 +140,18 @@ pub(crate) fn data_keys() -> (DataKeys, DataKeys) {
     drive(&mut client, &mut server).unwrap();
     (client.data.unwrap(), server.data.unwrap())
 }
+
+/// `spec/vectors/sealing.json`, which other implementations read as well.
+pub(crate) fn sealing_vectors() -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/vectors/sealing.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The bytes that `field` of `object` has in hexadecimal digits.
+pub(crate) fn hex(object: &serde_json::Value, field: &str) -> Vec<u8> {
+    let digits = object[field].as_str().expect(field);
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect(field))
+        .collect()
+}

@@ -14,6 +14,8 @@ use crate::{path::id::PathId, wire::HeaderLayout};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 /// The bit of a short header's first byte that names the key phase.
 const KEY_PHASE: u8 = 0x04;

@@ -1,7 +1,10 @@
 //! Packets of the handshake levels: sealed, opened, damaged; vectors made independently.
 
 use super::*;
-use crate::wire::{Header, packet_number::Truncated};
+use crate::{
+    crypto::testing::{hex, sealing_vectors},
+    wire::{Header, packet_number::Truncated},
+};
 use bytes::Bytes;
 
 const DCID: ConnectionId = ConnectionId::new([0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08]);
@@ -173,4 +176,44 @@ fn plaintext_without_the_padding_it_needs_is_not_sealed() {
     packet.clear();
     seal(&client, 7, b"12", &mut packet).unwrap();
     assert_eq!(open(&server, 7, &mut packet).unwrap(), b"12");
+}
+
+#[test]
+fn initial_packets_are_those_of_the_vectors() {
+    let vectors = sealing_vectors();
+    let initial = &vectors["initial"];
+    let id = ConnectionId::new(hex(initial, "original_id").try_into().unwrap());
+    for (sender, side) in [("client", Side::Client), ("server", Side::Server)] {
+        let case = &initial[sender]["packet"];
+        let number = case["number"].as_u64().unwrap();
+        let header = hex(case, "header");
+        let mut plaintext = hex(case, "plaintext");
+        let padding = case["padding"].as_u64().unwrap_or(0);
+        plaintext.resize(plaintext.len() + usize::try_from(padding).unwrap(), 0);
+
+        let pn_len = FirstByte(header[0]).number_len();
+        let layout = Header::Initial {
+            dcid: ConnectionId::new(header[5..13].try_into().unwrap()),
+            scid: ConnectionId::new(header[13..21].try_into().unwrap()),
+            token: Bytes::new(),
+            number: Truncated::with_len(number, pn_len),
+        };
+        let mut packet = Vec::new();
+        let layout = layout.encode(&mut packet);
+        packet.extend_from_slice(&plaintext);
+        layout.finish(&mut packet);
+        assert_eq!(packet[..header.len()], header, "{sender}");
+        initial_keys(&id, side)
+            .seal(number, &mut packet, layout)
+            .unwrap();
+        assert_eq!(packet, hex(case, "sealed"), "{sender}");
+
+        let reader = initial_keys(&id, side.peer());
+        let seen = reader
+            .unprotect_header(&mut packet, layout.pn_offset)
+            .unwrap();
+        let (header, payload) = packet.split_at_mut(layout.pn_offset + seen.pn_len);
+        let len = reader.open(number, header, payload).unwrap();
+        assert_eq!(payload[..len], plaintext, "{sender}");
+    }
 }

@@ -176,3 +176,14 @@ fn secrets_for_different_uses_differ() {
     let reset = derive::<16>(&seed, b"RPP/1 stateless reset");
     assert_ne!(retry, reset);
 }
+
+#[test]
+fn a_retry_is_that_of_the_vectors() {
+    let vectors = crate::crypto::testing::sealing_vectors();
+    let hex = |field| crate::crypto::testing::hex(&vectors["retry"], field);
+    let original = ConnectionId::new(hex("original_id").try_into().unwrap());
+    let mut packet = hex("packet");
+    assert!(is_retry_for(&original, &packet));
+    packet[0] ^= 1;
+    assert!(!is_retry_for(&original, &packet));
+}
