@@ -1,0 +1,90 @@
+//! The messages of `spec/vectors/copy.json` in both directions.
+
+use rp_transfer::message::{
+    Attributes, Decoder, Digest, Done, Get, Message, Modified, Put, Ready, Status,
+};
+use serde_json::Value;
+
+fn vectors(list: &str) -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/copy.json");
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let list = file[list].as_array().expect(list).clone();
+    assert!(!list.is_empty());
+    list
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+fn text(case: &Value, field: &str) -> String {
+    case[field].as_str().expect(field).to_owned()
+}
+
+fn attributes(case: &Value) -> Attributes {
+    Attributes {
+        size: case["size"].as_u64(),
+        mode: case["mode"].as_u64().map(|mode| mode.try_into().unwrap()),
+        modified: case["modified"].as_array().map(|parts| Modified {
+            seconds: parts[0].as_i64().unwrap(),
+            nanos: parts[1].as_u64().unwrap().try_into().unwrap(),
+        }),
+    }
+}
+
+fn message(case: &Value) -> Message {
+    match text(case, "message").as_str() {
+        "put" => Message::Put(Put {
+            stream: case["stream"].as_u64().unwrap(),
+            path: text(case, "path").into_bytes(),
+            name: text(case, "name").into_bytes(),
+            attributes: attributes(case),
+            preserve: case["preserve"].as_bool().unwrap(),
+        }),
+        "get" => Message::Get(Get {
+            path: text(case, "path").into_bytes(),
+        }),
+        "ready" => Message::Ready(Ready {
+            stream: case["stream"].as_u64(),
+            attributes: attributes(case),
+        }),
+        "digest" => Message::Digest(Digest {
+            size: case["size"].as_u64().unwrap(),
+            digest: hex(&text(case, "digest")).try_into().unwrap(),
+        }),
+        _ => Message::Done(Done {
+            status: Status::from_wire(case["status"].as_u64().unwrap()),
+            text: text(case, "text"),
+        }),
+    }
+}
+
+#[test]
+fn messages_are_those_of_the_vectors() {
+    for case in vectors("accepted") {
+        let bytes = hex(&text(&case, "hex"));
+        let mut decoder = Decoder::new();
+        decoder.push(&bytes);
+        assert_eq!(decoder.next_message(), Ok(Some(message(&case))), "{case}");
+        assert_eq!(decoder.finish(), Ok(()), "{case}");
+        if case["canonical"] != Value::Bool(false) {
+            let mut out = Vec::new();
+            message(&case).encode(&mut out);
+            assert_eq!(out, bytes, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_the_vectors_refuse_is_refused_with_their_status() {
+    for case in vectors("refused") {
+        let mut decoder = Decoder::new();
+        decoder.push(&hex(&text(&case, "hex")));
+        let error = decoder.next_message().expect_err(&text(&case, "why"));
+        let status = Status::from_wire(case["status"].as_u64().unwrap());
+        assert_eq!(error.status(), status, "{case}");
+    }
+}

@@ -1,0 +1,77 @@
+//! The requests and replies of `spec/vectors/proxy.json` in both directions.
+
+use rp_proxy::{
+    error::{DialFailure, FailureKind},
+    open::{Request, decode_reply, encode_reply},
+    target::Target,
+};
+use serde_json::Value;
+
+fn vectors(list: &str) -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../spec/vectors/proxy.json");
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let list = file[list].as_array().expect(list).clone();
+    assert!(!list.is_empty());
+    list
+}
+
+fn hex(case: &Value) -> Vec<u8> {
+    let digits = case["hex"].as_str().unwrap();
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+fn is_canonical(case: &Value) -> bool {
+    case["canonical"] != Value::Bool(false)
+}
+
+fn status(case: &Value) -> FailureKind {
+    FailureKind::from_wire(case["status"].as_u64().unwrap().try_into().unwrap())
+}
+
+#[test]
+fn requests_are_those_of_the_vectors() {
+    for case in vectors("requests") {
+        let bytes = hex(&case);
+        let target = Target::parse(case["target"].as_str().unwrap(), None).unwrap();
+        let request = Request { target };
+        let decoded = Request::decode(&bytes);
+        assert_eq!(decoded, Ok(Some((request.clone(), bytes.len()))), "{case}");
+        if is_canonical(&case) {
+            let mut out = Vec::new();
+            request.encode(&mut out);
+            assert_eq!(out, bytes, "{case}");
+        }
+    }
+}
+
+#[test]
+fn requests_the_vectors_refuse_are_refused_with_their_status() {
+    for case in vectors("refused_requests") {
+        let refusal = Request::decode(&hex(&case)).expect_err("a request that is refused");
+        assert_eq!(refusal.kind, status(&case), "{case}");
+    }
+}
+
+#[test]
+fn replies_are_those_of_the_vectors() {
+    for case in vectors("replies") {
+        let bytes = hex(&case);
+        let reply = match case["bound"].as_str() {
+            Some(bound) => Ok(bound.parse().unwrap()),
+            None => {
+                let reason = case["reason"].as_str().unwrap();
+                Err(DialFailure::because(status(&case), reason))
+            }
+        };
+        let decoded = decode_reply(&bytes);
+        assert_eq!(decoded, Ok(Some((reply.clone(), bytes.len()))), "{case}");
+        if is_canonical(&case) {
+            let mut out = Vec::new();
+            encode_reply(&reply, &mut out);
+            assert_eq!(out, bytes, "{case}");
+        }
+    }
+}
