@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,9 +21,23 @@ pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), F
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        survive_file_size_limit();
+        work.await
+    });
     runtime.shutdown_background();
     result
+}
+
+/// Has a write beyond the file size limit (`ulimit -f`, `LimitFSIZE=`) fail as any other write may,
+/// with EFBIG. By default the signal that comes with it ends the process, and with a server all that
+/// others have under way.
+fn survive_file_size_limit() {
+    let exceeded = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    // The handler stays when the stream is dropped.
+    if let Err(error) = signal(exceeded) {
+        tracing::debug!(%error, "SIGXFSZ not handled");
+    }
 }
 
 /// Waits for SIGINT or SIGTERM.

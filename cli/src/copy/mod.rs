@@ -32,8 +32,8 @@ use rp_protocol::{
 use rp_transfer::{
     error::Error,
     message::Status,
-    sender::Source,
     session::{Progress, Summary},
+    source::Source,
 };
 use thiserror::Error as ThisError;
 
@@ -283,6 +283,7 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
     // When it takes longer the other side finds out by itself.
     let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
     let summary = result?;
+    warn(&summary.note);
     if args.checksum {
         print_digest(&summary, &name, to_stderr);
     }
@@ -330,6 +331,14 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
         .max_connection_credit(WINDOW))
+}
+
+/// Says what a file system could not do for a file that was copied.
+fn warn(note: &str) {
+    if !note.is_empty() {
+        let note = rp_transfer::error::printable(note.as_bytes());
+        let _ = writeln!(io::stderr(), "rpcp: warning: {note}");
+    }
 }
 
 /// The digest in the format of `b3sum`, away from the file itself.

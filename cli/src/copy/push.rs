@@ -6,8 +6,9 @@ use rp_protocol::Connection;
 use rp_transfer::{
     error::Error,
     message::Put,
-    sender::{Sender, Source},
+    sender::Sender,
     session::{Progress, Summary},
+    source::Source,
 };
 
 use super::{

@@ -9,8 +9,9 @@ use rp_transfer::{
     message::{Done, Get, Message, Put},
     path::{RemotePath, Root},
     receiver::{OpenSink, Receiver},
-    sender::{Sender, Source},
+    sender::Sender,
     session::Summary,
+    source::Source,
     writer::Writer,
 };
 use tokio::sync::Semaphore;

@@ -1,6 +1,6 @@
-//! The copy engine: what a copy says (`message`), proves (`digest`), may touch (`path`) and
-//! writes (`writer`), and its two halves (`sender`, `receiver`). It knows no network: bytes and
-//! messages go in and out, files are `std::io`.
+//! The copy engine: what a copy says (`message`), proves (`digest`), may touch (`path`), reads
+//! (`source`) and writes (`writer`), and its two halves (`sender`, `receiver`). It knows no network:
+//! bytes and messages go in and out, files are `std::io`.
 
 pub mod digest;
 pub mod error;
@@ -9,4 +9,5 @@ pub mod path;
 pub mod receiver;
 pub mod sender;
 pub mod session;
+pub mod source;
 pub mod writer;

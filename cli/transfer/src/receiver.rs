@@ -132,7 +132,14 @@ impl Receiver {
         self.progress.set_bytes(receiving.received);
         match taken {
             Ok(()) => self.go_on(receiving),
-            Err(error) => self.fail(error),
+            Err(error) => {
+                //= spec/20-copy.md#files
+                //# A receiver that has no space for the rest of a file MUST remove the partial file.
+                if error.status() == Status::NoSpace {
+                    receiving.sink.discard();
+                }
+                self.fail(error);
+            }
         }
     }
 
@@ -146,7 +153,10 @@ impl Receiver {
             Ok(summary) => {
                 let done = Message::Done(Done {
                     status: Status::Ok,
-                    text: String::new(),
+                    //= spec/20-copy.md#status
+                    //# A receiver SHOULD say in the text of its Done what its file system could not
+                    //# do for a file that is whole.
+                    text: summary.note.clone(),
                 });
                 self.outputs.push_back(Output::Message(done));
                 self.outputs.push_back(Output::Over(Ok(summary)));
@@ -302,10 +312,11 @@ impl Receiving {
             }
             return Err(error);
         }
-        self.sink.commit(&self.attributes, preserve)?;
+        let note = self.sink.commit(&self.attributes, preserve)?;
         Ok(Summary {
             bytes: announced.size,
             digest: announced.digest,
+            note,
         })
     }
 

@@ -60,6 +60,9 @@ pub struct Summary {
     pub bytes: u64,
     /// BLAKE3 over them.
     pub digest: [u8; 32],
+    /// What the receiver's file system could not do for the file; empty as a rule. Comes from the
+    /// peer where that is the receiver: sanitise before printing.
+    pub note: String,
 }
 
 /// One half of a copy.

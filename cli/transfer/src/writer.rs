@@ -2,26 +2,32 @@
 //! Where it may stand is decided in `path`; what its bytes must be, in `digest`.
 
 mod flush;
+mod open;
+pub mod shortfall;
 #[cfg(test)]
 mod tests;
 
 use std::{
     ffi::OsString,
-    fs::{File, Permissions, TryLockError},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
+    os::unix::fs::FileExt,
     sync::{Arc, OnceLock},
 };
 
 use rustix::{
-    fs::{AtFlags, FallocateFlags, Mode, OFlags},
+    fs::{AtFlags, FallocateFlags, Mode},
     io::Errno,
 };
 
-use self::flush::Flusher;
+use self::{
+    flush::Flusher,
+    open::{is_named, open_locked, set_mode},
+    shortfall::{Shortfall, Shortfalls, is_refusal},
+};
 use crate::{
     error::Error,
-    message::Attributes,
+    message::{Attributes, Status},
     path::{Destination, Existing, partial_name},
 };
 
@@ -36,8 +42,9 @@ pub trait Sink: Send {
     /// Whether bytes must come from front to back.
     fn is_ordered(&self) -> bool;
 
-    /// Everything is there and right: make it last, and give it its name.
-    fn commit(self: Box<Self>, attributes: &Attributes, preserve: bool) -> Result<(), Error>;
+    /// Everything is there and right: make it last, and give it its name. Says what could not be
+    /// done for it, as a line for people.
+    fn commit(self: Box<Self>, attributes: &Attributes, preserve: bool) -> Result<String, Error>;
 
     /// What is there is wrong: remove it.
     fn discard(self: Box<Self>);
@@ -81,9 +88,10 @@ impl<W: Write + Send> Sink for StreamSink<W> {
         true
     }
 
-    fn commit(mut self: Box<Self>, _: &Attributes, _: bool) -> Result<(), Error> {
+    fn commit(mut self: Box<Self>, _: &Attributes, _: bool) -> Result<String, Error> {
         let flushed = self.to.flush();
-        flushed.map_err(|error| Error::io(&self.name, error))
+        flushed.map_err(|error| Error::io(&self.name, error))?;
+        Ok(String::new())
     }
 
     fn discard(self: Box<Self>) {}
@@ -98,6 +106,7 @@ pub struct Writer {
     destination: Destination,
     partial: OsString,
     flusher: Flusher,
+    shortfalls: Shortfalls,
     over: bool,
 }
 
@@ -105,19 +114,17 @@ impl Writer {
     /// Begins the file at `destination`, of `size` bytes where that is known.
     pub fn create(destination: Destination, size: Option<u64>) -> Result<Self, Error> {
         let partial = partial_name(&destination.name);
-        let file = Arc::new(open_locked(&destination, &partial)?);
+        let mut shortfalls = Shortfalls::default();
+        let file = Arc::new(open_locked(&destination, &partial, &mut shortfalls)?);
         let writer = Self {
             flusher: Flusher::new(Arc::clone(&file)),
             file,
             destination,
             partial,
+            shortfalls,
             over: false,
         };
-        let prepared = writer.file.set_len(0);
-        let prepared = prepared
-            .map_err(|error| Error::io(&writer.destination.shown, error))
-            .and_then(|()| writer.reserve(size.unwrap_or(0)));
-        match prepared {
+        match writer.reserve(size.unwrap_or(0)) {
             Ok(()) => Ok(writer),
             Err(error) => {
                 Box::new(writer).discard();
@@ -137,19 +144,23 @@ impl Writer {
             needed: size,
             free,
         };
-        let stat = rustix::fs::fstatvfs(&*self.file).map_err(|errno| Error::io(shown, errno))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        // Some file systems do not know their size and say 0 of 0.
-        if stat.f_blocks > 0 && size > free {
-            return Err(no_space(free));
+        let mut free = 0;
+        // Some file systems do not know their size and say 0 of 0, or nothing at all.
+        if let Ok(stat) = rustix::fs::fstatvfs(&*self.file) {
+            free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            if stat.f_blocks > 0 && size > free {
+                return Err(no_space(free));
+            }
         }
         if size == 0 {
             return Ok(());
         }
         match rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, size) {
-            Err(Errno::NOSPC | Errno::FBIG | Errno::DQUOT) => Err(no_space(free)),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) | Ok(()) => Ok(()),
-            Err(errno) => Err(Error::io(shown, errno)),
+            Err(Errno::NOSPC | Errno::DQUOT) => Err(no_space(free)),
+            // Beyond what a file may have here, whatever is free.
+            Err(errno @ Errno::FBIG) => Err(Error::io(shown, errno)),
+            // Whatever else it says, the file can be written without.
+            _ => Ok(()),
         }
     }
 
@@ -171,40 +182,88 @@ impl Writer {
 
     fn finish(&mut self, attributes: &Attributes, preserve: bool) -> Result<(), Error> {
         let mode = self.final_mode(attributes, preserve)?;
-        let failed = |error: io::Error| Error::io(&self.destination.shown, error);
-        self.flusher.finish().map_err(failed)?;
-        // Drops what was set aside and not used, when the source was shorter than announced.
-        let length = self.file.metadata().map_err(failed)?.len();
-        self.file.set_len(length).map_err(failed)?;
-        self.file
-            .set_permissions(Permissions::from_mode(mode))
+        let shown = self.destination.shown.clone();
+        let failed = |error: io::Error| Error::io(&shown, error);
+        let flushed = self.flusher.finish();
+        self.note_refusal(Shortfall::Durability, flushed)
             .map_err(failed)?;
+        // Drops what was set aside and not used, when the source was shorter than announced.
+        if let Ok(metadata) = self.file.metadata() {
+            let _ = self.file.set_len(metadata.len());
+        }
+        if set_mode(&self.file, mode).is_err() {
+            self.shortfalls.add(Shortfall::Mode);
+        }
         let modified = attributes.modified.and_then(|time| time.to_system_time());
-        if let Some(modified) = modified.filter(|_| preserve) {
-            self.file.set_modified(modified).map_err(failed)?;
+        if let Some(modified) = modified.filter(|_| preserve)
+            && self.file.set_modified(modified).is_err()
+        {
+            self.shortfalls.add(Shortfall::Time);
         }
         //= spec/20-copy.md#files
-        //# A receiver MUST make the data durable before it renames the partial file.
-        self.file.sync_all().map_err(failed)?;
-        //= spec/20-copy.md#files
-        //# An existing file of the same name MUST stay as it is until the rename replaces it in
-        //# one step.
-        let Destination { folder, name, .. } = &self.destination;
-        let renamed = rustix::fs::renameat(folder, &self.partial, folder, name);
-        renamed.map_err(|errno| failed(errno.into()))?;
+        //# A receiver MUST make the data durable before it renames the partial file, where the file
+        //# system can.
+        let synced = self.file.sync_all();
+        self.note_refusal(Shortfall::Durability, synced)
+            .map_err(failed)?;
+        self.take_name()?;
         self.over = true;
         // The file is whole and named; a folder that cannot be synced does not undo that.
-        let _ = rustix::fs::fsync(folder);
+        let _ = rustix::fs::fsync(&self.destination.folder);
+        Ok(())
+    }
+
+    /// Passes an error on, unless it only says that there is no such operation here.
+    fn note_refusal(&mut self, shortfall: Shortfall, result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Err(error) if is_refusal(&error) => {
+                self.shortfalls.add(shortfall);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    //= spec/20-copy.md#files
+    //# An existing file of the same name MUST stay as it is until the rename replaces it in one
+    //# step.
+    fn take_name(&mut self) -> Result<(), Error> {
+        let Destination {
+            folder,
+            name,
+            shown,
+        } = &self.destination;
+        // Where there are no locks, another writer may have put its own file in place of ours.
+        if !is_named(&self.file, &self.destination, &self.partial) {
+            return Err(Error::Busy(shown.clone()));
+        }
+        let Err(refused) = rustix::fs::renameat(folder, &self.partial, folder, name) else {
+            return Ok(());
+        };
+        // A second name in place of the rename: that never replaces a file, so there must be none.
+        let link = rustix::fs::linkat(folder, &self.partial, folder, name, AtFlags::empty());
+        if link.is_err() {
+            let partial = self.partial.display();
+            return Err(Error::Io {
+                what: format!(
+                    "{shown}: what was copied is whole and called {partial}; renaming it"
+                ),
+                source: refused.into(),
+            });
+        }
+        let _ = rustix::fs::unlinkat(folder, &self.partial, AtFlags::empty());
+        self.shortfalls.add(Shortfall::Rename);
         Ok(())
     }
 }
 
 impl Sink for Writer {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let written = self
-            .file
-            .write_all_at(bytes, offset)
-            .and_then(|()| self.flusher.on_written(bytes.len() as u64));
+        let mut written = self.file.write_all_at(bytes, offset);
+        if written.is_ok() {
+            let flushed = self.flusher.on_written(bytes.len() as u64);
+            written = self.note_refusal(Shortfall::Durability, flushed);
+        }
         written.map_err(|error| Error::io(&self.destination.shown, error))
     }
 
@@ -216,8 +275,20 @@ impl Sink for Writer {
         false
     }
 
-    fn commit(mut self: Box<Self>, attributes: &Attributes, preserve: bool) -> Result<(), Error> {
-        self.finish(attributes, preserve)
+    fn commit(
+        mut self: Box<Self>,
+        attributes: &Attributes,
+        preserve: bool,
+    ) -> Result<String, Error> {
+        match self.finish(attributes, preserve) {
+            Ok(()) => Ok(self.shortfalls.describe(&self.destination.shown)),
+            Err(error) => {
+                if error.status() == Status::NoSpace {
+                    self.discard();
+                }
+                Err(error)
+            }
+        }
     }
 
     fn discard(mut self: Box<Self>) {
@@ -239,44 +310,6 @@ impl Drop for Writer {
             let _ = self.file.set_len(metadata.len());
         }
     }
-}
-
-/// Opens the partial file for this writer alone.
-fn open_locked(destination: &Destination, partial: &OsString) -> Result<File, Error> {
-    let Destination { folder, shown, .. } = destination;
-    let failed = |error: io::Error| Error::io(shown, error);
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
-    //= spec/20-copy.md#files
-    //# A partial file MUST be readable and writable by its owner alone.
-    let owner_only = Mode::RUSR | Mode::WUSR;
-    let opened = rustix::fs::openat(folder, partial, flags, owner_only);
-    let file = File::from(opened.map_err(|errno| failed(errno.into()))?);
-    //= spec/20-copy.md#files
-    //# A receiver MUST hold an exclusive lock on the partial file while it writes.
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::Busy(shown.clone())),
-        // Some network file systems have no locks: better to copy without than not at all.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    // Between open and lock another writer may have finished: then this is its whole file.
-    let metadata = file.metadata().map_err(failed)?;
-    let named = rustix::fs::statat(folder, partial, AtFlags::SYMLINK_NOFOLLOW);
-    let same =
-        named.is_ok_and(|named| (named.st_dev, named.st_ino) == (metadata.dev(), metadata.ino()));
-    if !same {
-        return Err(Error::Busy(shown.clone()));
-    }
-    // A file planted here by somebody else, or with a second name, could be read or changed by them.
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if !metadata.is_file() || metadata.nlink() != 1 || !ours {
-        return Err(failed(io::ErrorKind::PermissionDenied.into()));
-    }
-    file.set_permissions(Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    Ok(file)
 }
 
 /// The process's umask. Reading it means setting it, so this is done once, and what is set for

@@ -1,6 +1,10 @@
 //! A file is either whole under its name, or not there under it.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::Path,
+};
 
 use tempfile::TempDir;
 
@@ -48,7 +52,8 @@ fn an_existing_file_stays_until_the_new_one_is_whole() {
 fn a_partial_file_is_private_and_stays_when_dropped() {
     //= spec/20-copy.md#files
     //= type=test
-    //# A partial file MUST be readable and writable by its owner alone.
+    //# A partial file MUST be readable and writable by its owner alone, where the file system has
+    //# such permissions.
     let folder = tempfile::tempdir().unwrap();
     let partial = folder.path().join(".file.rp-partial");
     fs::write(&partial, "left by an earlier copy").unwrap();
@@ -66,7 +71,8 @@ fn a_partial_file_is_private_and_stays_when_dropped() {
 fn a_second_writer_is_told_that_the_file_is_busy() {
     //= spec/20-copy.md#files
     //= type=test
-    //# A receiver MUST hold an exclusive lock on the partial file while it writes.
+    //# A receiver MUST hold an exclusive lock on the partial file while it writes, where the file
+    //# system has locks.
     let folder = tempfile::tempdir().unwrap();
     let mut first = begin(&folder, None).unwrap();
     first.write_at(0, b"first").unwrap();
@@ -178,4 +184,38 @@ fn the_longest_name_still_has_a_partial_name() {
     writer.write_at(0, b"x").unwrap();
     writer.commit(&Attributes::default(), false).unwrap();
     assert_eq!(names(&folder), [name]);
+}
+
+#[test]
+fn a_partial_file_is_not_renamed_by_a_writer_it_does_not_belong_to() {
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A receiver MUST NOT rename a partial file that another writer has put in place of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = begin(&folder, None).unwrap();
+    writer.write_at(0, b"ours").unwrap();
+    let partial = folder.path().join(".file.rp-partial");
+    fs::remove_file(&partial).unwrap();
+    fs::write(&partial, "half of theirs").unwrap();
+    let error = writer.commit(&Attributes::default(), false).unwrap_err();
+    assert_eq!(error.status(), Status::Busy);
+    assert_eq!(names(&folder), [".file.rp-partial"]);
+}
+
+#[test]
+fn what_a_file_system_cannot_do_is_one_line() {
+    let describe = |shortfalls: &[Shortfall]| {
+        let all: Shortfalls = shortfalls.iter().copied().collect();
+        all.describe("file")
+    };
+    assert_eq!(describe(&[]), "");
+    assert_eq!(
+        describe(&[Shortfall::Time, Shortfall::Time]),
+        "file: copied, but its file system cannot set its time"
+    );
+    assert_eq!(
+        describe(&[Shortfall::Durability, Shortfall::Lock, Shortfall::Mode]),
+        "file: copied, but its file system cannot lock it against a second copy, set its \
+         permissions or say when it is on the disk"
+    );
 }

@@ -10,8 +10,13 @@ mod link;
 use std::{
     fs::{self, File},
     io::{self, Cursor, Write},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 
 use bytes::Bytes;
@@ -20,8 +25,9 @@ use rp_transfer::{
     message::{Attributes, DecodeError, Digest, Done, Get, Message, Put, Ready, Status},
     path::Destination,
     receiver::{OpenSink, Receiver},
-    sender::{Sender, Source},
+    sender::Sender,
     session::{Half, Input, Output, Progress, Summary},
+    source::Source,
     writer::{Sink, StreamSink, Writer},
 };
 use tempfile::TempDir;
@@ -108,6 +114,61 @@ fn mode_and_time_travel_with_the_file() {
     let (before, after) = (fs::metadata(&from).unwrap(), fs::metadata(&to).unwrap());
     assert_eq!(after.modified().unwrap(), time);
     assert_eq!(after.permissions(), before.permissions());
+}
+
+/// Pushes an open file to the file `target` of a new folder; gives what was announced, what arrived
+/// and how it ended for the sender.
+fn push_file(path: &Path) -> (Attributes, Vec<u8>, Result<Summary, Error>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sender = Sender::push(put(), source(path), Arc::default());
+    let Output::Message(Message::Put(put)) = sender.poll() else {
+        panic!("a sender begins with Put");
+    };
+    let target = folder.path().join("target");
+    let mut receiver = Receiver::accept(&put, into_file(&target), Arc::default());
+    let (sent, _) = carry(&mut sender, &mut receiver, &mut |blocks| blocks);
+    (put.attributes, fs::read(target).unwrap_or_default(), sent)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_claim_another_size_than_they_have_are_read_to_their_end() {
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A sender MUST check such a claim against the beginning of the file before it announces a
+    //# size.
+    //= spec/20-copy.md#data
+    //= type=test
+    //# A sender MUST NOT announce a size that the beginning of the file contradicts.
+    // One says 0 bytes and has some, one says a page and has less, one says 0 and has many.
+    for (path, claimed) in [
+        ("/proc/version", 0),
+        ("/sys/devices/system/cpu/online", 4096),
+        ("/proc/kallsyms", 0),
+    ] {
+        let path = Path::new(path);
+        assert_eq!(fs::metadata(path).unwrap().len(), claimed, "{path:?}");
+        let (announced, arrived, sent) = push_file(path);
+        let bytes = fs::read(path).unwrap();
+        assert!(!bytes.is_empty());
+        assert!(arrived == bytes, "{path:?}");
+        assert_eq!(sent.unwrap().bytes, bytes.len() as u64);
+        let small = bytes.len() < 60_000;
+        assert_eq!(announced.size, small.then_some(bytes.len() as u64));
+    }
+}
+
+#[test]
+fn empty_and_sparse_files_keep_their_announced_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sparse");
+    for size in [0, 1, 65_535, 65_536, 65_537, 3 << 20] {
+        File::create(&path).unwrap().set_len(size).unwrap();
+        let (announced, arrived, sent) = push_file(&path);
+        assert_eq!(sent.unwrap().bytes, size);
+        assert_eq!(arrived.len() as u64, size);
+        assert_eq!(announced.size, Some(size));
+    }
 }
 
 #[test]
@@ -259,8 +320,76 @@ fn a_source_that_grows_or_is_touched_is_told_as_changed() {
     }
 }
 
-/// A disk that is full after some bytes.
-struct SmallDisk(u64);
+#[test]
+fn a_change_whose_time_was_put_back_is_noticed_and_a_new_name_is_no_change() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# When only the time of its last status change differs, the sender MUST send Done with
+    //# source-changed unless a second reading of the file gives the same digest.
+    type Change = fn(&Path);
+    let changes: [(Change, Status); 4] = [
+        (
+            |path| {
+                let before = fs::metadata(path).unwrap().modified().unwrap();
+                let file = File::options().write(true).open(path).unwrap();
+                file.write_all_at(b"X", 5).unwrap();
+                file.set_modified(before).unwrap();
+            },
+            Status::SourceChanged,
+        ),
+        (
+            |path| fs::hard_link(path, path.with_extension("link")).unwrap(),
+            Status::Ok,
+        ),
+        (
+            |path| fs::rename(path, path.with_extension("moved")).unwrap(),
+            Status::Ok,
+        ),
+        (
+            |path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap(),
+            Status::Ok,
+        ),
+    ];
+    for (change, expected) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("source");
+        fs::write(&path, content(800_000)).unwrap();
+        let mut sender = Sender::serve(STREAM, source(&path), Arc::default());
+        assert!(matches!(sender.poll(), Output::Message(Message::Ready(_))));
+        assert!(matches!(sender.poll(), Output::Data(_)));
+        wait_for_tick(&path);
+        change(&path);
+        let mut side = Side::new(&mut sender);
+        let said = side.run();
+        let seen = side.over.as_ref().map_or(Status::Ok, status);
+        assert_eq!(seen, expected, "{said:?}");
+    }
+}
+
+/// Waits until the clock that stamps status changes has moved on; it ticks a few hundred times a
+/// second.
+fn wait_for_tick(path: &Path) {
+    let ctime = |path: &Path| {
+        let data = fs::metadata(path).unwrap();
+        (data.ctime(), data.ctime_nsec())
+    };
+    let stamped = path.with_extension("tick");
+    while {
+        fs::write(&stamped, "").unwrap();
+        ctime(&stamped) == ctime(path)
+    } {
+        thread::yield_now();
+    }
+}
+
+/// A disk that is full after some bytes, and whether what was written was removed.
+struct SmallDisk(u64, Arc<AtomicBool>);
+
+impl SmallDisk {
+    fn new(bytes: u64) -> Self {
+        Self(bytes, Arc::default())
+    }
+}
 
 impl Sink for SmallDisk {
     fn write_at(&mut self, _: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -279,23 +408,31 @@ impl Sink for SmallDisk {
         true
     }
 
-    fn commit(self: Box<Self>, _: &Attributes, _: bool) -> Result<(), Error> {
-        Ok(())
+    fn commit(self: Box<Self>, _: &Attributes, _: bool) -> Result<String, Error> {
+        Ok(String::new())
     }
 
-    fn discard(self: Box<Self>) {}
+    fn discard(self: Box<Self>) {
+        self.1.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
-fn a_disk_that_fills_up_ends_both_sides_with_no_space() {
+fn a_disk_that_fills_up_ends_both_sides_with_no_space_and_is_left_as_it_was() {
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A receiver that has no space for the rest of a file MUST remove the partial file.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("source"), content(3 << 20)).unwrap();
     let mut sender = Sender::push(put(), source(&folder.path().join("source")), Arc::default());
     sender.poll();
-    let open: OpenSink = Box::new(|_| Ok(Box::new(SmallDisk(2 << 20))));
+    let removed = Arc::new(AtomicBool::new(false));
+    let disk = SmallDisk(2 << 20, Arc::clone(&removed));
+    let open: OpenSink = Box::new(|_| Ok(Box::new(disk)));
     let mut receiver = Receiver::accept(&put(), open, Arc::default());
     let (sent, received) = carry(&mut sender, &mut receiver, &mut |blocks| blocks);
     assert_eq!(status(&received), Status::NoSpace);
+    assert!(removed.load(Ordering::Relaxed));
     assert!(matches!(
         sent,
         Err(Error::Peer(Done {
@@ -339,7 +476,7 @@ fn messages_out_of_turn_end_the_copy() {
         (done(Status::Ok), Status::Protocol),
         (done(Status::Interrupted), Status::Interrupted),
     ] {
-        let open: OpenSink = Box::new(|_| Ok(Box::new(SmallDisk(0))));
+        let open: OpenSink = Box::new(|_| Ok(Box::new(SmallDisk::new(0))));
         let mut receiver = Receiver::accept(&put(), open, Arc::default());
         receiver.handle(Input::Message(message.clone()));
         let mut side = Side::new(&mut receiver);

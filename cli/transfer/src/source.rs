@@ -1,0 +1,222 @@
+//! What is sent: a file or a pipe, read once from front to back, and whether it stayed the same
+//! meanwhile. Who wants the bytes is not known here.
+
+use std::{
+    fmt,
+    fs::{File, Metadata},
+    io::{self, Read, Seek},
+    os::unix::fs::MetadataExt,
+};
+
+use bytes::Bytes;
+use rustix::fs::Advice;
+
+use crate::{
+    error::Error,
+    message::{Attributes, Modified},
+};
+
+/// Bytes of a file read at a time: few system calls per gigabyte, and small beside the send
+/// buffer, which keeps a piece until all of it is acknowledged.
+const PIECE: u64 = 256 << 10;
+
+/// Bytes of a pipe read at a time: what a Linux pipe holds.
+const PIPE_PIECE: u64 = 64 << 10;
+
+/// A file, or a pipe of unknown length.
+pub struct Source {
+    reader: Reader,
+    shown: String,
+    attributes: Attributes,
+    /// Read to learn the size, and still to be handed out.
+    ahead: Option<Vec<u8>>,
+    read: u64,
+}
+
+enum Reader {
+    /// A regular file, and what it was when reading began.
+    File(File, Metadata),
+    /// Anything else, read until it ends.
+    Pipe(Box<dyn Read + Send>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Source");
+        debug.field("shown", &self.shown);
+        debug.field("attributes", &self.attributes);
+        debug.field("read", &self.read).finish()
+    }
+}
+
+impl Source {
+    /// An open file, called `shown` in errors. Pipes and devices are read until they end.
+    pub fn file(mut file: File, shown: &str) -> Result<Self, Error> {
+        let failed = |error| Error::io(shown, error);
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(Error::NotAFile(shown.to_owned()));
+        }
+        if !metadata.is_file() {
+            return Ok(Self::pipe(file, shown));
+        }
+        // Only a hint: a file system that does not take it reads as well.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        let (size, ahead) = believable_size(&mut file, &metadata).map_err(failed)?;
+        let attributes = Attributes {
+            size,
+            mode: Some(metadata.mode() & 0o777),
+            modified: Some(Modified {
+                seconds: metadata.mtime(),
+                nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+            }),
+        };
+        Ok(Self {
+            reader: Reader::File(file, metadata),
+            shown: shown.to_owned(),
+            attributes,
+            ahead,
+            read: 0,
+        })
+    }
+
+    /// Something read until it ends, called `shown` in errors.
+    pub fn pipe(reader: impl Read + Send + 'static, shown: &str) -> Self {
+        Self {
+            reader: Reader::Pipe(Box::new(reader)),
+            shown: shown.to_owned(),
+            attributes: Attributes::default(),
+            ahead: None,
+            read: 0,
+        }
+    }
+
+    /// What is known of it.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// Bytes handed out.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// The next piece, `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(piece) = self.ahead.take() {
+            self.read += piece.len() as u64;
+            return Ok(Some(piece.into()));
+        }
+        let piece = match &mut self.reader {
+            Reader::Pipe(pipe) => read_some(pipe),
+            Reader::File(file, _) => {
+                let rest = self.attributes.size.map(|size| size - self.read);
+                read_piece(file, rest.unwrap_or(PIECE).min(PIECE))
+            }
+        };
+        let piece = piece.map_err(|error| Error::io(&self.shown, error))?;
+        self.read += piece.len() as u64;
+        if piece.is_empty() {
+            return self.check_size().map(|()| None);
+        }
+        Ok(Some(piece.into()))
+    }
+
+    /// At the end: that it ended where it was said to.
+    fn check_size(&mut self) -> Result<(), Error> {
+        let (Reader::File(file, _), Some(size)) = (&mut self.reader, self.attributes.size) else {
+            return Ok(());
+        };
+        // Metadata that lies would hide what stands beyond; reading tells.
+        let beyond = read_piece(file, 1).map_err(|error| Error::io(&self.shown, error))?;
+        if self.read == size && beyond.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::SourceChanged(self.shown.clone()))
+        }
+    }
+
+    /// At the end: that the file is what it was when reading began, `digest` being what was sent.
+    ///
+    /// A changed size or time of modification tells of new content. The time of the last status
+    /// change moves with every write too, and nobody can put it back; but it also moves when the
+    /// file is renamed, linked or chmodded, and by itself on some file systems. So when it alone
+    /// has moved, the file is read once more.
+    pub(crate) fn check_unchanged(&mut self, digest: &[u8; 32]) -> Result<(), Error> {
+        let Reader::File(file, before) = &mut self.reader else {
+            return Ok(());
+        };
+        let failed = |error| Error::io(&self.shown, error);
+        let after = file.metadata().map_err(failed)?;
+        // A size that was not believed says nothing by its change either.
+        let believed = self.attributes.size == Some(before.len());
+        let resized = believed && before.len() != after.len();
+        //= spec/20-copy.md#integrity
+        //# The sender MUST send Done with source-changed in place of Digest when size or
+        //# modification time of the file differ from what they were when reading began.
+        let modified = |data: &Metadata| (data.mtime(), data.mtime_nsec());
+        let changed = resized || modified(before) != modified(&after);
+        //= spec/20-copy.md#integrity
+        //# When only the time of its last status change differs, the sender MUST send Done with
+        //# source-changed unless a second reading of the file gives the same digest.
+        let status = |data: &Metadata| (data.ctime(), data.ctime_nsec());
+        let doubtful = status(before) != status(&after);
+        if changed || (doubtful && digest_again(file).map_err(failed)? != *digest) {
+            return Err(Error::SourceChanged(self.shown.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The size of a regular file if it can be believed, and what had to be read to find out.
+///
+/// Files that the kernel or a FUSE program makes up when they are read say 0 bytes or a page, and
+/// take up no blocks. Sparse and very small files take up none either, so the beginning of all of
+/// them is read: it is the whole file, or more than was claimed, or the claim may be true.
+fn believable_size(
+    file: &mut File,
+    metadata: &Metadata,
+) -> io::Result<(Option<u64>, Option<Vec<u8>>)> {
+    if metadata.len() > 0 && metadata.blocks() > 0 {
+        return Ok((Some(metadata.len()), None));
+    }
+    let ahead = read_piece(file, PIPE_PIECE)?;
+    let read = ahead.len() as u64;
+    let size = match read {
+        // Shorter than what was asked for: this is all.
+        whole if whole < PIPE_PIECE => Some(whole),
+        _ => Some(metadata.len()).filter(|&size| size >= read),
+    };
+    Ok((size, (read > 0).then_some(ahead)))
+}
+
+/// As much of a file as `length`, less only at its end.
+fn read_piece(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
+    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut piece)?;
+    piece.shrink_to_fit();
+    Ok(piece)
+}
+
+/// What a pipe has now, waiting only while it has nothing; empty at its end.
+fn read_some(pipe: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(PIPE_PIECE).unwrap_or(0)];
+    loop {
+        match pipe.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => {
+                piece.truncate(read?);
+                piece.shrink_to_fit();
+                return Ok(piece);
+            }
+        }
+    }
+}
+
+/// The digest of a file that was read before.
+fn digest_again(file: &mut File) -> io::Result<[u8; 32]> {
+    file.rewind()?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(*hasher.finalize().as_bytes())
+}

@@ -1,0 +1,182 @@
+//! Opens the partial file so that nobody else writes to it or reads it, as far as the file system
+//! lets that be known. What is written to it lies in `writer`.
+
+use std::{
+    ffi::OsStr,
+    fs::{File, Permissions, TryLockError},
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
+use super::shortfall::{Shortfall, Shortfalls};
+use crate::{error::Error, path::Destination};
+
+/// How often a partial file that comes and goes under our hands is tried for.
+const ATTEMPTS: usize = 8;
+
+/// Permission bits of a partial file.
+const PRIVATE: u32 = 0o600;
+
+/// Opens the partial file for this writer alone; it is empty then.
+pub(super) fn open_locked(
+    destination: &Destination,
+    partial: &OsStr,
+    shortfalls: &mut Shortfalls,
+) -> Result<File, Error> {
+    let Destination { folder, shown, .. } = destination;
+    let failed = |errno: Errno| Error::io(shown, errno);
+    for _ in 0..ATTEMPTS {
+        match open(destination, partial, OFlags::CREATE | OFlags::EXCL) {
+            Ok(file) => {
+                if lock(&file, shown)? == Lock::Unknown {
+                    shortfalls.add(Shortfall::Lock);
+                }
+                if !is_named(&file, destination, partial) {
+                    return Err(Error::Busy(shown.clone()));
+                }
+                make_private(&file, shortfalls);
+                return Ok(file);
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        match open(destination, partial, OFlags::empty()) {
+            Ok(file) => {
+                if let Some(file) = adopt(file, destination, partial)? {
+                    return Ok(file);
+                }
+                match rustix::fs::unlinkat(folder, partial, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Err(Error::Busy(shown.clone()))
+}
+
+fn open(destination: &Destination, partial: &OsStr, how: OFlags) -> rustix::io::Result<File> {
+    let flags = how | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+    //= spec/20-copy.md#files
+    //# A partial file MUST be readable and writable by its owner alone, where the file system has
+    //# such permissions.
+    let private = Mode::from_raw_mode(PRIVATE);
+    rustix::fs::openat(&destination.folder, partial, flags, private).map(File::from)
+}
+
+/// Goes on with a partial file that was there before, emptied; `None` if it has to make way for a
+/// new one.
+fn adopt(file: File, destination: &Destination, partial: &OsStr) -> Result<Option<File>, Error> {
+    let shown = &destination.shown;
+    let failed = |error: io::Error| Error::io(shown, error);
+    let locked = lock(&file, shown)?;
+    // Between open and lock another writer may have finished: then this is its whole file.
+    if !is_named(&file, destination, partial) {
+        return Err(Error::Busy(shown.clone()));
+    }
+    let metadata = file.metadata().map_err(failed)?;
+    // A file with a second name, or one that somebody else put here, could be read or changed by
+    // others. Where owners mean nothing, a new file is no more ours than this one.
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    let refused = !metadata.is_file() || metadata.nlink() > 1;
+    if refused || !(ours || has_foreign_owners(&file)) {
+        let partial = partial.display();
+        return Err(Error::Io {
+            what: format!("{shown}: {partial} is not ours to write to, remove it"),
+            source: io::ErrorKind::PermissionDenied.into(),
+        });
+    }
+    // Without a lock somebody may be writing to it: two writers never share a file.
+    if locked == Lock::Unknown || !ours {
+        return Ok(None);
+    }
+    let mut shortfalls = Shortfalls::default();
+    make_private(&file, &mut shortfalls);
+    let emptied = metadata.len() == 0 || file.set_len(0).is_ok();
+    Ok((emptied && shortfalls.is_empty()).then_some(file))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Held,
+    /// The file system has no locks, or none that work.
+    Unknown,
+}
+
+//= spec/20-copy.md#files
+//# A receiver MUST hold an exclusive lock on the partial file while it writes, where the file
+//# system has locks.
+fn lock(file: &File, shown: &str) -> Result<Lock, Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(Lock::Held),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy(shown.to_owned())),
+        // Better to copy without than not at all.
+        Err(TryLockError::Error(_)) => Ok(Lock::Unknown),
+    }
+}
+
+/// Whether the partial name still stands for this file.
+pub(super) fn is_named(file: &File, destination: &Destination, partial: &OsStr) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let named = rustix::fs::statat(&destination.folder, partial, flags);
+    match (named, file.metadata()) {
+        (Ok(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.dev(), open.ino()),
+        _ => false,
+    }
+}
+
+/// Takes away everybody else's permissions, if they have any.
+fn make_private(file: &File, shortfalls: &mut Shortfalls) {
+    if set_mode(file, PRIVATE).is_err() {
+        shortfalls.add(Shortfall::Privacy);
+    }
+}
+
+/// Sets the permission bits, if they are others.
+pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    if file.metadata()?.mode() & 0o7777 == mode {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Whether the owner of a file may be another than whoever created it, because the file system has
+/// no owners, or a server or a user program decides about them.
+#[cfg(target_os = "linux")]
+fn has_foreign_owners(file: &File) -> bool {
+    /// `f_type` as in statfs(2): vfat, exFAT, NTFS (two drivers), SMB (three), NFS, FUSE, 9P,
+    /// VirtualBox, Ceph, UDF, HFS+.
+    const TYPES: [u64; 13] = [
+        0x4d44,
+        0x2011_bab0,
+        0x5346_544e,
+        0x7366_746e,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6969,
+        0x6573_5546,
+        0x0102_1997,
+        0x786f_4256,
+        0x00c3_6400,
+        0x482b,
+    ];
+    rustix::fs::fstatfs(file).is_ok_and(|stat| {
+        // Signed and 32 bits wide on some systems.
+        let kind = stat.f_type as u64 & 0xffff_ffff;
+        TYPES.contains(&kind)
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_foreign_owners(_: &File) -> bool {
+    false
+}
