@@ -69,6 +69,19 @@ impl Connection {
         self.streams.reset(id, code)
     }
 
+    /// Abandon the sending half once the peer has what was written.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`], [`WriteError::Stopped`] if the stream is past that.
+    pub fn reset_after_delivery(
+        &mut self,
+        id: StreamId,
+        code: CloseCode,
+    ) -> Result<(), WriteError> {
+        self.lost()?;
+        self.streams.reset_after_delivery(id, code)
+    }
+
     /// Tell the peer that nobody reads this stream any more.
     ///
     /// # Errors

@@ -115,6 +115,19 @@ impl SendStream {
         state.wake_task();
     }
 
+    /// Abandon the stream once everything written has arrived: the peer reads it, and then that the
+    /// stream was reset with `code`. For an end that must not look like one.
+    pub fn reset_after_delivery(&mut self, code: CloseCode) {
+        if self.end != End::Open {
+            return;
+        }
+        self.end = End::Reset;
+        let mut state = self.shared.lock();
+        // Stopped in the meantime: the stream is reset already, and nobody reads what was written.
+        let _ = state.engine.reset_after_delivery(self.id, code);
+        state.wake_task();
+    }
+
     /// Waits until the peer stops the stream, with its code; `None` once everything including the end
     /// was acknowledged, for then it never will.
     ///

@@ -126,6 +126,24 @@ impl Streams {
         Ok(())
     }
 
+    /// Ends the stream with a reset once the peer has the bytes written.
+    pub fn reset_after_delivery(
+        &mut self,
+        id: StreamId,
+        code: CloseCode,
+    ) -> Result<(), WriteError> {
+        let slot = self.sending(id)?;
+        let result = self
+            .with_send(slot, |send| send.fail(code))
+            .unwrap_or(Err(WriteError::Closed));
+        if result.is_ok() {
+            self.stop_waiting(slot);
+            self.reset_if_delivered(slot);
+        }
+        self.settle(slot);
+        result
+    }
+
     fn stop_waiting(&mut self, slot: u32) {
         self.queues.writers.remove(slot);
         if let Some(stream) = self.table.get(slot) {

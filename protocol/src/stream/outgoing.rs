@@ -286,6 +286,7 @@ impl Streams {
                 if delivered == Some(true) {
                     self.report_finished(id);
                 }
+                self.reset_if_delivered(slot);
                 self.settle(slot);
                 self.wake_after_ack(slot);
             }
@@ -299,6 +300,15 @@ impl Streams {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Resets a stream that was to end so once all its bytes were acknowledged.
+    pub(super) fn reset_if_delivered(&mut self, slot: u32) {
+        if self.with_send(slot, super::send::SendHalf::reset_if_delivered) == Some(true)
+            && let Some(stream) = self.table.get(slot)
+        {
+            stream.wants.reset = true;
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct RecvHalf {
 enum RecvState {
     /// Takes data.
     Open,
+    /// Abandoned by the peer with every byte received: the application reads them first.
+    Failing(CloseCode),
     /// Abandoned by the peer; the application does not know yet.
     Reset(CloseCode),
     /// Abandoned by the application; the end is awaited for the credit accounts.
@@ -86,7 +88,8 @@ impl RecvHalf {
                 self.discard(fresh, connection);
                 Ok(())
             }
-            RecvState::Reset(_) | RecvState::Done => Ok(()),
+            // Every byte is there already.
+            RecvState::Failing(_) | RecvState::Reset(_) | RecvState::Done => Ok(()),
         }
     }
 
@@ -104,13 +107,19 @@ impl RecvHalf {
             //= spec/05-streams.md#resetting
             //# A receiver that has every byte of a stream and its end MUST ignore a RESET_STREAM for it.
             RecvState::Open if had_end && self.assembler.has_all(final_size) => {}
+            //= spec/05-streams.md#resetting
+            //# A receiver that has every byte below the final size MUST hand them to its reader before
+            //# it tells it of the reset.
+            RecvState::Open if self.assembler.has_all(final_size) => {
+                self.state = RecvState::Failing(code);
+            }
             RecvState::Open => {
                 self.assembler.clear();
                 self.discard_all(connection);
                 self.state = RecvState::Reset(code);
             }
             RecvState::Stopped(_) => self.discard_all(connection),
-            RecvState::Reset(_) | RecvState::Done => {}
+            RecvState::Failing(_) | RecvState::Reset(_) | RecvState::Done => {}
         }
         Ok(())
     }
@@ -177,7 +186,7 @@ impl RecvHalf {
     pub(super) fn is_readable(&self) -> bool {
         match self.state {
             RecvState::Open => self.assembler.is_readable() || self.is_at_end(),
-            RecvState::Reset(_) => true,
+            RecvState::Failing(_) | RecvState::Reset(_) => true,
             RecvState::Stopped(_) | RecvState::Done => false,
         }
     }
@@ -216,7 +225,7 @@ impl RecvHalf {
 
     fn check_open(&mut self) -> Result<(), ReadError> {
         match self.state {
-            RecvState::Open => Ok(()),
+            RecvState::Open | RecvState::Failing(_) => Ok(()),
             RecvState::Reset(code) => {
                 self.state = RecvState::Done;
                 Err(ReadError::Reset(code))
@@ -235,10 +244,10 @@ impl RecvHalf {
                 self.discard(data.len() as u64, connection);
                 Ok(Some((offset, data)))
             }
-            None if self.is_at_end() => {
-                self.state = RecvState::Done;
-                Ok(None)
-            }
+            None if self.is_at_end() => match std::mem::replace(&mut self.state, RecvState::Done) {
+                RecvState::Failing(code) => Err(ReadError::Reset(code)),
+                _ => Ok(None),
+            },
             None => {
                 self.is_waiting = true;
                 Err(ReadError::Blocked)
@@ -253,7 +262,7 @@ impl RecvHalf {
         connection: &mut ConnectionCredit,
     ) -> Result<bool, ReadError> {
         match self.state {
-            RecvState::Open => {
+            RecvState::Open | RecvState::Failing(_) => {
                 self.assembler.clear();
                 self.discard_all(connection);
                 self.state = RecvState::Stopped(code);
@@ -296,7 +305,7 @@ impl RecvHalf {
     /// Whether nothing more can happen and the application has nothing more to learn.
     pub(super) const fn is_done(&self) -> bool {
         match self.state {
-            RecvState::Open | RecvState::Reset(_) => false,
+            RecvState::Open | RecvState::Failing(_) | RecvState::Reset(_) => false,
             RecvState::Stopped(_) => self.final_size.is_some(),
             RecvState::Done => true,
         }

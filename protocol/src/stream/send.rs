@@ -31,6 +31,8 @@ enum SendState {
     Open,
     /// All bytes are written; the end may be on its way and may be acknowledged.
     Finishing(Fin),
+    /// All bytes are written; once all are acknowledged, the stream is reset.
+    Failing(CloseCode),
     /// Abandoned, by either side.
     Reset { code: CloseCode, is_acked: bool },
 }
@@ -123,6 +125,28 @@ impl SendHalf {
         !is_reset
     }
 
+    /// Ends the stream with a reset after the bytes written.
+    pub(super) fn fail(&mut self, code: CloseCode) -> Result<(), WriteError> {
+        self.check_open()?;
+        self.state = SendState::Failing(code);
+        Ok(())
+    }
+
+    /// Resets a stream that ends with a reset, once all its bytes are acknowledged; whether the peer
+    /// has to be told.
+    //= spec/05-streams.md#resetting
+    //# A sender that wants its bytes to be read first SHOULD send RESET_STREAM when all of them are
+    //# acknowledged.
+    pub(super) fn reset_if_delivered(&mut self) -> bool {
+        match self.state {
+            SendState::Failing(code) if self.buffer.is_all_acked() => {
+                self.abandon(code);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The peer does not want the stream any more; whether that is news.
     //= spec/05-streams.md#stopping
     //# The sender of a stream that receives STOP_SENDING before all bytes are acknowledged MUST
@@ -131,7 +155,7 @@ impl SendHalf {
         match self.state {
             SendState::Reset { .. } => return false,
             // The application has said its last word and will not ask again.
-            SendState::Finishing(_) => {}
+            SendState::Finishing(_) | SendState::Failing(_) => {}
             SendState::Open => self.stopped = Some(code),
         }
         self.abandon(code);
@@ -220,7 +244,7 @@ impl SendHalf {
     /// Whether nothing more can happen and the application has nothing more to learn.
     pub(super) fn is_done(&self) -> bool {
         match self.state {
-            SendState::Open => false,
+            SendState::Open | SendState::Failing(_) => false,
             SendState::Finishing(_) => self.is_delivered(),
             SendState::Reset { is_acked, .. } => is_acked && self.stopped.is_none(),
         }

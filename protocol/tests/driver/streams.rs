@@ -143,6 +143,25 @@ async fn a_reset_reaches_the_reader_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_reset_after_delivery_lets_everything_be_read_first() {
+    within(async {
+        let pair = Pair::new().await;
+        let mut send = pair.near.open_uni().await.unwrap();
+        let data = vec![7; 200_000];
+        send.write_all(&data).await.unwrap();
+        send.reset_after_delivery(CloseCode::from_u32(7));
+        drop(send);
+        let mut receive = pair.far.accept_uni().await.unwrap();
+        let mut read = Vec::new();
+        let error = receive.read_to_end(&mut read).await.unwrap_err();
+        let cause = error.get_ref().unwrap().downcast_ref::<ReadError>();
+        assert_eq!(cause, Some(&ReadError::Reset(CloseCode::from_u32(7))));
+        assert!(read == data);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stop_reaches_the_writer_with_its_code() {
     within(async {
         let pair = Pair::new().await;

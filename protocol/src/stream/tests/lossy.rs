@@ -238,6 +238,7 @@ fn act(streams: &mut Streams, ids: &[StreamId], dice: &mut Dice) {
             2 => drop(streams.finish(id)),
             3..10 => drop(streams.write(id, &bytes(0..3000))),
             10..20 => drop(streams.read(id, 2000)),
+            20 => drop(streams.reset_after_delivery(id, CODE)),
             _ => {}
         }
     }

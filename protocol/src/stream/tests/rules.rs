@@ -354,6 +354,65 @@ fn a_reset_after_the_last_byte_takes_nothing_away() {
     assert_eq!(pair.server.read(id, 1), Err(ReadError::Reset(CODE)));
 }
 
+//= spec/05-streams.md#resetting
+//= type=test
+//# A receiver that has every byte below the final size MUST hand them to its reader before it tells it of the reset.
+#[test]
+fn a_reset_is_told_after_the_bytes_if_all_of_them_are_there() {
+    let mut pair = Pair::new();
+    let (whole, holed) = (client_bi(0), client_bi(1));
+    pair.server_gets(stream(whole, 0, 10, false)).unwrap();
+    pair.server_gets(reset(whole, 10)).unwrap();
+    assert_eq!(pair.server.read(whole, 100), Ok(Some(vec![0; 10].into())));
+    assert_eq!(
+        pair.server.read(whole, 100),
+        Err(ReadError::Reset(CODE)),
+        "what was cut must not look whole"
+    );
+    pair.server_gets(stream(holed, 0, 10, false)).unwrap();
+    pair.server_gets(reset(holed, 20)).unwrap();
+    assert_eq!(pair.server.read(holed, 100), Err(ReadError::Reset(CODE)));
+    assert_eq!(pair.server.unread_bytes(), 0);
+}
+
+//= spec/05-streams.md#resetting
+//= type=test
+//# A sender that wants its bytes to be read first SHOULD send RESET_STREAM when all of them are acknowledged.
+#[test]
+fn a_reset_after_delivery_waits_for_the_last_acknowledgement() {
+    let mut pair = Pair::new();
+    let id = pair.client.open(Dir::Uni).unwrap();
+    pair.client.write(id, &bytes(0..3000)).unwrap();
+    pair.client.reset_after_delivery(id, CODE).unwrap();
+    assert_eq!(pair.client.write(id, b"x"), Err(WriteError::Closed));
+    let lost = transmit(&mut pair.client).unwrap();
+    while let Some(packet) = transmit(&mut pair.client) {
+        assert!(matches!(packet.frames()[..], [Frame::Stream(_)]));
+        deliver(&mut pair.server, &packet, pair.now).unwrap();
+        packet
+            .sent
+            .into_iter()
+            .for_each(|what| pair.client.on_ack(what));
+    }
+    for what in lost.sent {
+        pair.client.on_loss(what);
+    }
+    pair.settle();
+    let mut read = Vec::new();
+    let end = loop {
+        match pair.server.read(id, 1000) {
+            Ok(data) => read.extend(data.unwrap()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(
+        (&read[..], end),
+        (&bytes(0..3000)[..], ReadError::Reset(CODE))
+    );
+    pair.settle();
+    assert!(!pair.client.has_open() && !pair.server.has_open());
+}
+
 //= spec/05-streams.md#stopping
 //= type=test
 //# The sender of a stream that receives STOP_SENDING before
