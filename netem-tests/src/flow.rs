@@ -1,14 +1,14 @@
 //! Flows that share one emulated bottleneck in virtual time, each driven by a congestion controller.
 //! There is no protocol here, only packets, ACKs and clocks: controllers are tested apart from the engine.
 //!
-//! 1. [`Arena::new`] takes the shared [`LinkConfig`]; [`Arena::add`] puts a flow on it.
-//! 2. [`Arena::run`] jumps from event to event: departures, arrivals, ACKs, timers.
-//! 3. [`Arena::flow`] and [`Arena::queue`] answer what happened between two times.
+//! 1. [`Bottleneck::new`] takes the shared [`LinkConfig`]; [`Bottleneck::add`] puts a flow on it.
+//! 2. [`Bottleneck::run`] jumps from event to event: departures, arrivals, ACKs, timers.
+//! 3. [`Bottleneck::flow`] and [`Bottleneck::queue`] answer what happened between two times.
 
 mod algorithm;
 mod bbr;
 mod config;
-mod crowd;
+mod flows;
 pub mod goals;
 pub mod named;
 mod receiver;
@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::crowd::Crowd;
+pub(crate) use self::flows::Flows;
 use self::record::QueueRecord;
 pub use self::{
     algorithm::Algorithm,
@@ -49,18 +49,18 @@ struct TrainPart {
     count: u32,
 }
 
-/// One bottleneck and the flows on it.
+/// A bottleneck link and the flows that share it.
 #[derive(Debug)]
-pub struct Arena {
+pub struct Bottleneck {
     epoch: Instant,
     now: Instant,
     link: Link<Packet>,
-    crowd: Crowd,
+    flows: Flows,
     queue: QueueRecord,
 }
 
-impl Arena {
-    /// A bottleneck as `link` says; all chances follow from `seed`.
+impl Bottleneck {
+    /// A bottleneck as described by `link`; `seed` fixes all random numbers.
     pub fn new(link: LinkConfig, seed: u64) -> Self {
         // The origin of virtual time may be any instant: only differences are ever used.
         let epoch = Instant::now();
@@ -69,13 +69,13 @@ impl Arena {
             now: epoch,
             queue: QueueRecord::new(&link),
             link: Link::new(link, seed).epoch(epoch),
-            crowd: Crowd::new(epoch, seed),
+            flows: Flows::new(epoch, seed),
         }
     }
 
     /// Puts a flow on the link; its number is what [`flow`](Self::flow) takes.
     pub fn add(&mut self, config: FlowConfig) -> usize {
-        self.crowd.add(config, self.link.config().delay())
+        self.flows.add(config, self.link.config().delay())
     }
 
     /// Runs until `until` after the beginning.
@@ -88,14 +88,14 @@ impl Arena {
         self.now = end;
     }
 
-    /// What a flow did.
+    /// Record of a flow.
     pub fn flow(&self, number: usize) -> &Record {
-        self.crowd.record(number)
+        self.flows.record(number)
     }
 
     /// Flows on the link.
     pub fn flows(&self) -> usize {
-        self.crowd.len()
+        self.flows.len()
     }
 
     /// The standing queue between two times.
@@ -112,7 +112,7 @@ impl Arena {
         [
             Some(self.epoch + self.queue.due_at()),
             self.link.next_at(),
-            self.crowd.next_at(),
+            self.flows.next_at(),
         ]
         .into_iter()
         .flatten()
@@ -126,10 +126,10 @@ impl Arena {
             self.queue.sample(since, self.link.backlog_bytes(now));
         }
         while let Some(delivery) = self.link.poll(now) {
-            self.crowd.on_delivery(now, &delivery.payload, delivery.ce);
+            self.flows.on_delivery(now, &delivery.payload, delivery.ce);
         }
         let link = &mut self.link;
-        self.crowd
+        self.flows
             .act(now, &mut |offer, packet| link.send(now, offer, packet));
     }
 }

@@ -26,7 +26,7 @@ use rp_protocol::{
 use self::way::{Arrival, Way};
 use crate::{
     bulk::{Application, Receiving},
-    flow::{Crowd, FlowConfig, Record},
+    flow::{FlowConfig, Flows, Record},
     host::{Host, Wire},
     link::{LinkConfig, LinkCounters},
 };
@@ -43,7 +43,7 @@ pub struct World {
     back: Way,
     near: Vec<Host>,
     far: Vec<Host>,
-    others: Crowd,
+    others: Flows,
     seed: u64,
 }
 
@@ -69,7 +69,7 @@ impl World {
             back: Way::new(back, seed ^ 0x5bd1_e995_9d1b_54a5, epoch),
             near: Vec::new(),
             far: Vec::new(),
-            others: Crowd::new(epoch, seed),
+            others: Flows::new(epoch, seed),
             seed,
         }
     }

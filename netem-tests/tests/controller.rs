@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rp_netem_tests::flow::{
-    Application, Arena, FlowConfig,
+    Application, Bottleneck, FlowConfig,
     goals::{self, Figure, GOALS},
     named::{self, Impairment, plain},
     scenario::{self, Solo},
@@ -200,7 +200,7 @@ fn cubic_leaves_and_the_queue_goes_with_it() {
 #[test]
 fn low_leaves_cubic_its_own_and_takes_over_when_it_has_gone() {
     for (bdp, rtt) in [(0.25, 20), (1.0, 100), (4.0, 100)] {
-        let (cubic, low) = named::low_yields(bdp, rtt, 1);
+        let (cubic, low) = named::low_beside_cubic(bdp, rtt, 1);
         let figures =
             format!("{bdp} BDP, {rtt} ms: cubic keeps {cubic:.3}, low then fills {low:.3}");
         assert!(cubic >= 0.9 && low >= 0.9, "{figures}");
@@ -341,7 +341,7 @@ fn very_slow_and_very_fast_links_are_filled() {
     }
 }
 
-/// All runs of the scenarios of this name reach their bars.
+/// All runs of the scenarios of this name reach their thresholds.
 fn reaches_its_bars(name: &str) {
     let mut short = Vec::new();
     let mut runs = 0;
@@ -410,7 +410,7 @@ fn steady_cells_reach_their_bars() {
         let range = scenario::steady_range(&cell);
         let flow = FlowConfig::new(Policy::Fair);
         let solo = scenario::solo_between(&cell, cell.link(), flow, 1, range);
-        let least = goals::least_goodput(&cell).expect("these cells have a bar");
+        let least = goals::least_goodput(&cell).expect("these cells have a threshold");
         assert!(solo.goodput >= least, "{cell:?}: {solo:?}");
         let is_long = solo.queue_mean > goals::QUEUE_MEAN || solo.queue_p95 > goals::QUEUE_P95;
         // At 10 ms a few packets are a tenth of the round trip.
@@ -470,12 +470,12 @@ fn h7_a_base_that_rises_is_lived_with() {
 fn two_runs_with_one_seed_are_the_same() {
     let run = || {
         let cell = plain(20.0, 40, 1.0, 0.02);
-        let mut arena = Arena::new(cell.link(), 7);
-        arena.add(FlowConfig::new(Policy::Fair).trace(true));
-        arena.add(FlowConfig::tcp());
-        arena.run(secs(5));
-        let rates: Vec<Bandwidth> = arena.flow(0).states().iter().map(|s| s.rate).collect();
-        (rates, arena.link().delivered)
+        let mut bottleneck = Bottleneck::new(cell.link(), 7);
+        bottleneck.add(FlowConfig::new(Policy::Fair).trace(true));
+        bottleneck.add(FlowConfig::tcp());
+        bottleneck.run(secs(5));
+        let rates: Vec<Bandwidth> = bottleneck.flow(0).states().iter().map(|s| s.rate).collect();
+        (rates, bottleneck.link().delivered)
     };
     assert_eq!(run(), run());
 }

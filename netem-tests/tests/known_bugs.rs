@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rp_netem_tests::{
     flow::{
-        Application, Arena, FlowConfig,
+        Application, Bottleneck, FlowConfig,
         named::plain,
         scenario::{self, Cell, Solo},
     },
@@ -26,15 +26,19 @@ fn alone(cell: &Cell, to: Duration) -> Solo {
 #[test]
 fn an_application_limit_does_not_let_rate_and_window_grow() {
     let cell = plain(100.0, 50, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), 1);
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
     let tenth = Application::Paced(cell.rate().scaled(0.1));
-    arena.add(FlowConfig::new(Policy::Fair).application(tenth).trace(true));
-    arena.run(secs(30));
+    bottleneck.add(FlowConfig::new(Policy::Fair).application(tenth).trace(true));
+    bottleneck.run(secs(30));
     let bdp = cell.rate().bytes_in(cell.rtt());
-    let last = arena.flow(0).states().last().expect("the flow has run");
+    let last = bottleneck
+        .flow(0)
+        .states()
+        .last()
+        .expect("the flow has run");
     assert!(last.rate <= cell.rate().scaled(1.1), "{:?}", last.rate);
     assert!(last.window <= 2 * bdp, "{} of {bdp}", last.window);
-    let goodput = arena.flow(0).goodput(secs(5)..secs(30));
+    let goodput = bottleneck.flow(0).goodput(secs(5)..secs(30));
     assert!(goodput >= cell.rate().scaled(0.098), "{goodput:?}");
 }
 
@@ -42,10 +46,10 @@ fn an_application_limit_does_not_let_rate_and_window_grow() {
 #[test]
 fn four_gigabytes_are_no_limit() {
     let cell = plain(10_000.0, 10, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), 1);
-    arena.add(FlowConfig::new(Policy::Fair).mtu(9000));
-    arena.run(secs(8));
-    let late = arena.flow(0).goodput(secs(6)..secs(8));
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
+    bottleneck.add(FlowConfig::new(Policy::Fair).mtu(9000));
+    bottleneck.run(secs(8));
+    let late = bottleneck.flow(0).goodput(secs(6)..secs(8));
     assert!(late >= cell.rate().scaled(0.95), "{late:?}");
 }
 
@@ -54,10 +58,14 @@ fn four_gigabytes_are_no_limit() {
 fn heavy_loss_does_not_keep_start_alive() {
     for (rtt, loss) in [(50, 0.1), (50, 0.3), (200, 0.3)] {
         let cell = plain(50.0, rtt, 1.0, loss);
-        let mut arena = Arena::new(cell.link(), 1);
-        arena.add(FlowConfig::new(Policy::Fair).trace(true));
-        arena.run(secs(8));
-        let last = arena.flow(0).states().last().expect("the flow has run");
+        let mut bottleneck = Bottleneck::new(cell.link(), 1);
+        bottleneck.add(FlowConfig::new(Policy::Fair).trace(true));
+        bottleneck.run(secs(8));
+        let last = bottleneck
+            .flow(0)
+            .states()
+            .last()
+            .expect("the flow has run");
         assert_ne!(last.report.state, "start", "{rtt} ms, {loss}");
     }
 }
@@ -67,10 +75,15 @@ fn heavy_loss_does_not_keep_start_alive() {
 #[test]
 fn a_buffer_of_less_than_a_packet_does_not_let_start_run_away() {
     let cell = plain(10.0, 10, 0.05, 0.0);
-    let mut arena = Arena::new(cell.link(), 1);
-    arena.add(FlowConfig::new(Policy::Fair).trace(true));
-    arena.run(secs(5));
-    let most = arena.flow(0).states().iter().map(|state| state.rate).max();
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
+    bottleneck.add(FlowConfig::new(Policy::Fair).trace(true));
+    bottleneck.run(secs(5));
+    let most = bottleneck
+        .flow(0)
+        .states()
+        .iter()
+        .map(|state| state.rate)
+        .max();
     assert!(most <= Some(cell.rate().scaled(8.0)), "{most:?}");
 }
 
@@ -88,10 +101,10 @@ fn after_an_outage_the_rate_comes_back() {
             step(secs(10), Loss::bernoulli(1.0)),
             step(secs(13), Loss::None),
         ]);
-        let mut arena = Arena::new(link, 1);
-        arena.add(FlowConfig::new(Policy::Fair));
-        arena.run(secs(30));
-        let goodput = arena.flow(0).goodput(secs(18)..secs(30));
+        let mut bottleneck = Bottleneck::new(link, 1);
+        bottleneck.add(FlowConfig::new(Policy::Fair));
+        bottleneck.run(secs(30));
+        let goodput = bottleneck.flow(0).goodput(secs(18)..secs(30));
         assert!(goodput >= cell.rate().scaled(0.9), "{rtt} ms: {goodput:?}");
     }
 }
@@ -142,12 +155,12 @@ fn estimates_of_an_old_route_expire() {
         delay: Some(Duration::from_millis(80)),
         ..Step::default()
     }]);
-    let mut arena = Arena::new(link, 1);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.run(secs(100));
+    let mut bottleneck = Bottleneck::new(link, 1);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.run(secs(100));
     let range = secs(80)..secs(100);
-    let goodput = arena.flow(0).goodput(range.clone());
+    let goodput = bottleneck.flow(0).goodput(range.clone());
     assert!(goodput >= cell.rate().scaled(0.19), "{goodput:?}");
-    let queue = arena.queue(range).mean;
+    let queue = bottleneck.queue(range).mean;
     assert!(queue <= Duration::from_millis(12), "{queue:?}");
 }

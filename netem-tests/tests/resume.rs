@@ -6,7 +6,7 @@ use std::time::Duration;
 use rp_netem_tests::{
     bulk::Application,
     flow::{
-        Arena, FlowConfig,
+        Bottleneck, FlowConfig,
         named::plain,
         scenario::{self, Cell, Solo},
     },
@@ -137,14 +137,14 @@ fn memory_of_a_path_that_is_now_shared_does_not_crush() {
     for rtt in [50, 200] {
         let cell = plain(100.0, rtt, 4.0, 0.0);
         let joins = secs(20);
-        let mut arena = Arena::new(cell.link(), 1);
-        arena.add(FlowConfig::new(Policy::Fair));
+        let mut bottleneck = Bottleneck::new(cell.link(), 1);
+        bottleneck.add(FlowConfig::new(Policy::Fair));
         let newcomer = FlowConfig::new(Policy::Fair).start(joins);
-        arena.add(newcomer.memory(Some(known(100.0, rtt))));
-        arena.run(secs(80));
-        let queue = arena.queue(joins..joins + 20 * cell.rtt());
+        bottleneck.add(newcomer.memory(Some(known(100.0, rtt))));
+        bottleneck.run(secs(80));
+        let queue = bottleneck.queue(joins..joins + 20 * cell.rtt());
         let overshoot = queue.max.as_secs_f64() / cell.rtt().as_secs_f64();
-        let shares = scenario::shares(&arena, secs(50)..secs(80));
+        let shares = scenario::shares(&bottleneck, secs(50)..secs(80));
         let figures = format!("{rtt} ms: overshoot {overshoot:.2}, shares {shares:?}");
         println!("{figures}");
         assert!(overshoot <= 1.0, "{figures}");
@@ -159,10 +159,10 @@ fn memory_of_a_path_that_is_now_shared_does_not_crush() {
 fn only_what_the_path_was_the_limit_of_is_remembered() {
     let cell = plain(100.0, 100, 1.0, 0.01);
     let learnt = |flow: FlowConfig, to| {
-        let mut arena = Arena::new(cell.link(), 1);
-        let number = arena.add(flow);
-        arena.run(to);
-        arena.flow(number).memory()
+        let mut bottleneck = Bottleneck::new(cell.link(), 1);
+        let number = bottleneck.add(flow);
+        bottleneck.run(to);
+        bottleneck.flow(number).memory()
     };
     let flow = FlowConfig::new(Policy::Fair);
     let memory = learnt(flow.clone(), secs(8)).expect("8 s are enough to know a path");
@@ -189,10 +189,10 @@ fn max_rate_is_held_without_a_queue_lifted_and_set_again() {
             .max_rate(Duration::ZERO, Some(mbit(20.0)))
             .max_rate(secs(10), None)
             .max_rate(secs(20), Some(mbit(5.0)));
-        let mut arena = Arena::new(cell.link(), 1);
-        let number = arena.add(flow.trace(true));
-        arena.run(secs(30));
-        let record = arena.flow(number);
+        let mut bottleneck = Bottleneck::new(cell.link(), 1);
+        let number = bottleneck.add(flow.trace(true));
+        bottleneck.run(secs(30));
+        let record = bottleneck.flow(number);
         let goodput = |from: Duration, to, of: f64| {
             record.goodput(from..to).bytes_per_second() as f64
                 / (mbit(of).bytes_per_second() as f64 * (1.0 - loss))
@@ -202,13 +202,14 @@ fn max_rate_is_held_without_a_queue_lifted_and_set_again() {
             goodput(secs(12), secs(20), 100.0),
             goodput(ms(20_300), secs(30), 5.0),
         ];
-        let bdp = |from, to| arena.queue(from..to).max.as_secs_f64() / cell.rtt().as_secs_f64();
+        let bdp =
+            |from, to| bottleneck.queue(from..to).max.as_secs_f64() / cell.rtt().as_secs_f64();
         let queues = [
             bdp(Duration::ZERO, secs(10)),
             bdp(secs(10), ms(20_200)),
             bdp(ms(20_300), secs(30)),
         ];
-        let drops = arena.link().queue_dropped;
+        let drops = bottleneck.link().queue_dropped;
         let states: std::collections::BTreeSet<_> = record
             .states()
             .iter()

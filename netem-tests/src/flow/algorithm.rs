@@ -10,7 +10,7 @@ use rp_protocol::{
 
 use super::{bbr::Bbr, reno::Reno};
 
-/// How a flow decides its rate.
+/// The control algorithm of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// One of the engine's.
@@ -28,7 +28,7 @@ impl From<Policy> for Algorithm {
 }
 
 impl Algorithm {
-    /// A controller for packets of `mtu` bytes; `seed` fixes what it decides by chance.
+    /// A controller for packets of `mtu` bytes; `seed` fixes its random decisions.
     pub(super) fn controller(
         self,
         mtu: u16,

@@ -1,5 +1,5 @@
-//! What a flow is like: its control algorithm, its data, its receiver's habits.
-//! The machine that obeys stands in `sender` and `receiver`.
+//! Configuration of a flow: control algorithm, application data, acknowledgements.
+//! It is carried out in `sender` and `receiver`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     loss::Loss,
 };
 
-/// When a receiver acknowledges.
+/// When a receiver sends an ACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckPolicy {
     /// Every eight packets or an eighth of the RTT (2 to 10 ms), at once on a gap: RPP's own.
@@ -22,12 +22,12 @@ pub enum AckPolicy {
     Every(Duration),
 }
 
-/// What there is to send.
+/// What an application has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Application {
-    /// Always more.
+    /// Always more than fits.
     Bulk,
-    /// More for a while, nothing for a while.
+    /// Data for a while, nothing for a while.
     Bursts {
         /// Time with data.
         on: Duration,
@@ -36,9 +36,9 @@ pub enum Application {
     },
     /// Data at this rate.
     Paced(Bandwidth),
-    /// Objects as a browser fetches them, of this load on average.
+    /// Objects as a browser fetches them, with this mean load.
     Web(Bandwidth),
-    /// Answers of the sizes and as often as the latency lab asks for them.
+    /// The answers that the latency lab asks for: their sizes and frequencies.
     Answers,
 }
 
@@ -139,7 +139,7 @@ impl FlowConfig {
         self
     }
 
-    /// When its receiver acknowledges. Default [`AckPolicy::Sparse`].
+    /// When the receiver sends ACKs. Default [`AckPolicy::Sparse`].
     #[must_use]
     pub fn acks(mut self, policy: AckPolicy) -> Self {
         self.acks = policy;
@@ -160,7 +160,7 @@ impl FlowConfig {
         self
     }
 
-    /// What there is to send. Default [`Application::Bulk`].
+    /// What an application has to send. Default [`Application::Bulk`].
     #[must_use]
     pub fn application(mut self, application: Application) -> Self {
         self.application = application;
@@ -195,14 +195,14 @@ impl FlowConfig {
         self
     }
 
-    /// From `at` on, later than any before, its user wants no more than `max_rate`. Default no limit.
+    /// Maximum rate that the user sets at `at`, which must be later than any set before. Default none.
     #[must_use]
     pub fn max_rate(mut self, at: Duration, max_rate: Option<Bandwidth>) -> Self {
         self.max_rates.push((at, max_rate));
         self
     }
 
-    /// Whether to keep the controller's states. Default false.
+    /// Whether to record the controller's states. Default false.
     #[must_use]
     pub fn trace(mut self, keep: bool) -> Self {
         self.trace = keep;

@@ -1,26 +1,25 @@
-//! What the controller has to reach in virtual time, with the thresholds: cells of the steady grid and scenarios with a
-//! name. Tests, the `controller` command and the report share them; the scenarios themselves stand in
-//! `named`.
+//! Thresholds for the controller in virtual time: cells of the steady grid and named scenarios.
+//! Tests, the `controller` command and the report share them; the scenarios themselves stand in `named`.
 
 use super::{
     named::{self, StepFigures, plain},
     scenario::{Cell, Solo},
 };
 
-/// A figure that has to be at least, or at most, something.
+/// A measured figure and its threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
-    /// In words.
+    /// What was measured, in words.
     pub what: &'static str,
-    /// As measured.
+    /// The measured value.
     pub value: f64,
-    /// As it should be.
-    pub bar: Bar,
+    /// The threshold it has to meet.
+    pub threshold: Threshold,
 }
 
-/// A limit.
+/// A lower or an upper limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Bar {
+pub enum Threshold {
     /// No less than this.
     Least(f64),
     /// No more than this.
@@ -28,19 +27,19 @@ pub enum Bar {
 }
 
 impl Figure {
-    /// Is it as it should be?
+    /// Whether the value meets the threshold.
     pub fn is_met(&self) -> bool {
-        match self.bar {
-            Bar::Least(least) => self.value >= least,
-            Bar::Most(most) => self.value <= most,
+        match self.threshold {
+            Threshold::Least(least) => self.value >= least,
+            Threshold::Most(most) => self.value <= most,
         }
     }
 }
 
-/// A scenario with bars.
+/// A scenario with thresholds.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
-    /// What it is called.
+    /// Name of the scenario.
     pub name: &'static str,
     /// Round trip in milliseconds.
     pub rtt_ms: u64,
@@ -48,7 +47,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Its figures for a seed.
+    /// Runs the scenario with a seed.
     pub fn figures(&self, seed: u64) -> Vec<Figure> {
         (self.run)(self.rtt_ms, seed)
     }
@@ -58,7 +57,7 @@ const fn goal(name: &'static str, rtt_ms: u64, run: fn(u64, u64) -> Vec<Figure>)
     Goal { name, rtt_ms, run }
 }
 
-/// All scenarios with bars.
+/// All scenarios with thresholds.
 pub const GOALS: &[Goal] = &[
     goal(POLICER, 20, policer),
     goal(POLICER, 50, policer),
@@ -76,13 +75,13 @@ pub const GOALS: &[Goal] = &[
 
 /// A policer on a fast line.
 pub const POLICER: &str = "policer of 50 Mbit/s, bucket of 20 ms, on 1 Gbit/s";
-/// The same, and loss behind it.
+/// The same, with 1 % of loss behind it.
 pub const POLICER_LOSS: &str = "policer of 50 Mbit/s, bucket of 20 ms, on 1 Gbit/s, 1 % of loss";
 /// Reordering at a high rate.
 pub const REORDERING: &str = "1 Gbit/s, 3 % reordered by up to 5 ms";
 /// A path whose rate changes.
 pub const STEP: &str = "100 to 10 Mbit/s at 10 s, back at 20 s";
-/// The same, faster.
+/// The same, ten times as fast.
 pub const STEP_GIGABIT: &str = "1000 to 100 Mbit/s at 10 s, back at 20 s";
 
 fn policer(rtt_ms: u64, seed: u64) -> Vec<Figure> {
@@ -125,27 +124,26 @@ fn stepped(figures: StepFigures) -> Vec<Figure> {
     ]
 }
 
-const fn least(what: &'static str, value: f64, bar: f64) -> Figure {
+const fn least(what: &'static str, value: f64, threshold: f64) -> Figure {
     Figure {
         what,
         value,
-        bar: Bar::Least(bar),
+        threshold: Threshold::Least(threshold),
     }
 }
 
-const fn most(what: &'static str, value: f64, bar: f64) -> Figure {
+const fn most(what: &'static str, value: f64, threshold: f64) -> Figure {
     Figure {
         what,
         value,
-        bar: Bar::Most(bar),
+        threshold: Threshold::Most(threshold),
     }
 }
 
 /// Buffers below this are shallow: a fraction of a round trip's packets.
 const SHALLOW: f64 = 0.25;
 
-/// Least goodput of one flow alone over rate x (1 - loss), once it is steady; none where nothing is
-/// promised.
+/// Least steady goodput of one flow alone, over rate x (1 - loss); `None` where nothing is promised.
 pub fn least_goodput(cell: &Cell) -> Option<f64> {
     let shallow = cell.bdp < SHALLOW;
     match cell.loss {
@@ -156,7 +154,7 @@ pub fn least_goodput(cell: &Cell) -> Option<f64> {
     }
 }
 
-/// Most queue of one flow alone over the round trip: the mean.
+/// Largest mean queuing delay of one flow alone, over the RTT.
 pub const QUEUE_MEAN: f64 = 0.1;
-/// The 95th percentile.
+/// Largest 95th percentile of the same.
 pub const QUEUE_P95: f64 = 0.25;

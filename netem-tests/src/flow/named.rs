@@ -6,7 +6,7 @@ use std::time::Duration;
 use rp_protocol::{config::Policy, units::Bandwidth};
 
 use super::{
-    AckPolicy, Application, Arena, FlowConfig,
+    AckPolicy, Application, Bottleneck, FlowConfig,
     scenario::{self, Cell, Solo},
 };
 use crate::{
@@ -49,10 +49,10 @@ pub fn step(cell: &Cell, every: u64, seed: u64) -> StepFigures {
     let link = cell
         .link()
         .steps(vec![step(fall, low), step(rise, cell.rate())]);
-    let mut arena = Arena::new(link, seed);
-    let flow = arena.add(FlowConfig::new(Policy::Fair));
-    arena.run(secs(3 * every));
-    let record = arena.flow(flow);
+    let mut bottleneck = Bottleneck::new(link, seed);
+    let flow = bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.run(secs(3 * every));
+    let record = bottleneck.flow(flow);
     let share = |from, to, of: Bandwidth| {
         record.goodput(secs(from)..secs(to)).bytes_per_second() as f64
             / of.bytes_per_second() as f64
@@ -147,11 +147,11 @@ pub fn impaired(kind: Impairment, rtt_ms: u64, seed: u64) -> Solo {
 /// Loss in bursts of 20 packets on a short path: goodput over two minutes, and of its worst 5 s.
 pub fn burst_dead(seed: u64) -> (f64, f64) {
     let cell = plain(100.0, 20, 1.0, 0.04);
-    let mut arena = Arena::new(cell.link().loss(Loss::bursts(cell.loss, 20.0)), seed);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.run(secs(120));
+    let mut bottleneck = Bottleneck::new(cell.link().loss(Loss::bursts(cell.loss, 20.0)), seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.run(secs(120));
     let share = |from, to| {
-        let goodput = arena.flow(0).goodput(secs(from)..secs(to));
+        let goodput = bottleneck.flow(0).goodput(secs(from)..secs(to));
         goodput.bytes_per_second() as f64 / cell.limit()
     };
     let least = (1..24).map(|n| share(5 * n, 5 * n + 5));
@@ -161,15 +161,15 @@ pub fn burst_dead(seed: u64) -> (f64, f64) {
 /// Goodput over the link of an application that has data 2 s on, 1 s off, at 1 % loss.
 pub fn idle_burst(rtt_ms: u64, seed: u64) -> f64 {
     let cell = plain(100.0, rtt_ms, 1.0, 0.01);
-    let mut arena = Arena::new(cell.link(), seed);
-    let flow = arena.add(
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    let flow = bottleneck.add(
         FlowConfig::new(Policy::Fair).application(Application::Bursts {
             on: secs(2),
             off: secs(1),
         }),
     );
-    arena.run(secs(45));
-    arena
+    bottleneck.run(secs(45));
+    bottleneck
         .flow(flow)
         .goodput(secs(15)..secs(45))
         .bytes_per_second() as f64
@@ -180,11 +180,11 @@ pub fn idle_burst(rtt_ms: u64, seed: u64) -> f64 {
 /// and 5th percentile over the time from 20 s on.
 pub fn thin(application: Application, rtt_ms: u64, loss: f64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, 1.0, loss);
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     let config = FlowConfig::new(Policy::Fair).application(application);
-    let flow = arena.add(config.trace(true));
-    arena.run(secs(120));
-    let states = arena.flow(flow).states().iter();
+    let flow = bottleneck.add(config.trace(true));
+    bottleneck.run(secs(120));
+    let states = bottleneck.flow(flow).states().iter();
     let later = states.filter(|state| state.at >= secs(20));
     let mut rates: Vec<u64> = later.map(|state| state.rate.bytes_per_second()).collect();
     rates.sort_unstable();
@@ -199,43 +199,43 @@ pub fn thin(application: Application, rtt_ms: u64, loss: f64, seed: u64) -> (f64
 /// in round trips.
 pub fn start_late(rtt_ms: u64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, 2.0, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.add(FlowConfig::new(Policy::Fair).start(secs(10)));
-    arena.run(secs(20));
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.add(FlowConfig::new(Policy::Fair).start(secs(10)));
+    bottleneck.run(secs(20));
     let rtt = cell.rtt().as_secs_f64();
     (
-        arena.queue(secs(10)..secs(13)).max.as_secs_f64() / rtt,
-        arena.queue(secs(13)..secs(20)).mean.as_secs_f64() / rtt,
+        bottleneck.queue(secs(10)..secs(13)).max.as_secs_f64() / rtt,
+        bottleneck.queue(secs(13)..secs(20)).mean.as_secs_f64() / rtt,
     )
 }
 
 /// CUBIC stops at 45 s: mean queue over the RTT and Jain's index of `own` flows from 60 s on.
 pub fn cubic_leaves(own: u64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     for i in 0..own {
-        arena.add(FlowConfig::new(Policy::Fair).start(secs(i)));
+        bottleneck.add(FlowConfig::new(Policy::Fair).start(secs(i)));
     }
-    let filler = arena.add(FlowConfig::tcp().start(secs(5)).stop(secs(45)));
-    arena.run(secs(80));
+    let cubic = bottleneck.add(FlowConfig::tcp().start(secs(5)).stop(secs(45)));
+    bottleneck.run(secs(80));
     let range = secs(60)..secs(80);
-    let mut shares = scenario::shares(&arena, range.clone());
-    shares.remove(filler);
-    let queue = arena.queue(range).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    let mut shares = scenario::shares(&bottleneck, range.clone());
+    shares.remove(cubic);
+    let queue = bottleneck.queue(range).mean.as_secs_f64() / cell.rtt().as_secs_f64();
     (queue, scenario::jain(&shares))
 }
 
 /// One CUBIC flow and one of policy `low`: CUBIC's share of what it had alone, and what the low flow
 /// makes of the link once CUBIC has left.
-pub fn low_yields(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
+pub fn low_beside_cubic(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, bdp, 0.0);
     let cubic = |with_low: bool| {
-        let mut arena = Arena::new(cell.link(), seed);
-        let cubic = arena.add(FlowConfig::tcp().stop(secs(60)));
-        let low = with_low.then(|| arena.add(FlowConfig::new(Policy::Low).start(secs(10))));
-        arena.run(secs(90));
-        let goodput = |flow, range| arena.flow(flow).goodput(range).bytes_per_second() as f64;
+        let mut bottleneck = Bottleneck::new(cell.link(), seed);
+        let cubic = bottleneck.add(FlowConfig::tcp().stop(secs(60)));
+        let low = with_low.then(|| bottleneck.add(FlowConfig::new(Policy::Low).start(secs(10))));
+        bottleneck.run(secs(90));
+        let goodput = |flow, range| bottleneck.flow(flow).goodput(range).bytes_per_second() as f64;
         let after = low.map_or(0.0, |low| goodput(low, secs(75)..secs(90)));
         (goodput(cubic, secs(15)..secs(60)), after)
     };
@@ -246,13 +246,13 @@ pub fn low_yields(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
 /// Four CUBIC flows and one of ours: our share and the smallest CUBIC share.
 pub fn cubic_4(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
     let cell = plain(100.0, rtt_ms, bdp, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
-    arena.add(FlowConfig::new(Policy::Fair));
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
     for i in 0..4 {
-        arena.add(FlowConfig::tcp().start(secs(i)));
+        bottleneck.add(FlowConfig::tcp().start(secs(i)));
     }
-    arena.run(secs(80));
-    let shares = scenario::shares(&arena, secs(30)..secs(80));
+    bottleneck.run(secs(80));
+    let shares = scenario::shares(&bottleneck, secs(30)..secs(80));
     let least = shares[1..].iter().copied().fold(f64::INFINITY, f64::min);
     (shares[0], least)
 }
@@ -260,58 +260,58 @@ pub fn cubic_4(bdp: f64, rtt_ms: u64, seed: u64) -> (f64, f64) {
 /// One flow like BBR version 1 and one of ours, which comes 10 s later if `late`: our share.
 pub fn bbr_1(bdp: f64, rtt_ms: u64, late: bool, seed: u64) -> f64 {
     let cell = plain(100.0, rtt_ms, bdp, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     let start = if late { secs(10) } else { Duration::ZERO };
-    arena.add(FlowConfig::new(Policy::Fair).start(start));
-    arena.add(FlowConfig::bbr());
-    arena.run(secs(80));
-    scenario::shares(&arena, secs(30)..secs(80))[0]
+    bottleneck.add(FlowConfig::new(Policy::Fair).start(start));
+    bottleneck.add(FlowConfig::bbr());
+    bottleneck.run(secs(80));
+    scenario::shares(&bottleneck, secs(30)..secs(80))[0]
 }
 
 /// One of ours beside web traffic of half of the link: the queue's mean over the RTT, our goodput and the
 /// web's over the link.
 pub fn web_half(rtt_ms: u64, seed: u64) -> (f64, f64, f64) {
     let cell = plain(100.0, rtt_ms, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.add(FlowConfig::web(cell.rate().scaled(0.5)));
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.add(FlowConfig::web(cell.rate().scaled(0.5)));
     let range = secs(10)..secs(60);
-    arena.run(range.end);
+    bottleneck.run(range.end);
     let share = |flow: usize| {
-        let goodput = arena.flow(flow).goodput(range.clone());
+        let goodput = bottleneck.flow(flow).goodput(range.clone());
         goodput.bytes_per_second() as f64 / cell.limit()
     };
-    let queue = arena.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    let queue = bottleneck.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
     (queue, share(0), share(1))
 }
 
 /// `n` own flows that start a second apart: Jain's index over 20 s, 20 s after the last start, their
 /// sum over the limit, and the mean queue over the RTT.
 pub fn own(cell: &Cell, n: u64, trains: bool, seed: u64) -> (f64, f64, f64) {
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     for i in 0..n {
         let flow = FlowConfig::new(Policy::Fair).trains(trains);
-        arena.add(flow.start(secs(i)));
+        bottleneck.add(flow.start(secs(i)));
     }
     let range = secs(19 + n)..secs(39 + n);
-    arena.run(range.end);
-    let sum: f64 = (0..arena.flows())
-        .map(|i| arena.flow(i).goodput(range.clone()).bytes_per_second() as f64)
+    bottleneck.run(range.end);
+    let sum: f64 = (0..bottleneck.flows())
+        .map(|i| bottleneck.flow(i).goodput(range.clone()).bytes_per_second() as f64)
         .sum();
-    let queue = arena.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
-    let jain = scenario::jain(&scenario::shares(&arena, range));
+    let queue = bottleneck.queue(range.clone()).mean.as_secs_f64() / cell.rtt().as_secs_f64();
+    let jain = scenario::jain(&scenario::shares(&bottleneck, range));
     (jain, sum / cell.limit(), queue)
 }
 
 /// Eight flows join a 10 Mbit/s link one by one: drops over packets sent.
 pub fn late_full(seed: u64) -> f64 {
     let cell = plain(10.0, 100, 0.25, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     for i in 0..8 {
-        arena.add(FlowConfig::new(Policy::Fair).start(secs(2 * i)));
+        bottleneck.add(FlowConfig::new(Policy::Fair).start(secs(2 * i)));
     }
-    arena.run(secs(60));
-    let counters = arena.link();
+    bottleneck.run(secs(60));
+    let counters = bottleneck.link();
     counters.queue_dropped as f64 / counters.offered as f64
 }
 
@@ -341,41 +341,41 @@ pub fn loss_rises(seed: u64) -> f64 {
 /// Two own flows, one of whose round trips is longer: the longer one's share.
 pub fn rtt_unfair(rtt_ms: u64, extra_ms: u64, seed: u64) -> f64 {
     let cell = plain(100.0, rtt_ms, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.add(FlowConfig::new(Policy::Fair).extra_rtt(Duration::from_millis(extra_ms)));
-    arena.run(secs(90));
-    scenario::shares(&arena, secs(40)..secs(90))[1]
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.add(FlowConfig::new(Policy::Fair).extra_rtt(Duration::from_millis(extra_ms)));
+    bottleneck.run(secs(90));
+    scenario::shares(&bottleneck, secs(40)..secs(90))[1]
 }
 
 /// A queue marks above 5 ms: goodput, and the mean queue over the RTT.
 pub fn marking_queue(seed: u64) -> (f64, f64) {
     let cell = plain(100.0, 50, 4.0, 0.0);
     let link = cell.link().mark_above(Duration::from_millis(5));
-    let mut arena = Arena::new(link, seed);
-    arena.add(FlowConfig::new(Policy::Fair).ecn(true));
-    arena.run(secs(20));
+    let mut bottleneck = Bottleneck::new(link, seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair).ecn(true));
+    bottleneck.run(secs(20));
     let range = secs(5)..secs(20);
-    let goodput = arena.flow(0).goodput(range.clone()).bytes_per_second() as f64;
-    let queue = arena.queue(range).mean.as_secs_f64();
+    let goodput = bottleneck.flow(0).goodput(range.clone()).bytes_per_second() as f64;
+    let queue = bottleneck.queue(range).mean.as_secs_f64();
     (goodput / cell.limit(), queue / cell.rtt().as_secs_f64())
 }
 
 /// A typed rate of 800 Mbit/s on a 10 Mbit/s link: sent over delivered.
 pub fn fixed_lie(seed: u64) -> f64 {
     let cell = plain(10.0, 50, 1.0, 0.0);
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     let rate = Bandwidth::from_bits_per_second(800_000_000);
-    let flow = arena.add(FlowConfig::new(Policy::Fixed(rate)));
-    arena.run(secs(20));
-    arena.flow(flow).sent_packets() as f64 / arena.link().delivered as f64
+    let flow = bottleneck.add(FlowConfig::new(Policy::Fixed(rate)));
+    bottleneck.run(secs(20));
+    bottleneck.flow(flow).sent_packets() as f64 / bottleneck.link().delivered as f64
 }
 
 fn one(link: LinkConfig, seed: u64, range: std::ops::Range<Duration>) -> f64 {
-    let mut arena = Arena::new(link, seed);
-    arena.add(FlowConfig::new(Policy::Fair));
-    arena.run(range.end);
-    arena.flow(0).goodput(range).bytes_per_second() as f64
+    let mut bottleneck = Bottleneck::new(link, seed);
+    bottleneck.add(FlowConfig::new(Policy::Fair));
+    bottleneck.run(range.end);
+    bottleneck.flow(0).goodput(range).bytes_per_second() as f64
 }
 
 /// A cell without anything special.

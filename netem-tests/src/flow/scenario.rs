@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 
 use rp_protocol::{config::Policy, units::Bandwidth};
 
-use super::{Arena, FlowConfig};
+use super::{Bottleneck, FlowConfig};
 use crate::{link::LinkConfig, loss::Loss, queue::QueueLimit};
 
 /// A path: one bottleneck with random loss behind it.
@@ -39,28 +39,28 @@ impl Cell {
         Duration::from_millis(self.rtt_ms)
     }
 
-    /// What could arrive at all.
+    /// Bytes per second that can arrive: the rate less the loss.
     pub fn limit(&self) -> f64 {
         self.rate().bytes_per_second() as f64 * (1.0 - self.loss)
     }
 }
 
-/// Figures of one flow alone.
+/// Results of one flow alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Solo {
     /// Steady goodput over rate x (1 - loss).
     pub goodput: f64,
-    /// Mean and 95th percentile of the queue over the RTT.
+    /// Mean queuing delay over the RTT.
     pub queue_mean: f64,
-    /// 95th percentile of the same.
+    /// 95th percentile of the queuing delay over the RTT.
     pub queue_p95: f64,
     /// Packets dropped by the queue over packets sent.
     pub drops: f64,
     /// Round trips to 90 % of the rate; infinite if it was never reached.
     pub start_rtts: f64,
-    /// Largest queue of the first 20 RTTs over the bandwidth-delay product.
+    /// Largest queuing delay of the first 20 RTTs over the RTT.
     pub overshoot: f64,
-    /// Losses declared in error over packets sent.
+    /// Spurious losses over packets sent.
     pub spurious: f64,
 }
 
@@ -77,17 +77,17 @@ pub fn solo_between(
     seed: u64,
     steady: Range<Duration>,
 ) -> Solo {
-    let mut arena = Arena::new(link, seed);
-    let number = arena.add(flow);
-    arena.run(steady.end);
-    let record = arena.flow(number);
+    let mut bottleneck = Bottleneck::new(link, seed);
+    let number = bottleneck.add(flow);
+    bottleneck.run(steady.end);
+    let record = bottleneck.flow(number);
     let rtt = cell.rtt().as_secs_f64();
-    let queue = arena.queue(steady.clone());
-    let early = arena.queue(Duration::ZERO..20 * cell.rtt());
+    let queue = bottleneck.queue(steady.clone());
+    let early = bottleneck.queue(Duration::ZERO..20 * cell.rtt());
     let goal = cell.rate().scaled(0.9 * (1.0 - cell.loss));
     let width = cell.rtt().max(Duration::from_millis(50));
     let start = record.reached(goal, width);
-    let counters = arena.link();
+    let counters = bottleneck.link();
     Solo {
         goodput: record.goodput(steady).bytes_per_second() as f64 / cell.limit(),
         queue_mean: queue.mean.as_secs_f64() / rtt,
@@ -99,9 +99,10 @@ pub fn solo_between(
     }
 }
 
-/// When the start of a cell is over, and until when its steady state is to be looked at: from the longer of
-/// 5 s and 30 round trips on, for the longer of 20 s and 60 round trips. Above 1 Gbit/s, where a second
-/// holds a million packets, both from 2 s and 30 round trips.
+/// Time range in which a cell is judged as steady.
+///
+/// It begins after the longer of 5 s and 30 round trips and lasts for the longer of 20 s and 60 round trips; above
+/// 1 Gbit/s, where a second holds a million packets, 2 s or 30 round trips each.
 pub fn steady_range(cell: &Cell) -> Range<Duration> {
     let (start, length, rtts) = if cell.mbps > 1000.0 {
         (2, 2, 30)
@@ -112,15 +113,15 @@ pub fn steady_range(cell: &Cell) -> Range<Duration> {
     from..from + (rtts * cell.rtt()).max(Duration::from_secs(length))
 }
 
-/// How long a cell must run to show its steady state: 100 round trips, at least 12 s.
+/// Shortest run that shows a cell's steady state: 100 round trips, at least 12 s.
 pub fn long_enough(cell: &Cell) -> Duration {
     (100 * cell.rtt()).max(Duration::from_secs(12))
 }
 
 /// Each flow's share of what all flows got between two times.
-pub fn shares(arena: &Arena, range: Range<Duration>) -> Vec<f64> {
-    let rates: Vec<f64> = (0..arena.flows())
-        .map(|n| arena.flow(n).goodput(range.clone()).bytes_per_second() as f64)
+pub fn shares(bottleneck: &Bottleneck, range: Range<Duration>) -> Vec<f64> {
+    let rates: Vec<f64> = (0..bottleneck.flows())
+        .map(|n| bottleneck.flow(n).goodput(range.clone()).bytes_per_second() as f64)
         .collect();
     let total: f64 = rates.iter().sum();
     rates.iter().map(|rate| rate / total.max(1.0)).collect()
@@ -136,14 +137,14 @@ pub fn jain(shares: &[f64]) -> f64 {
 /// Share of a default flow beside one kernel-like CUBIC flow, from a third of the time on.
 pub fn beside_cubic(cell: &Cell, late: bool, seed: u64) -> f64 {
     let to = (300 * cell.rtt()).max(Duration::from_secs(60));
-    let mut arena = Arena::new(cell.link(), seed);
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
     let joins = if late {
         Duration::from_secs(10)
     } else {
         Duration::ZERO
     };
-    arena.add(FlowConfig::new(Policy::Fair).start(joins));
-    arena.add(FlowConfig::tcp().start(Duration::from_secs(10) - joins));
-    arena.run(to);
-    shares(&arena, to / 3..to)[0]
+    bottleneck.add(FlowConfig::new(Policy::Fair).start(joins));
+    bottleneck.add(FlowConfig::tcp().start(Duration::from_secs(10) - joins));
+    bottleneck.run(to);
+    shares(&bottleneck, to / 3..to)[0]
 }

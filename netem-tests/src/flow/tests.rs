@@ -14,10 +14,14 @@ const fn secs(n: u64) -> Duration {
 
 /// Goodput of one flow alone over what could arrive, steady.
 fn alone(flow: FlowConfig, cell: &Cell) -> f64 {
-    let mut arena = Arena::new(cell.link(), 1);
-    arena.add(flow);
-    arena.run(secs(40));
-    arena.flow(0).goodput(secs(15)..secs(40)).bytes_per_second() as f64 / cell.limit()
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
+    bottleneck.add(flow);
+    bottleneck.run(secs(40));
+    bottleneck
+        .flow(0)
+        .goodput(secs(15)..secs(40))
+        .bytes_per_second() as f64
+        / cell.limit()
 }
 
 #[test]
@@ -47,12 +51,12 @@ fn a_tenth_of_a_percent_of_loss_stops_reno_and_not_bbr() {
 #[test]
 fn bbr_keeps_a_small_queue_once_it_knows_the_link() {
     let cell = plain(50.0, 50, 4.0, 0.0);
-    let mut arena = Arena::new(cell.link(), 1);
-    arena.add(FlowConfig::bbr().trace(true));
-    arena.run(secs(40));
-    let queue = arena.queue(secs(10)..secs(40));
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
+    bottleneck.add(FlowConfig::bbr().trace(true));
+    bottleneck.run(secs(40));
+    let queue = bottleneck.queue(secs(10)..secs(40));
     assert!(queue.mean < Duration::from_millis(15), "{queue:?}");
-    let states: std::collections::BTreeSet<&str> = arena
+    let states: std::collections::BTreeSet<&str> = bottleneck
         .flow(0)
         .states()
         .iter()
@@ -67,11 +71,11 @@ fn bbr_keeps_a_small_queue_once_it_knows_the_link() {
 fn two_of_a_kind_share_and_bbr_takes_more_than_cubic_from_a_shallow_buffer() {
     let share = |first: FlowConfig, second: FlowConfig, bdp| {
         let cell = plain(50.0, 50, bdp, 0.0);
-        let mut arena = Arena::new(cell.link(), 1);
-        arena.add(first);
-        arena.add(second);
-        arena.run(secs(60));
-        shares(&arena, secs(20)..secs(60))
+        let mut bottleneck = Bottleneck::new(cell.link(), 1);
+        bottleneck.add(first);
+        bottleneck.add(second);
+        bottleneck.run(secs(60));
+        shares(&bottleneck, secs(20)..secs(60))
     };
     let reno = share(FlowConfig::reno(), FlowConfig::reno(), 1.0);
     assert!(jain(&reno) >= 0.9, "{reno:?}");
@@ -85,10 +89,10 @@ fn two_of_a_kind_share_and_bbr_takes_more_than_cubic_from_a_shallow_buffer() {
 fn web_traffic_brings_the_load_that_was_asked() {
     let cell = plain(100.0, 40, 1.0, 0.0);
     let load = Bandwidth::from_bits_per_second(20_000_000);
-    let mut arena = Arena::new(cell.link(), 1);
-    arena.add(FlowConfig::web(load));
-    arena.run(secs(120));
-    let mean = arena.flow(0).goodput(Duration::ZERO..secs(120));
+    let mut bottleneck = Bottleneck::new(cell.link(), 1);
+    bottleneck.add(FlowConfig::web(load));
+    bottleneck.run(secs(120));
+    let mean = bottleneck.flow(0).goodput(Duration::ZERO..secs(120));
     let share = mean.bytes_per_second() as f64 / load.bytes_per_second() as f64;
     assert!((0.85..1.15).contains(&share), "seed 1: {share}");
 }

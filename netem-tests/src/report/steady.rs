@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     flow::{
-        goals::{self, Bar, Figure},
+        goals::{self, Figure, Threshold},
         scenario::{Cell, Solo},
     },
     record::{Circumstances, read},
@@ -42,7 +42,7 @@ pub struct Record {
 pub enum Case {
     /// One flow alone on a plain link.
     Cell(CellFigures),
-    /// A scenario with bars.
+    /// A scenario with thresholds.
     Named {
         /// What it is called.
         scenario: String,
@@ -84,7 +84,7 @@ pub struct CellFigures {
     pub overshoot: f64,
 }
 
-/// A figure with its bar.
+/// A figure with its threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedFigure {
     /// In words.
@@ -92,7 +92,7 @@ pub struct NamedFigure {
     /// As measured; absent if it never came to be.
     pub value: Option<f64>,
     /// As it should be.
-    pub bar: f64,
+    pub threshold: f64,
     /// It should be at least that; else at most.
     pub at_least: bool,
 }
@@ -100,14 +100,14 @@ pub struct NamedFigure {
 impl NamedFigure {
     /// To be kept.
     pub fn new(figure: &Figure) -> Self {
-        let (bar, at_least) = match figure.bar {
-            Bar::Least(bar) => (bar, true),
-            Bar::Most(bar) => (bar, false),
+        let (threshold, at_least) = match figure.threshold {
+            Threshold::Least(threshold) => (threshold, true),
+            Threshold::Most(threshold) => (threshold, false),
         };
         Self {
             what: figure.what.to_owned(),
             value: Some(figure.value).filter(|value| value.is_finite()),
-            bar,
+            threshold,
             at_least,
         }
     }
@@ -115,9 +115,9 @@ impl NamedFigure {
     fn is_met(&self) -> bool {
         self.value.is_some_and(|value| {
             if self.at_least {
-                value >= self.bar
+                value >= self.threshold
             } else {
-                value <= self.bar
+                value <= self.threshold
             }
         })
     }
@@ -302,7 +302,7 @@ fn grid_text(text: &mut String, cells: &[CellFigures]) {
     );
     list(
         text,
-        "Under the bar (0.95 up to 5 % of loss, 0.92 up to 10 %, 0.75 up to 30 %; with a buffer of less than 0.25 BDP 0.90 up to 5 %)",
+        "Under the threshold (0.95 up to 5 % of loss, 0.92 up to 10 %, 0.75 up to 30 %; with a buffer of less than 0.25 BDP 0.90 up to 5 %)",
         &worst(cells, CellFigures::is_full, |cell| -cell.goodput),
         |cell| format!("goodput {:.3}", cell.goodput),
     );
@@ -401,7 +401,14 @@ fn named_text(text: &mut String, named: &BTreeMap<(&str, u64), Vec<&[NamedFigure
     if named.is_empty() {
         return;
     }
-    let head = ["scenario", "round trip, ms", "what", "bar", "measured", ""];
+    let head = [
+        "scenario",
+        "round trip, ms",
+        "what",
+        "threshold",
+        "measured",
+        "",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for ((scenario, rtt_ms), runs) in named {
         let count = runs.iter().map(|run| run.len()).max().unwrap_or(0);
@@ -422,7 +429,7 @@ fn named_text(text: &mut String, named: &BTreeMap<(&str, u64), Vec<&[NamedFigure
                 (*scenario).to_owned(),
                 rtt_ms.to_string(),
                 first.what.clone(),
-                format!("{sign} {}", first.bar),
+                format!("{sign} {}", first.threshold),
                 measured,
                 if is_met { "" } else { "short of it" }.to_owned(),
             ]);
@@ -430,7 +437,7 @@ fn named_text(text: &mut String, named: &BTreeMap<(&str, u64), Vec<&[NamedFigure
     }
     let _ = write!(
         text,
-        "\nScenarios with bars, of several seeds each:\n\n{}",
+        "\nScenarios with thresholds, of several seeds each:\n\n{}",
         markdown(&rows)
     );
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use rp_netem_tests::flow::{
-    Arena, FlowConfig,
+    Bottleneck, FlowConfig,
     scenario::{self, Cell},
 };
 use rp_protocol::config::Policy;
@@ -18,20 +18,25 @@ use crate::parallel::parallel;
 /// One flow alone over rates, RTTs, buffers and losses.
 #[derive(Debug, Args)]
 pub(crate) struct Solo {
+    /// Rates of the bottleneck in Mbit/s.
     #[arg(long, value_delimiter = ',', default_value = "10,100")]
     mbps: Vec<f64>,
+    /// Round-trip times in ms.
     #[arg(long, value_delimiter = ',', default_value = "10,20,50,100,300")]
     rtt: Vec<u64>,
+    /// Buffers in bandwidth-delay products.
     #[arg(long, value_delimiter = ',', default_value = "0.25,1,4")]
     bdp: Vec<f64>,
+    /// Random losses behind the bottleneck, 0 to 1.
     #[arg(long, value_delimiter = ',', default_value = "0,0.001,0.01,0.05,0.1")]
     loss: Vec<f64>,
+    /// Runs of each cell with different seeds.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// The receiver does not time trains.
+    /// Receivers do not time packet trains.
     #[arg(long)]
     notrain: bool,
-    /// Print only cells below this goodput, or over the queue limits.
+    /// Print only cells below this goodput (share of the limit) or above the queue limits.
     #[arg(long, default_value_t = 9.0)]
     below: f64,
 }
@@ -83,12 +88,16 @@ fn row(out: &mut impl Write, cell: &Cell, solo: &scenario::Solo) -> io::Result<(
 /// Beside one CUBIC flow.
 #[derive(Debug, Args)]
 pub(crate) struct Cubic {
+    /// Rates of the bottleneck in Mbit/s.
     #[arg(long, value_delimiter = ',', default_value = "10,100")]
     mbps: Vec<f64>,
+    /// Round-trip times in ms.
     #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
     rtt: Vec<u64>,
+    /// Buffers in bandwidth-delay products.
     #[arg(long, value_delimiter = ',', default_value = "0.25,0.5,1,2,4")]
     bdp: Vec<f64>,
+    /// Runs of each cell with different seeds.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
 }
@@ -121,16 +130,22 @@ impl Cubic {
 /// Several default flows.
 #[derive(Debug, Args)]
 pub(crate) struct Own {
+    /// Rates of the bottleneck in Mbit/s.
     #[arg(long, value_delimiter = ',', default_value = "100")]
     mbps: Vec<f64>,
+    /// Round-trip times in ms.
     #[arg(long, value_delimiter = ',', default_value = "20,50,100,200")]
     rtt: Vec<u64>,
+    /// Random losses behind the bottleneck, 0 to 1.
     #[arg(long, value_delimiter = ',', default_value = "0,0.01")]
     loss: Vec<f64>,
+    /// Numbers of flows.
     #[arg(long, value_delimiter = ',', default_value = "2,4,8")]
     flows: Vec<u64>,
+    /// Buffer in bandwidth-delay products.
     #[arg(long, default_value_t = 1.0)]
     bdp: f64,
+    /// Runs of each cell with different seeds.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
 }
@@ -158,19 +173,19 @@ impl Own {
 fn own((cell, n): &(Cell, u64), seeds: u64) -> String {
     let mut worst = (9.0, String::new());
     for seed in 1..=seeds {
-        let mut arena = Arena::new(cell.link(), seed);
+        let mut bottleneck = Bottleneck::new(cell.link(), seed);
         for i in 0..*n {
-            arena.add(FlowConfig::new(Policy::Fair).start(Duration::from_secs(i)));
+            bottleneck.add(FlowConfig::new(Policy::Fair).start(Duration::from_secs(i)));
         }
         let from = Duration::from_secs(20 + n - 1);
         let to = from + Duration::from_secs(20);
-        arena.run(to);
-        let shares = scenario::shares(&arena, from..to);
+        bottleneck.run(to);
+        let shares = scenario::shares(&bottleneck, from..to);
         let jain = scenario::jain(&shares);
-        let sum: f64 = (0..arena.flows())
-            .map(|i| arena.flow(i).goodput(from..to).bytes_per_second() as f64)
+        let sum: f64 = (0..bottleneck.flows())
+            .map(|i| bottleneck.flow(i).goodput(from..to).bytes_per_second() as f64)
             .sum();
-        let queue = arena.queue(from..to);
+        let queue = bottleneck.queue(from..to);
         if jain < worst.0 {
             let list: Vec<String> = shares.iter().map(|s| format!("{:.0}", s * 100.0)).collect();
             worst = (

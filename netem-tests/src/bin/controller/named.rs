@@ -16,6 +16,7 @@ use crate::parallel::parallel;
 /// The named scenarios.
 #[derive(Debug, Args)]
 pub(crate) struct Named {
+    /// Runs of each scenario with different seeds.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
     /// Only those whose name contains this.
@@ -26,7 +27,7 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<()> {
         let mut rows = alone();
-        rows.extend(frail());
+        rows.extend(fragile());
         rows.extend(together());
         rows.retain(|(name, _)| name.contains(&self.only));
         let count = rows.len() * usize::try_from(self.seeds).unwrap_or(1);
@@ -136,8 +137,8 @@ fn alone() -> Vec<Row> {
     rows
 }
 
-/// Flows that a burst of loss, or their application, could bring to a halt.
-fn frail() -> Vec<Row> {
+/// Scenarios in which a burst of loss, or the application, could stop a flow.
+fn fragile() -> Vec<Row> {
     let mut rows = Vec::new();
     for loss in [0.0, 0.01, 0.05] {
         rows.push(row(format!("thin 100 {loss}"), move |seed| {
@@ -172,8 +173,8 @@ fn together() -> Vec<Row> {
             }));
         }
         for bdp in [0.25, 1.0, 4.0] {
-            rows.push(row(format!("low_yields {bdp} {rtt}"), move |seed| {
-                let (cubic, low) = named::low_yields(bdp, rtt, seed);
+            rows.push(row(format!("low_beside_cubic {bdp} {rtt}"), move |seed| {
+                let (cubic, low) = named::low_beside_cubic(bdp, rtt, seed);
                 format!("cubic keeps {cubic:.3}, low takes over {low:.2}")
             }));
         }

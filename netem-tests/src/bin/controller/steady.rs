@@ -1,4 +1,4 @@
-//! One flow alone over the whole grid, once it is steady, and the scenarios with bars; every run becomes a
+//! One flow alone over the whole grid, once it is steady, and the scenarios with thresholds; every run becomes a
 //! record. What the report makes of them stands in `report::steady`.
 
 use std::{
@@ -24,38 +24,42 @@ use rp_protocol::config::Policy;
 use crate::{grids::cells, parallel::parallel};
 
 /// One flow alone in its steady state, over all of rates, RTTs, buffers and losses, and the scenarios with
-/// bars. Records are added to a file; `cargo lab report` shows them.
+/// thresholds. Records are added to a file; `cargo lab report` shows them.
 #[derive(Debug, Args)]
 pub(crate) struct Steady {
+    /// Rates of the bottleneck in Mbit/s.
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000")]
     mbps: Vec<f64>,
+    /// Round-trip times in ms.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "10,20,50,100,200,300,600"
     )]
     rtt: Vec<u64>,
+    /// Buffers in bandwidth-delay products.
     #[arg(long, value_delimiter = ',', default_value = "0.05,0.25,1,4")]
     bdp: Vec<f64>,
+    /// Random losses behind the bottleneck, 0 to 1.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "0,0.001,0.01,0.02,0.05,0.1,0.3"
     )]
     loss: Vec<f64>,
-    /// Runs of each cell with different chances; above 1 Gbit/s there is one.
+    /// Runs of each cell with different seeds; one above 1 Gbit/s.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// Leave out the scenarios with bars.
+    /// Leave out the scenarios with thresholds.
     #[arg(long)]
     cells_only: bool,
-    /// Where records are added.
+    /// File that records are added to.
     #[arg(long, value_name = "FILE", default_value_os_t = default_file(Record::KIND))]
     out: PathBuf,
-    /// Leave out what is in the file already.
+    /// Leave out what is already in the file.
     #[arg(long)]
     resume: bool,
-    /// Begin nothing after so many seconds; `--resume` goes on.
+    /// Start no run after so many seconds; `--resume` goes on.
     #[arg(long, default_value_t = u64::MAX)]
     stop_after: u64,
 }
@@ -115,7 +119,7 @@ impl Steady {
         }
         writeln!(
             out,
-            "{made} measured, {skipped} were in the file, {left} left for --resume; those under their bar are above"
+            "{made} measured, {skipped} were in the file, {left} left for --resume; those under their threshold are above"
         )?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use rp_netem_tests::{
-    flow::{Arena, FlowConfig, scenario::Cell},
+    flow::{Bottleneck, FlowConfig, scenario::Cell},
     link::{Spread, Step},
     loss::Loss,
     queue::Policer,
@@ -18,35 +18,41 @@ use rp_protocol::{config::Policy, units::Bandwidth};
 /// One cell with a trace of one flow.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
+    /// Rate of the bottleneck in Mbit/s.
     #[arg(long, default_value_t = 100.0)]
     mbps: f64,
+    /// Round-trip time in ms.
     #[arg(long, default_value_t = 100)]
     rtt: u64,
+    /// Buffer in bandwidth-delay products.
     #[arg(long, default_value_t = 1.0)]
     bdp: f64,
+    /// Random loss behind the bottleneck, 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
-    /// Mean packets of a burst of losses.
+    /// Mean length of a loss burst in packets.
     #[arg(long, default_value_t = 1.0)]
     burst: f64,
+    /// Seconds of virtual time.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
+    /// Seed of all random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Flows as kind@start or kind@start-stop, kinds `fair`, `low`, `notrain`, `cubic`, `tcp`, `reno`, `bbr`;
-    /// kind~100 for a round trip longer by so many milliseconds.
+    /// Flows as kind@start or kind@start-stop (seconds); kinds are `fair`, `low`, `notrain`, `cubic`, `tcp`, `reno`
+    /// and `bbr`, and kind~100 adds 100 ms to the round trip.
     #[arg(long, default_value = "fair@0", value_delimiter = ',')]
     flows: Vec<String>,
-    /// Delay varies by up to so many milliseconds, order kept.
+    /// Jitter in ms: the delay varies by up to so much, in order.
     #[arg(long, default_value_t = 0)]
     jitter: u64,
-    /// Depth in packets and rate in Mbit/s of a policer in front, as 100@30.
+    /// Policer in front of the link: depth in packets and rate in Mbit/s, as 100@30.
     #[arg(long)]
     police: Option<String>,
-    /// Rates in Mbit/s from times in seconds on, as 10@20, or delays one way, as 130ms@30.
+    /// Changes at times in seconds: a rate in Mbit/s, as 10@20, or a one-way delay, as 130ms@30.
     #[arg(long, value_delimiter = ',')]
     steps: Vec<String>,
-    /// Which flow to trace.
+    /// Number of the flow to trace, from 0.
     #[arg(long, default_value_t = 0)]
     of: usize,
     /// Milliseconds between lines.
@@ -76,12 +82,12 @@ impl Trace {
                 .filter_map(|step| parse_step(step))
                 .collect(),
         );
-        let mut arena = Arena::new(link, self.seed);
+        let mut bottleneck = Bottleneck::new(link, self.seed);
         for flow in &self.flows {
-            arena.add(parse_flow(flow).trace(true));
+            bottleneck.add(parse_flow(flow).trace(true));
         }
-        arena.run(Duration::from_secs_f64(self.seconds));
-        trace(out, &arena, self.of, Duration::from_millis(self.every))
+        bottleneck.run(Duration::from_secs_f64(self.seconds));
+        trace(out, &bottleneck, self.of, Duration::from_millis(self.every))
     }
 }
 
@@ -109,14 +115,19 @@ fn parse_step(text: &str) -> Option<Step> {
     Some(step)
 }
 
-fn trace(out: &mut impl Write, arena: &Arena, of: usize, every: Duration) -> io::Result<()> {
+fn trace(
+    out: &mut impl Write,
+    bottleneck: &Bottleneck,
+    of: usize,
+    every: Duration,
+) -> io::Result<()> {
     let mut next = Duration::ZERO;
-    for state in arena.flow(of).states() {
+    for state in bottleneck.flow(of).states() {
         if state.at < next {
             continue;
         }
         next = state.at + every;
-        let queue = arena.queue(state.at.saturating_sub(Duration::from_millis(20))..state.at);
+        let queue = bottleneck.queue(state.at.saturating_sub(Duration::from_millis(20))..state.at);
         write!(
             out,
             "{:8.3} {:8} rate {:8.3} Mbit/s deliv {:8.3} win {:7} srtt {:6.1} min {:6.1} dq {:6.2} q {:6.2} pb {:5.2} % lost {}",

@@ -1,5 +1,6 @@
-//! Flows without the link they share: their senders, receivers and ways back. Whoever owns the link tells
-//! them what arrived and takes what they send: an arena of flows alone, or a world with engines on it too.
+//! Flows without the link they share: senders, receivers and return paths. The owner of the link tells them
+//! what arrived and takes what they send: a [`Bottleneck`](super::Bottleneck) of flows alone, or a
+//! [`World`](crate::world::World) with engines too.
 
 use std::time::{Duration, Instant};
 
@@ -30,15 +31,15 @@ impl Flow {
     }
 }
 
-/// Flows on a link of somebody else's.
+/// Flows on a link that another type owns.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct Flows {
     epoch: Instant,
     seed: u64,
     flows: Vec<Flow>,
 }
 
-impl Crowd {
+impl Flows {
     pub(crate) fn new(epoch: Instant, seed: u64) -> Self {
         Self {
             epoch,
@@ -47,7 +48,7 @@ impl Crowd {
         }
     }
 
-    /// Adds a flow over a link of that one-way delay; its ACKs come back over a link of their own.
+    /// Adds a flow over a link with the one-way `delay`; its ACKs return over a link of their own.
     pub(crate) fn add(&mut self, config: FlowConfig, delay: Duration) -> usize {
         let number = self.flows.len();
         let back_delay = delay + config.extra_rtt;
@@ -77,7 +78,7 @@ impl Crowd {
         &self.flows[number].record
     }
 
-    /// When any of them has something to do.
+    /// When any flow has something to do.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.flows
             .iter()
@@ -100,7 +101,7 @@ impl Crowd {
         flow.receiver.on_packet(now, packet, ce);
     }
 
-    /// Lets all of them act; what they send goes to `send`.
+    /// Runs all flows at `now`; what they send goes to `send`.
     pub(crate) fn act(&mut self, now: Instant, send: &mut impl FnMut(Offer, Packet)) {
         let since = now - self.epoch;
         for flow in &mut self.flows {
