@@ -1,14 +1,17 @@
 //! Which addresses the exit may dial: the rules, and nothing that touches a socket but the check
 //! for own listeners. Resolving and dialling live beside it.
 
+mod carried;
+mod special;
+
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    fmt, iter,
+    net::{IpAddr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     str::FromStr,
 };
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
 /// Why policy refuses an address.
@@ -86,6 +89,7 @@ impl FromStr for Rule {
         let net = net
             .parse::<IpNet>()
             .or_else(|_| net.parse::<IpAddr>().map(IpNet::from))
+            .map(canonical)
             .map_err(|_| bad())?;
         let ports = match ports {
             None => None,
@@ -100,6 +104,20 @@ impl FromStr for Rule {
             }
         };
         Ok(Self { net, ports })
+    }
+}
+
+/// IPv4 networks in their IPv4-mapped spelling as what they are: so are the addresses they are
+/// compared with.
+fn canonical(net: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    match (net, net.addr().to_canonical()) {
+        (IpNet::V6(_), IpAddr::V4(addr)) => {
+            let bits = net.prefix_len().checked_sub(MAPPED_BITS);
+            let mapped = bits.and_then(|bits| Ipv4Net::new(addr, bits).ok());
+            mapped.map_or(net, IpNet::V4)
+        }
+        _ => net,
     }
 }
 
@@ -158,36 +176,63 @@ impl Policy {
     //= spec/10-proxy.md#egress
     //# The exit MUST check the resolved address and dial that same address.
     pub fn check(&self, addr: SocketAddr) -> Result<SocketAddr, Denial> {
-        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let (ip, port) = (addr.ip().to_canonical(), addr.port());
         //= spec/10-proxy.md#egress
         //# An IPv6 address that carries an IPv4 address MUST also be judged by the address it carries.
-        self.judge(addr.ip(), addr.port())?;
-        if let IpAddr::V6(ip) = addr.ip() {
-            for carried in carried_by(ip).into_iter().flatten() {
-                self.judge(carried.into(), addr.port())?;
-            }
-        }
-        Ok(addr)
-    }
-
-    fn judge(&self, ip: IpAddr, port: u16) -> Result<(), Denial> {
+        //= spec/10-proxy.md#egress
+        //# An unspecified address MUST also be judged as the loopback address it leads to.
+        let judged = || iter::once(ip).chain(carried::certain(ip));
+        //= spec/10-proxy.md#egress
+        //# Where the prefix does not tell which address is carried, the refusal of any address it may
+        //# carry MUST count; that of a multicast or reserved one only if all are refused.
+        let reachable = || judged().chain(carried::possible(ip));
         //= spec/10-proxy.md#egress
         //# Cloud metadata addresses and the server's own listeners MUST be refused whatever the rules say.
-        if METADATA.contains(&ip) {
+        //= spec/10-proxy.md#egress
+        //# An address that has a metadata address in a form of RFC 6052 MUST be refused, whatever its
+        //# prefix.
+        if reachable()
+            .chain(carried::embedded(ip))
+            .any(special::is_metadata)
+        {
             return Err(Denial::Metadata);
         }
-        if self.is_own_listener(ip, port) {
+        if reachable().any(|ip| self.is_own_listener(ip, port)) {
             return Err(Denial::OwnListener);
         }
-        if self.deny.iter().any(|rule| rule.matches(ip, port)) {
+        //= spec/10-proxy.md#egress
+        //# A rule that denies MUST win over a rule that allows.
+        if reachable().any(|ip| self.deny.iter().any(|rule| rule.matches(ip, port))) {
             return Err(Denial::Rule);
         }
+        judged().try_for_each(|ip| self.let_out(ip, port))?;
+        self.readings(ip, port)?;
+        Ok(SocketAddr::new(ip, port))
+    }
+
+    /// Judges the addresses one of which `ip` carries. Which one is the true one is not known, but
+    /// multicast and reserved addresses are none that a translator reaches.
+    fn readings(&self, ip: IpAddr, port: u16) -> Result<(), Denial> {
+        let mut refusal = Ok(());
+        let mut is_one_let_out = false;
+        for ip in carried::possible(ip) {
+            match self.let_out(ip, port) {
+                Ok(()) => is_one_let_out = true,
+                Err(denial @ (Denial::Multicast | Denial::Reserved)) => refusal = Err(denial),
+                Err(denial) => return Err(denial),
+            }
+        }
+        if is_one_let_out { Ok(()) } else { refusal }
+    }
+
+    /// What the `allow` rules and, where none is about `ip`, the default say.
+    fn let_out(&self, ip: IpAddr, port: u16) -> Result<(), Denial> {
         if self.allow.iter().any(|rule| rule.matches(ip, port)) {
             return Ok(());
         }
         match ip {
-            IpAddr::V4(ip) => default_v4(ip),
-            IpAddr::V6(ip) => default_v6(ip),
+            IpAddr::V4(ip) => special::default_v4(ip),
+            IpAddr::V6(ip) => special::default_v6(ip),
         }
     }
 
@@ -203,137 +248,6 @@ impl Policy {
 /// Whether `ip` is an address of this machine: then and only then can a socket be bound to it.
 fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
-}
-
-/// Where clouds serve credentials to whoever can reach the address.
-const METADATA: [IpAddr; 11] = [
-    v4(169, 254, 169, 254), // AWS, Google, Azure, DigitalOcean, Oracle, and most others
-    v4(169, 254, 169, 253), // AWS resolver beside it
-    v4(169, 254, 170, 2),   // AWS ECS task credentials
-    v4(169, 254, 170, 23),  // AWS EKS pod identity
-    v4(169, 254, 0, 23),    // Tencent
-    v4(100, 100, 100, 200), // Alibaba
-    v4(168, 63, 129, 16),   // Azure wire server
-    v4(192, 0, 0, 192),     // Oracle classic
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]), // AWS
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]), // AWS EKS pod identity
-    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]), // Google
-];
-
-const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-}
-
-const fn v6(s: [u16; 8]) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(
-        s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7],
-    ))
-}
-
-const fn net4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
-}
-
-/// A network by its first two groups; none of the registered ones is named by a third.
-const fn net6(first: u16, second: u16, prefix: u8) -> Ipv6Net {
-    Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), prefix)
-}
-
-/// The IANA IPv4 special-purpose registry, as far as it is not globally reachable.
-const SPECIAL_V4: [(Ipv4Net, Denial); 16] = [
-    // RFC 1122: "this network"; Linux takes 0.0.0.0 for loopback.
-    (net4(0, 0, 0, 0, 8), Denial::Reserved),
-    (net4(10, 0, 0, 0, 8), Denial::Private),
-    // RFC 6598, carrier-grade NAT.
-    (net4(100, 64, 0, 0, 10), Denial::Private),
-    (net4(127, 0, 0, 0, 8), Denial::Loopback),
-    (net4(169, 254, 0, 0, 16), Denial::LinkLocal),
-    (net4(172, 16, 0, 0, 12), Denial::Private),
-    (net4(192, 0, 0, 0, 24), Denial::Reserved),
-    (net4(192, 0, 2, 0, 24), Denial::Reserved),
-    // RFC 7526, the 6to4 relay anycast.
-    (net4(192, 88, 99, 0, 24), Denial::Reserved),
-    (net4(192, 168, 0, 0, 16), Denial::Private),
-    // RFC 2544, benchmarking inside private networks.
-    (net4(198, 18, 0, 0, 15), Denial::Private),
-    (net4(198, 51, 100, 0, 24), Denial::Reserved),
-    (net4(203, 0, 113, 0, 24), Denial::Reserved),
-    (net4(224, 0, 0, 0, 4), Denial::Multicast),
-    (net4(255, 255, 255, 255, 32), Denial::Multicast),
-    (net4(240, 0, 0, 0, 4), Denial::Reserved),
-];
-
-fn default_v4(ip: Ipv4Addr) -> Result<(), Denial> {
-    match SPECIAL_V4.iter().find(|(net, _)| net.contains(&ip)) {
-        Some((_, denial)) => Err(*denial),
-        None => Ok(()),
-    }
-}
-
-/// The IANA IPv6 special-purpose registry inside 2000::/3, and what has a name outside it.
-const SPECIAL_V6: [(Ipv6Net, Denial); 9] = [
-    (net6(0xff00, 0, 8), Denial::Multicast),
-    (net6(0xfe80, 0, 10), Denial::LinkLocal),
-    // RFC 3879, deprecated site-local.
-    (net6(0xfec0, 0, 10), Denial::Private),
-    (net6(0xfc00, 0, 7), Denial::Private),
-    // RFC 8215, local-use NAT64: where it leads is a local choice.
-    (net6(0x64, 0xff9b, 32), Denial::Private),
-    (net6(0x2001, 0x2, 32), Denial::Private),
-    (net6(0x2001, 0xdb8, 32), Denial::Reserved),
-    // RFC 9637, documentation.
-    (net6(0x3fff, 0, 20), Denial::Reserved),
-    // RFC 4843 and RFC 7343, ORCHID: names, not addresses.
-    (net6(0x2001, 0x10, 28), Denial::Reserved),
-];
-
-/// Refuses what is special, and everything not yet given out as global unicast (2000::/3).
-/// Prefixes that carry an IPv4 address pass here and are judged by it.
-fn default_v6(ip: Ipv6Addr) -> Result<(), Denial> {
-    if ip.is_loopback() {
-        return Err(Denial::Loopback);
-    }
-    if carried_by(ip)[0].is_some() {
-        return Ok(());
-    }
-    if let Some((_, denial)) = SPECIAL_V6.iter().find(|(net, _)| net.contains(&ip)) {
-        return Err(*denial);
-    }
-    if net6(0x2000, 0, 3).contains(&ip) {
-        Ok(())
-    } else {
-        Err(Denial::Reserved)
-    }
-}
-
-/// The IPv4 addresses an IPv6 address leads to, where a translator or tunnel on the way knows the
-/// form: the whole-prefix forms first, then ISATAP, which any prefix may hold.
-fn carried_by(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
-    let s = ip.segments();
-    let low = |invert: u16| {
-        let [a, b] = (s[6] ^ invert).to_be_bytes();
-        let [c, d] = (s[7] ^ invert).to_be_bytes();
-        Ipv4Addr::new(a, b, c, d)
-    };
-    let prefixed = match s {
-        // RFC 6052, NAT64.
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(low(0)),
-        // RFC 4291 section 2.5.5.1, IPv4-compatible (deprecated); also :: and ::1, judged before.
-        [0, 0, 0, 0, 0, 0, _, _] => Some(low(0)),
-        // RFC 2765, IPv4-translated.
-        [0, 0, 0, 0, 0xffff, 0, _, _] => Some(low(0)),
-        // RFC 3056, 6to4.
-        [0x2002, high, rest, ..] => {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), rest.to_be_bytes());
-            Some(Ipv4Addr::new(a, b, c, d))
-        }
-        // RFC 4380, Teredo: the client's address, inverted.
-        [0x2001, 0, ..] => Some(low(0xffff)),
-        _ => None,
-    };
-    // RFC 5214 section 6.1, ISATAP interface identifiers.
-    let isatap = (matches!(s[4], 0 | 0x200) && s[5] == 0x5efe).then(|| low(0));
-    [prefixed, isatap]
 }
 
 #[cfg(test)]
