@@ -19,10 +19,12 @@ use rp_protocol::{
     crypto::identity::Identity,
     error::{ConnectError, ConnectionError, TransportCode},
 };
+use rp_transfer::error::printable;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::{
+    close_code,
     exit_code::ExitCode,
     host_key::{HostKeyError, HostKeyPolicy},
     identity::{self, IdentityError},
@@ -180,6 +182,25 @@ pub enum ConnectFailure {
          uses, or choose another key with -i"
     )]
     KeyRefused(Server),
+    /// Our key is known and may not be used like this.
+    #[error("{server} turns our key away: {reason}")]
+    NotPermitted {
+        /// The server.
+        server: Server,
+        /// Its words, printable.
+        reason: String,
+    },
+    /// The server has as many connections as it takes.
+    #[error(
+        "{server} takes no further connection: {reason}; end others or try later, or have its \
+         operator raise the limit (rpserver --max-connections and its kin)"
+    )]
+    TooMany {
+        /// The server.
+        server: Server,
+        /// Its words, printable.
+        reason: String,
+    },
     /// There is no common version.
     #[error("{0} speaks another version of the protocol: install the same release on both sides")]
     Version(Server),
@@ -214,6 +235,18 @@ impl ConnectFailure {
                 code: ACCESS_DENIED,
                 ..
             }) => Self::KeyRefused(server),
+            ConnectError::Connection(ConnectionError::PeerClosed { code, reason })
+                if code == close_code::NOT_PERMITTED =>
+            {
+                let reason = printable(&reason);
+                Self::NotPermitted { server, reason }
+            }
+            ConnectError::Connection(ConnectionError::PeerClosed { code, reason })
+                if code == close_code::TOO_MANY =>
+            {
+                let reason = printable(&reason);
+                Self::TooMany { server, reason }
+            }
             ConnectError::Connection(ConnectionError::HandshakeTimedOut) => Self::Silence(server),
             ConnectError::Connection(ConnectionError::VersionMismatch) => Self::Version(server),
             source => Self::Connect { server, source },

@@ -3,6 +3,8 @@
 pub mod args;
 pub mod authorized_keys;
 pub mod client;
+pub mod clients;
+pub mod close_code;
 pub mod connect;
 pub mod copy;
 pub mod dirs;

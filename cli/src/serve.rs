@@ -1,14 +1,20 @@
 //! `rpserver`: lets clients in by their keys and hands each connection to its service.
 //! The services live in `rp_proxy` and `copy`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser as _;
 use rp_protocol::{
     Connection, Endpoint, Incoming,
     config::{EndpointConfig, ServerConfig, TransportConfig},
+    crypto::identity::PublicKey,
     trace::Tracer,
-    units::{Bandwidth, CloseCode},
+    units::Bandwidth,
 };
 use rp_proxy::{Exit, ExitConfig, TargetAccess};
 use tracing::{debug, info, warn};
@@ -16,6 +22,8 @@ use tracing::{debug, info, warn};
 use crate::{
     args::server::ServerArgs,
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
+    clients::{Admitted, Clients, TooMany},
+    close_code,
     copy::{self, service::Access},
     exit_code::{ExitCode, Failure},
     identity, logging,
@@ -25,10 +33,6 @@ use crate::{
     settings::{self, ServerSettings},
     trace_files::TraceFiles,
 };
-
-/// Close codes of `spec/registry.md` that every service uses.
-const DONE: CloseCode = CloseCode::from_u32(0);
-const NOT_PERMITTED: CloseCode = CloseCode::from_u32(1);
 
 /// Time clients have to take our goodbye at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -57,6 +61,7 @@ pub fn main() -> Result<(), Failure> {
 #[derive(Debug)]
 struct Server {
     authorized_keys: Arc<AuthorizedKeys>,
+    clients: Clients,
     exit: Exit,
     root: Option<PathBuf>,
     rate: Option<Bandwidth>,
@@ -103,6 +108,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
     let policy = settings.policy.clone().listener(local);
     let server = Arc::new(Server {
         authorized_keys,
+        clients: Clients::new(settings.connections),
         exit: Exit::new(ExitConfig::default().policy(policy)),
         root: settings.root,
         rate: settings.rate,
@@ -113,7 +119,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
         stopped = run::stopped() => stopped?,
     }
     info!("shutting down");
-    endpoint.close(DONE, b"the server is shutting down");
+    endpoint.close(close_code::DONE, b"the server is shutting down");
     let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
     Ok(())
 }
@@ -145,18 +151,36 @@ async fn welcome(incoming: Incoming, server: Arc<Server>) {
     };
     let key = connection.peer();
     match server.authorized_keys.grant_for(&key, from.ip()) {
-        Ok(grant) => {
-            info!(%from, %key, comment = grant.comment, service = connection.service(), "client");
-            server.route(connection, from, grant).await;
-        }
+        Ok(grant) => match server.admit(key, from.ip(), &grant) {
+            Ok(_admitted) => {
+                info!(%from, %key, comment = grant.comment, service = connection.service(), "client");
+                server.route(connection, from, grant).await;
+            }
+            Err(refusal) => {
+                info!(%from, %key, comment = grant.comment, %refusal, "client not let in");
+                connection.close(close_code::TOO_MANY, refusal.to_string().as_bytes());
+            }
+        },
         Err(refusal) => {
             info!(%from, %key, %refusal, "client not let in");
-            connection.close(NOT_PERMITTED, b"this key may not be used from here");
+            connection.close(
+                close_code::NOT_PERMITTED,
+                b"this key may not be used from here",
+            );
         }
     }
 }
 
 impl Server {
+    /// Counts the connection, or says which limit it would exceed.
+    fn admit(&self, key: PublicKey, from: IpAddr, grant: &Grant) -> Result<Admitted, TooMany> {
+        if grant.is_anonymous {
+            self.clients.admit_anonymous(from)
+        } else {
+            self.clients.admit(key, from)
+        }
+    }
+
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
         let max_rate = [self.rate, grant.rate].into_iter().flatten().min();
         connection.set_rate(max_rate);

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     args::{client::ClientOptions, server::ServerOptions},
     authorized_keys::AuthorizedKeys,
+    clients::ConnectionLimits,
     connect::{DEFAULT_PORT, Server, Trust},
     dirs,
     exit_code::Failure,
@@ -47,6 +48,8 @@ pub struct ServerSettings {
     pub policy: EgressPolicy,
     /// Highest rate at which each connection sends.
     pub rate: Option<Bandwidth>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -91,9 +94,25 @@ impl ServerSettings {
             anonymous: options.anonymous,
             policy,
             rate: optional_rate(options.rate.as_deref())?,
+            connections: connection_limits(&options),
             trace: options.trace.clone(),
         };
         Ok((settings, options))
+    }
+}
+
+fn connection_limits(options: &ServerOptions) -> ConnectionLimits {
+    let default = ConnectionLimits::default();
+    ConnectionLimits {
+        total: options.max_connections.unwrap_or(default.total),
+        per_key: options.max_connections_per_key.unwrap_or(default.per_key),
+        per_network: options
+            .max_connections_per_network
+            .unwrap_or(default.per_network),
+        anonymous: options.max_anonymous.unwrap_or(default.anonymous),
+        anonymous_per_network: options
+            .max_anonymous_per_network
+            .unwrap_or(default.anonymous_per_network),
     }
 }
 

@@ -13,6 +13,7 @@ mod keep_alive;
 pub mod link;
 pub mod open;
 pub mod relay;
+pub mod shares;
 pub mod target;
 
 pub use client::{Client, ClientConfig};

@@ -75,6 +75,31 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
 
+    /// Most connections at once [default: 8192]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_CONNECTIONS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+
+    /// Most connections of one key at once [default: 256]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_CONNECTIONS_PER_KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_key: Option<usize>,
+
+    /// Most connections from one network (IPv4 /24, IPv6 /64) at once [default: 1024]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_CONNECTIONS_PER_NETWORK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_network: Option<usize>,
+
+    /// Most connections of clients let in by --anonymous at once [default: 256]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_ANONYMOUS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_anonymous: Option<usize>,
+
+    /// Most of those from one network [default: 16]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_ANONYMOUS_PER_NETWORK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_anonymous_per_network: Option<usize>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPSERVER_TRACE")]
@@ -95,6 +120,17 @@ impl ServerOptions {
             allow: super::client::given(self.allow, file.allow),
             deny: super::client::given(self.deny, file.deny),
             rate: self.rate.or(file.rate),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_key: self
+                .max_connections_per_key
+                .or(file.max_connections_per_key),
+            max_connections_per_network: self
+                .max_connections_per_network
+                .or(file.max_connections_per_network),
+            max_anonymous: self.max_anonymous.or(file.max_anonymous),
+            max_anonymous_per_network: self
+                .max_anonymous_per_network
+                .or(file.max_anonymous_per_network),
             trace: self.trace.or(file.trace),
         }
     }

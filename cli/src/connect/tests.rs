@@ -63,4 +63,18 @@ fn each_failure_says_in_one_line_what_to_do() {
     assert!(text(closed(ACCESS_DENIED)).contains("authorized_keys"));
     assert!(text(closed(NO_APPLICATION_PROTOCOL)).contains("rpp-proxy/1"));
     assert!(text(ConnectionError::VersionMismatch).contains("same release"));
+    let refused = |code, reason: &'static [u8]| {
+        let reason = bytes::Bytes::from_static(reason);
+        text(ConnectionError::PeerClosed { code, reason })
+    };
+    let elsewhere = refused(close_code::NOT_PERMITTED, b"not from here\x1b[2J");
+    assert!(
+        elsewhere.contains("our key away: not from here?"),
+        "{elsewhere}"
+    );
+    let many = refused(close_code::TOO_MANY, b"too many connections with this key");
+    assert!(
+        many.contains("too many connections with this key; end others"),
+        "{many}"
+    );
 }

@@ -43,7 +43,7 @@ use self::{
 };
 use crate::{
     args::copy::{CopyArgs, PolicyArg},
-    connect::{ConnectFailure, Connected, Trust, connect},
+    connect::{ConnectFailure, Connected, Server, Trust, connect},
     exit_code::{ExitCode, Failure},
     logging,
     path_memory::PathFile,
@@ -87,6 +87,16 @@ pub enum CopyError {
 }
 
 impl CopyError {
+    /// The same with what to do about it, where the server of a copy did not take the connection: a client
+    /// learns that only after its own part of the handshake.
+    fn explained(self, server: &Server) -> Self {
+        let Self::Lost(lost) = self else { return self };
+        match ConnectFailure::explain(lost.clone().into(), server, service::SERVICE) {
+            ConnectFailure::Connect { .. } => Self::Lost(lost),
+            failure => Self::Connect(failure),
+        }
+    }
+
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -264,7 +274,7 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
     };
     let copying = copy(&connection, job, args.preserve, Arc::clone(&progress), stop);
     let result = tokio::select! {
-        result = copying => result,
+        result = copying => result.map_err(|error| error.explained(&server)),
         () = bar.follow(&progress, &connection) => return Ok(()),
     };
     bar.finish(&progress);
