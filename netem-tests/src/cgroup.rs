@@ -14,7 +14,7 @@ use crate::process::ProcessId;
 const PREFIX: &str = "rplab-";
 
 /// How long killed programs may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A group of processes that lasts as long as this value, and its processes no longer.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Group {
     }
 
     /// The file into which a process writes `0` to join.
-    pub(crate) fn door(&self) -> PathBuf {
+    pub(crate) fn process_list(&self) -> PathBuf {
         self.path.join("cgroup.procs")
     }
 
@@ -93,7 +93,7 @@ fn end(path: &Path) -> io::Result<()> {
         match fs::remove_dir(path) {
             // Killed processes take a moment to leave.
             Err(error)
-                if error.kind() == io::ErrorKind::ResourceBusy && began.elapsed() < PATIENCE =>
+                if error.kind() == io::ErrorKind::ResourceBusy && began.elapsed() < TIMEOUT =>
             {
                 thread::sleep(Duration::from_millis(2));
             }

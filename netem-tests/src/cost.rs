@@ -36,7 +36,7 @@ pub struct Cost {
 }
 
 /// Budgets are waited for so many times over, so that a failure can say by how much.
-const PATIENCE: u32 = 3;
+const SLOWEST: u32 = 3;
 
 impl Cross {
     /// The flow that is meant.
@@ -78,7 +78,7 @@ pub fn measure(
     let pair = world.add_transfer(budget.bytes, TransportConfig::default())?;
     let mut memory_bytes = 0;
     let mut ended = None;
-    world.run(budget.time * PATIENCE, |world| {
+    world.run(budget.time * SLOWEST, |world| {
         // What is on the links is the world's, not the engines'.
         let held = heap().saturating_sub(before);
         memory_bytes = memory_bytes.max(held.saturating_sub(world.carried_bytes()));

@@ -46,12 +46,12 @@ pub struct Options {
 }
 
 /// Longest time one of our own transfers may take before the demo calls it failed.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long plain TCP is watched; with loss it would take many minutes.
 const TCP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Time a program gets to open its door.
+/// Time a program gets to listen.
 const STARTUP: Duration = Duration::from_secs(20);
 
 /// Runs everything; `tell` hears what is going on. The table says whether all digests were right.
@@ -154,7 +154,7 @@ impl Stage {
             ],
         )?;
         let proxy = free_port()?;
-        let (link, door) = (relay.local_addr().to_string(), proxy.to_string());
+        let (link, front_end) = (relay.local_addr().to_string(), proxy.to_string());
         let mut client = Program::start(
             &programs.rpclient,
             folder,
@@ -166,7 +166,7 @@ impl Stage {
                 "-i".as_ref(),
                 keys.user.as_os_str(),
                 "--listen".as_ref(),
-                door.as_ref(),
+                front_end.as_ref(),
             ],
         )?;
         wait_for_door(proxy, &mut client, &mut server).await?;
@@ -201,7 +201,7 @@ fn free_port() -> io::Result<SocketAddr> {
 
 /// Waits until `rpclient` takes connections.
 async fn wait_for_door(
-    door: SocketAddr,
+    front_end: SocketAddr,
     client: &mut Program,
     server: &mut Program,
 ) -> anyhow::Result<()> {
@@ -212,12 +212,12 @@ async fn wait_for_door(
                 bail!(obituary);
             }
         }
-        if tokio::net::TcpStream::connect(door).await.is_ok() {
+        if tokio::net::TcpStream::connect(front_end).await.is_ok() {
             return Ok(());
         }
         ensure!(
             began.elapsed() < STARTUP,
-            "rpclient did not listen on {door} within {STARTUP:?}; it said:\n{}",
+            "rpclient did not listen on {front_end} within {STARTUP:?}; it said:\n{}",
             client.said()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -240,11 +240,11 @@ async fn copy(stage: &Stage, programs: &Programs, content: &Content) -> anyhow::
             target.as_ref(),
         ],
     )?;
-    let status = tokio::time::timeout(PATIENCE, rpcp.wait())
+    let status = tokio::time::timeout(TIMEOUT, rpcp.wait())
         .await
         .with_context(|| {
             format!(
-                "rpcp did not finish within {PATIENCE:?}; it said:\n{}",
+                "rpcp did not finish within {TIMEOUT:?}; it said:\n{}",
                 rpcp.said()
             )
         })??;
@@ -267,9 +267,9 @@ async fn copy(stage: &Stage, programs: &Programs, content: &Content) -> anyhow::
 
 async fn download(stage: &Stage, content: &Content) -> anyhow::Result<Row> {
     let began = Instant::now();
-    let fetched = tokio::time::timeout(PATIENCE, web::fetch(stage.proxy, stage.web.address()))
+    let fetched = tokio::time::timeout(TIMEOUT, web::fetch(stage.proxy, stage.web.address()))
         .await
-        .with_context(|| format!("the download did not finish within {PATIENCE:?}"))?
+        .with_context(|| format!("the download did not finish within {TIMEOUT:?}"))?
         .with_context(|| {
             format!(
                 "the download through rpclient failed; it said:\n{}\nand rpserver said:\n{}",

@@ -1,5 +1,5 @@
-//! Grids: which links, which rivals, how often, in what order; and running that, record by record.
-//! One run is measured in `rival`; the records and their tables are in `report::grid`.
+//! Grids: which links, which implementations, how often, in what order; and running that, record by record.
+//! One run is measured in `implementation`; the records and their tables are in `report::grid`.
 
 mod file;
 
@@ -10,10 +10,10 @@ use std::{
 };
 
 use crate::{
+    implementation::{self, Implementation, Job, Kit},
     leftovers, netns,
     record::{Circumstances, Journal, Outcome, read},
     report::grid::{Key, LinkFacts, Record},
-    rival::{self, Job, Kit, Rival},
     scenario::Scenario,
 };
 
@@ -25,7 +25,7 @@ pub struct Options {
     /// The links.
     pub scenarios: Vec<Scenario>,
     /// Who is measured.
-    pub rivals: Vec<&'static dyn Rival>,
+    pub implementations: Vec<&'static dyn Implementation>,
     /// How often each.
     pub repeat: u32,
     /// How much each sends: what the link carries in this time.
@@ -45,8 +45,8 @@ pub struct Options {
 pub struct Run {
     /// Which link.
     pub scenario: usize,
-    /// Which rival.
-    pub rival: usize,
+    /// Which implementation.
+    pub implementation: usize,
     /// Which time, from 0.
     pub repetition: u32,
 }
@@ -56,27 +56,27 @@ pub struct Run {
 pub struct Summary {
     /// Everything arrived.
     pub complete: usize,
-    /// The limit struck.
+    /// The limit ended it.
     pub cut_off: usize,
     /// It went wrong.
     pub failed: usize,
-    /// Not tried, for lack of root or of the rival.
+    /// Not tried, for lack of root or of the implementation.
     pub skipped: usize,
     /// In the file already.
     pub resumed: usize,
 }
 
-/// Links one after another; within a link, every rival once before any comes again, so that noise of the
+/// Links one after another; within a link, every implementation once before any comes again, so that noise of the
 /// machine hits all; and in each repetition another one first.
-pub fn plan(scenarios: usize, rivals: usize, repeat: u32) -> Vec<Run> {
+pub fn plan(scenarios: usize, implementations: usize, repeat: u32) -> Vec<Run> {
     let mut runs = Vec::new();
     for scenario in 0..scenarios {
         for repetition in 0..repeat {
-            for turn in 0..rivals {
+            for turn in 0..implementations {
                 let first = usize::try_from(repetition).unwrap_or_default();
                 runs.push(Run {
                     scenario,
-                    rival: (turn + first) % rivals,
+                    implementation: (turn + first) % implementations,
                     repetition,
                 });
             }
@@ -128,7 +128,7 @@ pub fn run(
     let mut journal = Journal::open(&options.out)?;
     let all = plan(
         options.scenarios.len(),
-        options.rivals.len(),
+        options.implementations.len(),
         options.repeat,
     );
     let (open, known): (Vec<Run>, Vec<Run>) = all
@@ -154,7 +154,7 @@ pub fn run(
     ));
     let began = Instant::now();
     for (index, run) in open.iter().enumerate() {
-        let record = options.measure(run, kit, &versions[run.rival]);
+        let record = options.measure(run, kit, &versions[run.implementation]);
         // Its programs may have been ended on purpose: that is no result.
         if is_stopped() {
             break;
@@ -174,21 +174,24 @@ pub fn run(
     Ok(summary)
 }
 
-/// Installs what is missing; says each rival's version, or why there is none.
+/// Installs what is missing; says each implementation's version, or why there is none.
 fn prepare(
     options: &Options,
     kit: &Kit,
     tell: &mut dyn FnMut(&str),
 ) -> Vec<Result<String, String>> {
     let mut versions = Vec::new();
-    for rival in &options.rivals {
-        let version = rival
+    for implementation in &options.implementations {
+        let version = implementation
             .install(kit)
-            .and_then(|()| rival.version(kit))
+            .and_then(|()| implementation.version(kit))
             .map_err(|error| format!("{error:#}"));
         match &version {
-            Ok(version) => tell(&format!("{}: {version}", rival.name())),
-            Err(reason) => tell(&format!("not to be had: {}: {reason}", rival.name())),
+            Ok(version) => tell(&format!("{}: {version}", implementation.name())),
+            Err(reason) => tell(&format!(
+                "not to be had: {}: {reason}",
+                implementation.name()
+            )),
         }
         versions.push(version);
     }
@@ -199,7 +202,7 @@ impl Options {
     fn key(&self, run: &Run) -> Key {
         Key::new(
             &self.scenarios[run.scenario].name,
-            self.rivals[run.rival].name(),
+            self.implementations[run.implementation].name(),
             self.seconds,
             run.repetition,
         )
@@ -209,21 +212,24 @@ impl Options {
         format!(
             "{} {} #{}",
             self.scenarios[run.scenario].name,
-            self.rivals[run.rival].name(),
+            self.implementations[run.implementation].name(),
             run.repetition + 1
         )
     }
 
     fn measure(&self, run: &Run, kit: &Kit, version: &Result<String, String>) -> Record {
-        let (scenario, rival) = (&self.scenarios[run.scenario], self.rivals[run.rival]);
-        // All rivals of a repetition meet the same chances.
+        let (scenario, implementation) = (
+            &self.scenarios[run.scenario],
+            self.implementations[run.implementation],
+        );
+        // All implementations of a repetition meet the same chances.
         let seed = self.seed + u64::from(run.repetition);
         let mut record = Record {
             kind: Record::KIND.to_owned(),
             scenario: scenario.name.clone(),
             link: LinkFacts::of(scenario),
-            peer: rival.name().to_owned(),
-            settings: rival.about().to_owned(),
+            peer: implementation.name().to_owned(),
+            settings: implementation.about().to_owned(),
             version: version.clone().unwrap_or_default(),
             repetition: run.repetition,
             seed,
@@ -241,7 +247,7 @@ impl Options {
             seed,
         };
         let measured = match version {
-            Ok(_) => rival::transfer(rival, kit, &job),
+            Ok(_) => implementation::transfer(implementation, kit, &job),
             Err(reason) => Err(anyhow::anyhow!("not to be had: {reason}")),
         };
         match measured {

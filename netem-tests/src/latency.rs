@@ -4,18 +4,19 @@
 //! The two programs at the ends are always the same (`ends`): a server that answers with as many bytes as
 //! it is asked for, and a client that asks at times fixed beforehand, whether or not earlier answers have
 //! come. An answer's latency counts from the time its request was due: a stall is in the figure of everybody
-//! who had to wait for it. What is between the two is the peer that is measured (`way`).
+//! who had to wait for it. What is between the two is the peer that is measured (`setup`).
 
 pub mod ends;
-mod way;
+mod setup;
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use rp_protocol::units::Bandwidth;
 
-pub use self::way::{ALL, Way, find};
+pub use self::setup::{ALL, Setup, find};
 use crate::{
+    implementation::{Kit, Stage, window},
     latency::ends::Answers,
     leftovers,
     link::LinkConfig,
@@ -26,7 +27,6 @@ use crate::{
         grid::LinkFacts,
         latency::{Object, Record},
     },
-    rival::{Kit, Stage, window},
     scenario::Scenario,
     tun::TunLab,
 };
@@ -41,11 +41,11 @@ const BULK_HEAD_START: Duration = Duration::from_secs(2);
 /// How long answers may still come after the last request.
 pub const AFTER: Duration = Duration::from_secs(3);
 
-/// What to run: every way over every loss, alone and beside a bulk transfer.
+/// What to run: every set-up over every loss, alone and beside a bulk transfer.
 #[derive(Debug)]
 pub struct Options {
     /// What is measured.
-    pub ways: Vec<&'static Way>,
+    pub setups: Vec<&'static Setup>,
     /// Of the link.
     pub rate: Bandwidth,
     /// Without queues.
@@ -85,7 +85,7 @@ impl Summary {
 /// One run.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    way: &'static Way,
+    setup: &'static Setup,
     loss: f64,
     has_bulk: bool,
 }
@@ -95,8 +95,8 @@ impl Options {
         let mut cells = Vec::new();
         for &loss in &self.losses {
             for has_bulk in [false, true] {
-                cells.extend(self.ways.iter().map(|&way| Cell {
-                    way,
+                cells.extend(self.setups.iter().map(|&setup| Cell {
+                    setup,
                     loss,
                     has_bulk,
                 }));
@@ -122,7 +122,7 @@ impl Options {
     /// Time of all runs together.
     pub fn estimate(&self) -> Duration {
         let run = |has_bulk| self.span(has_bulk) + Duration::from_millis(1200);
-        let runs = u32::try_from(self.ways.len() * self.losses.len()).unwrap_or(u32::MAX);
+        let runs = u32::try_from(self.setups.len() * self.losses.len()).unwrap_or(u32::MAX);
         (run(false) + run(true)).saturating_mul(runs)
     }
 
@@ -154,8 +154,8 @@ impl Options {
             kind: Record::KIND.to_owned(),
             scenario: scenario.name.clone(),
             link: LinkFacts::of(&scenario),
-            peer: cell.way.name.to_owned(),
-            settings: cell.way.about.to_owned(),
+            peer: cell.setup.name.to_owned(),
+            settings: cell.setup.about.to_owned(),
             version: version.clone().unwrap_or_default(),
             repetition: 0,
             seed: self.seed,
@@ -171,7 +171,7 @@ impl Options {
     fn run(&self, cell: &Cell, scenario: &Scenario, kit: &Kit) -> anyhow::Result<Answers> {
         let stage = Stage::<TunLab>::set(kit, scenario, self.seed, false)?;
         let answers = stage.folder().join("answers.json");
-        let asking = way::Asking {
+        let asking = setup::Asking {
             kit,
             window: window(&scenario.forward, &scenario.back)?,
             seconds: self.seconds,
@@ -184,7 +184,7 @@ impl Options {
                 folder.join(format!("{}-{bulk}", scenario.name))
             }),
         };
-        let recipe = cell.way.recipe(&asking)?;
+        let recipe = cell.setup.recipe(&asking)?;
         let mut run = stage.begin(&recipe, "0")?;
         run.start(&stage, &recipe)?;
         let limit = ends::CONNECTING + self.span(cell.has_bulk) + AFTER + Duration::from_secs(5);
@@ -212,7 +212,7 @@ pub fn run(
     is_stopped: &dyn Fn() -> bool,
     tell: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Summary> {
-    ensure!(!options.ways.is_empty(), "nobody to measure");
+    ensure!(!options.setups.is_empty(), "nobody to measure");
     let mut summary = Summary::default();
     let cells = options.cells();
     if let Some(reason) = netns::unavailable() {
@@ -222,11 +222,11 @@ pub fn run(
     }
     leftovers::clean()?;
     let mut versions = Vec::new();
-    for way in &options.ways {
-        let version = way.prepare(kit).map_err(|error| format!("{error:#}"));
+    for setup in &options.setups {
+        let version = setup.prepare(kit).map_err(|error| format!("{error:#}"));
         match &version {
-            Ok(version) => tell(&format!("{}: {version}", way.name)),
-            Err(reason) => tell(&format!("not to be had: {}: {reason}", way.name)),
+            Ok(version) => tell(&format!("{}: {version}", setup.name)),
+            Err(reason) => tell(&format!("not to be had: {}: {reason}", setup.name)),
         }
         versions.push(version);
     }
@@ -234,7 +234,7 @@ pub fn run(
     let (count, time) = (cells.len(), options.estimate().as_secs());
     tell(&format!("{count} runs, about {time} s"));
     for (index, cell) in cells.iter().enumerate() {
-        let version = &versions[index % options.ways.len()];
+        let version = &versions[index % options.setups.len()];
         let record = options.measure(cell, kit, version);
         if is_stopped() {
             break;

@@ -5,10 +5,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
+    implementation::{Implementation, Job, Kit, transfer_over},
     leftovers, netns,
     record::{Circumstances, Journal, Outcome},
     report::micro::Record,
-    rival::{Job, Kit, Rival, transfer_over},
     veth::{Medium, VethLab},
 };
 
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Options {
     /// Who is measured.
-    pub rivals: Vec<&'static dyn Rival>,
+    pub implementations: Vec<&'static dyn Implementation>,
     /// How much each sends.
     pub bytes: u64,
     /// How often each.
@@ -38,7 +38,7 @@ pub struct Summary {
     pub complete: usize,
     /// It took too long, or went wrong.
     pub failed: usize,
-    /// Not tried, for lack of root or of the rival.
+    /// Not tried, for lack of root or of the implementation.
     pub skipped: usize,
 }
 
@@ -54,7 +54,7 @@ pub fn run(
 ) -> anyhow::Result<Summary> {
     let mut summary = Summary::default();
     let repeat = usize::try_from(options.repeat).unwrap_or(usize::MAX);
-    let count = Medium::ALL.len() * options.rivals.len() * repeat;
+    let count = Medium::ALL.len() * options.implementations.len() * repeat;
     if let Some(reason) = netns::no_namespaces() {
         tell(&format!("skipped: all {count} runs: {reason}"));
         summary.skipped = count;
@@ -62,11 +62,17 @@ pub fn run(
     }
     leftovers::clean()?;
     let mut there = Vec::new();
-    for rival in &options.rivals {
-        match rival.install(kit).and_then(|()| rival.version(kit)) {
-            Ok(version) => there.push((*rival, version)),
+    for implementation in &options.implementations {
+        match implementation
+            .install(kit)
+            .and_then(|()| implementation.version(kit))
+        {
+            Ok(version) => there.push((*implementation, version)),
             Err(error) => {
-                tell(&format!("not to be had: {}: {error:#}", rival.name()));
+                tell(&format!(
+                    "not to be had: {}: {error:#}",
+                    implementation.name()
+                ));
                 summary.skipped += Medium::ALL.len() * repeat;
             }
         }
@@ -75,8 +81,8 @@ pub fn run(
     for medium in Medium::ALL {
         for repetition in 0..options.repeat {
             // Everybody once before anybody comes again, so that noise of the machine hits all.
-            for (rival, version) in &there {
-                let record = options.measure(medium, *rival, version, repetition, kit);
+            for (implementation, version) in &there {
+                let record = options.measure(medium, *implementation, version, repetition, kit);
                 if is_stopped() {
                     return Ok(summary);
                 }
@@ -96,7 +102,7 @@ impl Options {
     fn measure(
         &self,
         medium: Medium,
-        rival: &dyn Rival,
+        implementation: &dyn Implementation,
         version: &str,
         repetition: u32,
         kit: &Kit,
@@ -108,7 +114,7 @@ impl Options {
             limit: LIMIT,
             seed: 1,
         };
-        let (outcome, figures) = match transfer_over::<VethLab>(rival, kit, &job) {
+        let (outcome, figures) = match transfer_over::<VethLab>(implementation, kit, &job) {
             Ok((outcome, figures)) => (outcome, Some(figures)),
             Err(error) => {
                 let reason = format!("{error:#}");
@@ -118,8 +124,8 @@ impl Options {
         Record {
             kind: Record::KIND.to_owned(),
             scenario: scenario.name,
-            peer: rival.name().to_owned(),
-            settings: rival.about().to_owned(),
+            peer: implementation.name().to_owned(),
+            settings: implementation.about().to_owned(),
             version: version.to_owned(),
             repetition,
             bytes: self.bytes,

@@ -3,7 +3,7 @@
 //!
 //! 1. [`plan`] turns a direction's settings into `tc` arguments, and names what netem cannot do.
 //! 2. [`lab`] puts them on a router between two namespaces, where the running kernel has netem.
-//! 3. [`cells`] measures one transfer of a rival by either carrier.
+//! 3. [`cells`] measures one transfer of an implementation by either carrier.
 //! 4. [`vm`] runs this program under a kernel that has netem, where the running one has not.
 
 pub mod cells;

@@ -1,9 +1,9 @@
-//! The lab's own programs for kernel TCP and HTTP, which run inside a namespace like any rival's:
-//! `lab peer recv`, `send` and `web`. How rivals are started and measured is in `rival`.
+//! The lab's own programs for kernel TCP and HTTP, which run inside a namespace like any implementation's:
+//! `lab peer recv`, `send` and `web`. How implementations are started and measured is in `implementation`.
 //!
 //! A receiver tells its tally on standard output: lines of "bytes nanoseconds", the time by the
 //! machine's monotonic clock, so that whoever reads the last whole line knows what has arrived even of
-//! a transfer that is cut off. The peers in `rivals/` do the same.
+//! a transfer that is cut off. The peers in `implementations/` do the same.
 
 pub mod rpp;
 

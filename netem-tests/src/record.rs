@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub enum Outcome {
     /// Everything that was to arrive has arrived.
     Complete,
-    /// The time limit struck; the figures are of what had happened by then.
+    /// The time limit ended it; the figures are of what had happened by then.
     CutOff,
     /// It went wrong.
     Failed {

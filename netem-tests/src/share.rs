@@ -1,4 +1,4 @@
-//! Competing traffic: several flows over one bottleneck at the same time, and what each gets of it. Rivals are the
+//! Competing traffic: several flows over one bottleneck at the same time, and what each gets of it. Implementations are the
 //! same as in `grid`; the records, their table and plots are in `report::share`.
 //!
 //! What a flow gets is counted where all are alike: IP bytes that leave the bottleneck towards its port.
@@ -16,6 +16,7 @@ use anyhow::{Context, ensure};
 
 pub use self::case::{Case, CaseError, Member};
 use crate::{
+    implementation::{self, Implementation, Kit, PORT, Recipe, Run, Stage, Task, window},
     leftovers, netns,
     peer::monotonic_ns,
     record::{Circumstances, Journal, Outcome},
@@ -23,7 +24,6 @@ use crate::{
         grid::LinkFacts,
         share::{Flow, Record, jain},
     },
-    rival::{self, Kit, PORT, Recipe, Rival, Run, Stage, Task, window},
     scenario::Scenario,
     tun::Arrivals,
 };
@@ -169,11 +169,12 @@ impl Options {
         record: &mut Record,
     ) -> anyhow::Result<()> {
         let flows = case.flows();
-        let mut rivals: Vec<&'static dyn Rival> = Vec::new();
+        let mut implementations: Vec<&'static dyn Implementation> = Vec::new();
         for Member { peer, .. } in &flows {
-            let rival = rival::find(peer).with_context(|| format!("there is no rival {peer}"))?;
-            rival.install(kit)?;
-            rivals.push(rival);
+            let implementation = implementation::find(peer)
+                .with_context(|| format!("there is no implementation {peer}"))?;
+            implementation.install(kit)?;
+            implementations.push(implementation);
         }
         let last_start = flows
             .iter()
@@ -188,8 +189,14 @@ impl Options {
             }
         }
         let mut running: Vec<(Recipe, Run)> = Vec::new();
-        for (index, rival) in rivals.iter().enumerate() {
-            let recipe = self.recipe(*rival, scenario, kit, &stage, (index, &flows, total))?;
+        for (index, implementation) in implementations.iter().enumerate() {
+            let recipe = self.recipe(
+                *implementation,
+                scenario,
+                kit,
+                &stage,
+                (index, &flows, total),
+            )?;
             let run = stage.begin(&recipe, &format!("{index}."))?;
             running.push((recipe, run));
         }
@@ -222,7 +229,7 @@ impl Options {
 
     fn recipe(
         &self,
-        rival: &dyn Rival,
+        implementation: &dyn Implementation,
         scenario: &Scenario,
         kit: &Kit,
         stage: &Stage,
@@ -235,7 +242,7 @@ impl Options {
         let bytes = (whole * 3 / flows.len().max(3) as u64).max(1);
         let folder = stage.folder().join(index.to_string());
         std::fs::create_dir(&folder)?;
-        rival.recipe(&Task {
+        implementation.recipe(&Task {
             kit,
             folder: &folder,
             source: &kit.zeros(bytes)?,

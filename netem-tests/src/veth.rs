@@ -6,9 +6,9 @@ use std::io;
 use rp_protocol::units::Bandwidth;
 
 use crate::{
+    implementation::{Figures, Wire},
     link::LinkConfig,
     netns::{self, Namespace},
-    rival::{Figures, Wire},
     scenario::Scenario,
     tun::{FAR, NEAR},
 };

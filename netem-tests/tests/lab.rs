@@ -1,5 +1,5 @@
 //! The `lab` program as a whole, over a real link between namespaces: runs, resuming, and what is left
-//! after it was killed. Without root these say that they are skipped; the rivals' figures are not judged.
+//! after it was killed. Without root these say that they are skipped; the implementations' figures are not judged.
 
 #![expect(
     clippy::unwrap_used,

@@ -50,7 +50,7 @@ pub enum Verdict {
     Differs,
     /// All arrived; a digest was not asked for.
     Complete,
-    /// The time limit struck.
+    /// The time limit ended it.
     CutOff,
 }
 

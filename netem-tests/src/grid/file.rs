@@ -14,7 +14,7 @@ use crate::scenario::{Scenario, ScenarioError};
 pub struct Grid {
     /// The links.
     pub scenarios: Vec<Scenario>,
-    /// Names of rivals.
+    /// Names of implementations.
     pub peers: Vec<String>,
     /// How often each, if the file says.
     pub repeat: Option<u32>,

@@ -8,7 +8,7 @@ use super::*;
 fn every_rival_runs_once_before_any_runs_again_and_the_first_one_changes() {
     let runs = plan(2, 3, 2);
     assert_eq!(runs.len(), 12);
-    let order: Vec<usize> = runs.iter().map(|run| run.rival).collect();
+    let order: Vec<usize> = runs.iter().map(|run| run.implementation).collect();
     assert_eq!(order, [0, 1, 2, 1, 2, 0, 0, 1, 2, 1, 2, 0]);
     assert!(runs[..6].iter().all(|run| run.scenario == 0));
     assert!(runs[..3].iter().all(|run| run.repetition == 0));
@@ -24,12 +24,16 @@ fn the_short_grid_fits_into_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn every_grid_of_the_crate_names_rivals_and_links_that_are_there() {
+fn every_grid_of_the_crate_names_implementations_and_links_that_are_there() {
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("grids")).unwrap() {
         let path = entry.unwrap().path();
         let grid = Grid::load(&path.to_string_lossy()).unwrap();
         for peer in &grid.peers {
-            assert!(rival::find(peer).is_some(), "{}: {peer}", path.display());
+            assert!(
+                implementation::find(peer).is_some(),
+                "{}: {peer}",
+                path.display()
+            );
         }
         for scenario in &grid.scenarios {
             assert!(bytes_of(scenario, 4.0).is_some(), "{}", scenario.name);

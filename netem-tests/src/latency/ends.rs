@@ -131,9 +131,9 @@ pub fn ask(asking: &Asking) -> io::Result<Answers> {
         .iter()
         .map(|&(bytes, _)| Kind::start(asking, bytes, &ready))
         .collect::<io::Result<_>>()?;
-    let patience = Instant::now() + CONNECTING;
+    let deadline = Instant::now() + CONNECTING;
     for _ in 0..kinds.len() * CONNECTIONS {
-        let left = patience.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         made.recv_timeout(left)
             .map_err(|_| io::Error::other("connections are not there in time"))??;
     }

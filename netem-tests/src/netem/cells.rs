@@ -1,13 +1,13 @@
-//! One transfer of one rival over one scenario by one carrier, as a record. Which of them are run, and where,
-//! is the matter of `lab netem`; how a transfer is measured, of `rival`.
+//! One transfer of one implementation over one scenario by one carrier, as a record. Which of them are run, and where,
+//! is the matter of `lab netem`; how a transfer is measured, of `implementation`.
 
 use std::time::Duration;
 
 use super::Plan;
 use crate::{
+    implementation::{Carrier, Implementation, Job, Kit, transfer_by},
     record::{Circumstances, Outcome},
     report::netem::Record,
-    rival::{Carrier, Job, Kit, Rival, transfer_by},
     scenario::Scenario,
 };
 
@@ -17,7 +17,7 @@ pub struct Cell<'a> {
     /// The link.
     pub scenario: &'a Scenario,
     /// Who sends.
-    pub rival: &'static dyn Rival,
+    pub implementation: &'static dyn Implementation,
     /// What joins the two sides.
     pub carrier: Carrier,
     /// Counted from 0; chooses the seed too.
@@ -35,7 +35,7 @@ pub fn measure(cell: Cell<'_>, kit: &Kit) -> Record {
     let mut record = Record {
         kind: Record::KIND.to_owned(),
         scenario: cell.scenario.name.clone(),
-        peer: cell.rival.name().to_owned(),
+        peer: cell.implementation.name().to_owned(),
         version: String::new(),
         carrier: cell.carrier,
         repetition: cell.repetition,
@@ -65,12 +65,12 @@ pub fn measure(cell: Cell<'_>, kit: &Kit) -> Record {
         seed,
     };
     let version = cell
-        .rival
+        .implementation
         .install(kit)
-        .and_then(|()| cell.rival.version(kit));
+        .and_then(|()| cell.implementation.version(kit));
     let measured = version.and_then(|version| {
         record.version = version;
-        transfer_by(cell.carrier, cell.rival, kit, &job)
+        transfer_by(cell.carrier, cell.implementation, kit, &job)
     });
     match measured {
         Ok((outcome, figures)) => {

@@ -1,4 +1,4 @@
-//! The grid: whole transfers by every rival over every link, as tables and plots. They are measured in
+//! The grid: whole transfers by every implementation over every link, as tables and plots. They are measured in
 //! `grid`; what a record holds is in `record`.
 
 mod record;

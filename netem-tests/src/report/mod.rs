@@ -40,7 +40,7 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind {
         name: grid::Record::KIND,
-        heading: "Rivals over the same links",
+        heading: "Implementations over the same links",
         command: "cargo lab run --grid short",
         section: grid::section,
     },

@@ -10,8 +10,8 @@ use super::{
     table::{Spread, markdown},
 };
 use crate::{
+    implementation::{Carrier, Figures},
     record::{self, Circumstances, Outcome},
-    rival::{Carrier, Figures},
 };
 
 /// One transfer.

@@ -28,7 +28,7 @@ struct Group {
 /// One of those who share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The rival's name.
+    /// The implementation's name.
     pub peer: String,
     /// When it starts.
     pub start: Duration,
@@ -52,7 +52,7 @@ impl Case {
             .collect()
     }
 
-    /// Names of the rivals.
+    /// Names of the implementations.
     pub fn peers(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().map(|group| group.peer.as_str())
     }

@@ -1,4 +1,4 @@
-//! Fuzzes TLS handshakes with a meddler in the middle; what is checked stands in `rp_protocol::fuzz::handshake`.
+//! Fuzzes TLS handshakes with an on-path attacker in the middle; what is checked stands in `rp_protocol::fuzz::handshake`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Two handshakes joined by a meddler who follows the input: whoever completes knows its peer.
+//! Two handshakes joined by an on-path attacker who follows the input: whoever completes knows its peer.
 
 use std::sync::Arc;
 

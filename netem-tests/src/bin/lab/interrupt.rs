@@ -18,7 +18,7 @@ use tokio::{
 use crate::End;
 
 /// How long work may take to notice that its programs are gone.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether somebody wants us to stop.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ pub(crate) fn guard(
         interrupt.0.store(true, Ordering::Relaxed);
         // Its programs end, so it soon does; what it made meanwhile goes below.
         leftovers::remove_own();
-        let _ = timeout(PATIENCE, work).await;
+        let _ = timeout(TIMEOUT, work).await;
         Ok(End::Interrupted)
     });
     runtime.shutdown_background();

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
-    latency::{self, Options, Way},
+    implementation::Kit,
+    latency::{self, Options, Setup},
     quantity::{Rate, Share, Time},
     record,
     report::latency::Record,
-    rival::Kit,
 };
 
 use crate::{End, interrupt};
@@ -85,7 +85,7 @@ impl Args {
     }
 
     fn options(self) -> anyhow::Result<Options> {
-        let ways: Vec<&'static Way> = if self.peers.is_empty() {
+        let setups: Vec<&'static Setup> = if self.peers.is_empty() {
             latency::ALL.iter().collect()
         } else {
             let found = self.peers.iter().map(|name| {
@@ -98,7 +98,7 @@ impl Args {
             "--seconds takes 1 to 3600"
         );
         Ok(Options {
-            ways,
+            setups,
             rate: self.rate.0,
             round_trip: self.rtt.0,
             losses: self.loss.iter().map(|share| share.0).collect(),

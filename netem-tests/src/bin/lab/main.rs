@@ -5,13 +5,13 @@
 
 mod check;
 mod clean;
+mod implementations;
 mod interrupt;
 mod latency;
 mod micro;
 mod netem;
 mod peer;
 mod report;
-mod rivals;
 mod run;
 mod share;
 mod trace;
@@ -41,8 +41,8 @@ enum Command {
     #[command(hide = true)]
     Peer(peer::Args),
     /// List what there is to compare with, and install what is missing
-    Rivals(rivals::Args),
-    /// Measure whole transfers: links, rivals, repetitions (root)
+    Implementations(implementations::Args),
+    /// Measure whole transfers: links, implementations, repetitions (root)
     Run(run::Args),
     /// Measure what flows get that share a bottleneck (root)
     Share(share::Args),
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
         Command::Peer(args) => args.run(),
-        Command::Rivals(args) => args.run(),
+        Command::Implementations(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Share(args) => args.run(),
         Command::Latency(args) => args.run(),

@@ -7,18 +7,18 @@ use std::{
 
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
+    implementation::{self, Implementation, Kit},
     micro::{self, Options},
     quantity::Size,
     record,
     report::micro::Record,
-    rival::{self, Kit, Rival},
 };
 
 use crate::{End, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Who is measured (`lab rivals` lists all)
+    /// Who is measured (`lab implementations` lists all)
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", default_values_t = micro::PEERS.map(str::to_owned))]
     peers: Vec<String>,
     /// How much each sends
@@ -40,18 +40,19 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
-        let mut rivals: Vec<&'static dyn Rival> = Vec::new();
+        let mut implementations: Vec<&'static dyn Implementation> = Vec::new();
         for name in &self.peers {
-            let rival = rival::find(name);
-            rivals
-                .push(rival.with_context(|| format!("there is no rival {name} (see lab rivals)"))?);
+            let implementation = implementation::find(name);
+            implementations.push(implementation.with_context(|| {
+                format!("there is no implementation {name} (see lab implementations)")
+            })?);
         }
         ensure!(
             (1..=20_000_000_000).contains(&self.size.0),
             "--size takes 1 byte to 20 GB"
         );
         let options = Options {
-            rivals,
+            implementations,
             bytes: self.size.0,
             repeat: self.repeat,
             out: self.out,

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use rp_netem_tests::{
+    implementation::{self, Carrier, Implementation, Kit},
     leftovers,
     netem::{
         self, Plan,
@@ -20,7 +21,6 @@ use rp_netem_tests::{
     quantity::Time,
     record::{Circumstances, Journal, default_file},
     report::netem::Record,
-    rival::{self, Carrier, Kit, Rival},
     scenario::Scenario,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Scenarios' names, or paths ending in `.toml`
     #[arg(default_values = SCENARIOS)]
     scenarios: Vec<String>,
-    /// Who sends (`lab rivals` lists all)
+    /// Who sends (`lab implementations` lists all)
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", default_values = PEERS)]
     peers: Vec<String>,
     /// Where netem runs, and whether the TUN carrier is measured beside it
@@ -100,12 +100,13 @@ impl Args {
             }
             return Ok(End::Good);
         }
-        let rivals = self
+        let implementations = self
             .peers
             .iter()
             .map(|name| {
-                rival::find(name)
-                    .with_context(|| format!("there is no rival {name} (see lab rivals)"))
+                implementation::find(name).with_context(|| {
+                    format!("there is no implementation {name} (see lab implementations)")
+                })
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         interrupt::guard(move |interrupt| {
@@ -114,7 +115,7 @@ impl Args {
                 kit: Kit::new(self.programs.clone(), vm::is_inside())?,
                 args: self,
                 scenarios,
-                rivals,
+                implementations,
                 interrupt,
             };
             if run.args.inside {
@@ -131,7 +132,7 @@ type Keep<'a> = &'a mut dyn FnMut(&Record) -> anyhow::Result<()>;
 struct Run<'a> {
     args: Args,
     scenarios: Vec<Scenario>,
-    rivals: Vec<&'static dyn Rival>,
+    implementations: Vec<&'static dyn Implementation>,
     kit: Kit,
     interrupt: &'a Interrupt,
 }
@@ -171,10 +172,10 @@ impl Run<'_> {
         let mut cells = Vec::new();
         for scenario in &self.scenarios {
             for repetition in 0..self.args.repeat {
-                for &rival in &self.rivals {
+                for &implementation in &self.implementations {
                     cells.push(Cell {
                         scenario,
-                        rival,
+                        implementation,
                         carrier,
                         repetition,
                         length: self.args.length.0,

@@ -1,4 +1,4 @@
-//! `lab run`: a grid of links, rivals and repetitions. What is run in which order is decided in `grid`.
+//! `lab run`: a grid of links, implementations and repetitions. What is run in which order is decided in `grid`.
 
 use std::{
     io::{self, Write},
@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
     grid::{self, Grid, Options},
+    implementation::{self, Implementation, Kit},
     record,
     report::grid::Record,
-    rival::{self, Kit, Rival},
     scenario::Scenario,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// A grid's name, or a path ending in `.toml`
     #[arg(long, default_value = "short")]
     grid: String,
-    /// Who is measured; without it, the grid's (`lab rivals` lists all)
+    /// Who is measured; without it, the grid's (`lab implementations` lists all)
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     peers: Vec<String>,
     /// How often each; without it, the grid's, or 3
@@ -102,11 +102,12 @@ impl Args {
         } else {
             self.peers
         };
-        let mut rivals: Vec<&'static dyn Rival> = Vec::new();
+        let mut implementations: Vec<&'static dyn Implementation> = Vec::new();
         for name in &peers {
-            let rival = rival::find(name);
-            rivals
-                .push(rival.with_context(|| format!("there is no rival {name} (see lab rivals)"))?);
+            let implementation = implementation::find(name);
+            implementations.push(implementation.with_context(|| {
+                format!("there is no implementation {name} (see lab implementations)")
+            })?);
         }
         ensure!(
             (0.1..=3600.0).contains(&self.seconds),
@@ -122,7 +123,7 @@ impl Args {
         ensure!((0.1..=7200.0).contains(&limit), "--limit takes 0.1 to 7200");
         Ok(Options {
             scenarios,
-            rivals,
+            implementations,
             repeat: self.repeat.or(grid.repeat).unwrap_or(3),
             seconds: self.seconds,
             limit: Duration::from_secs_f64(limit),

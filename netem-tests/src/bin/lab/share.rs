@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::ensure;
 use rp_netem_tests::{
+    implementation::{self, Kit},
     quantity::{Rate, Share, Time},
     record,
     report::share::Record,
-    rival::{self, Kit},
     share::{self, Case, CaseError, Options},
 };
 
@@ -88,8 +88,8 @@ impl Args {
         }
         for peer in self.cases.iter().flat_map(Case::peers) {
             ensure!(
-                rival::find(peer).is_some(),
-                "there is no rival {peer} (see lab rivals)"
+                implementation::find(peer).is_some(),
+                "there is no implementation {peer} (see lab implementations)"
             );
         }
         let (programs, is_offline) = (self.programs.clone(), self.offline);

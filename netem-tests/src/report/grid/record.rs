@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    implementation::Figures,
     record::{Circumstances, Outcome},
-    rival::Figures,
     scenario::Scenario,
 };
 

@@ -1,7 +1,7 @@
 //! Tests of the grid's records and tables.
 
 use super::*;
-use crate::{record::Circumstances, rival::Figures, scenario::Scenario};
+use crate::{implementation::Figures, record::Circumstances, scenario::Scenario};
 
 fn record(peer: &str, repetition: u32, mbit: f64) -> Record {
     Record {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, kit::SOURCE};
+use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, kit::SOURCE};
 use crate::tun::{FAR, NEAR};
 
 /// `rpcp` pushes a file to `rpserver`.
@@ -26,7 +26,7 @@ impl Rpcp {
     };
 }
 
-impl Rival for Rpcp {
+impl Implementation for Rpcp {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -81,7 +81,7 @@ impl Rival for Rpcp {
 #[derive(Debug)]
 pub(super) struct Rpclient;
 
-impl Rival for Rpclient {
+impl Implementation for Rpclient {
     fn name(&self) -> &'static str {
         "rpclient-curl"
     }
@@ -103,7 +103,7 @@ impl Rival for Rpclient {
         let (programs, keys) = (task.kit.programs()?, task.kit.keys()?);
         let arrived = task.folder.join("arrived");
         fs::create_dir(&arrived)?;
-        let (web, door) = (task.port + 1, task.port + 2);
+        let (web, front_end) = (task.port + 1, task.port + 2);
         let address = format!("{NEAR}:{}", task.port);
         let site = Invocation::new(Side::Near, task.kit.lab())
             .args(["peer", "web", "--port", &web.to_string()])
@@ -121,18 +121,18 @@ impl Rival for Rpclient {
             .args(["--host-key", &keys.fingerprint])
             .arg("-i")
             .arg(&keys.user)
-            .args(["--listen", &format!("127.0.0.1:{door}")])
+            .args(["--listen", &format!("127.0.0.1:{front_end}")])
             .arg("--no-path-memory");
         let curl = Invocation::new(Side::Far, "curl")
             .args(["--silent", "--show-error", "--fail", "--disable"])
-            .args(["--proxy", &format!("http://127.0.0.1:{door}"), "--output"])
+            .args(["--proxy", &format!("http://127.0.0.1:{front_end}"), "--output"])
             .arg(arrived.join(SOURCE))
             .arg(format!("http://127.0.0.1:{web}/file"));
         Ok(Recipe {
             before: vec![
                 (site, Ready::Port(web)),
                 (server, Ready::Port(task.port)),
-                (client, Ready::Port(door)),
+                (client, Ready::Port(front_end)),
             ],
             trigger: curl,
             progress: Progress::File {
@@ -147,7 +147,7 @@ impl Rival for Rpclient {
 #[derive(Debug)]
 pub(super) struct Transport;
 
-impl Rival for Transport {
+impl Implementation for Transport {
     fn name(&self) -> &'static str {
         "rpp"
     }

@@ -1,4 +1,4 @@
-//! A rival's program while it runs: in which namespace and control group, and what it says.
+//! An implementation's program while it runs: in which namespace and control group, and what it says.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ const LAST_WORDS: usize = 3;
 /// How much of a program's output is looked at for its last line.
 const TAIL: u64 = 4096;
 
-/// Joins the control group whose door is `$0`, then becomes the program.
+/// Joins the control group whose process list is `$0`, then becomes the program.
 const JOIN: &str = "echo 0 >\"$0\" && exec \"$@\"";
 
 /// A running program, killed when dropped.
@@ -49,7 +49,10 @@ impl Program {
         let mut command = match group {
             Some(group) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", JOIN]).arg(group.door()).arg("ip");
+                command
+                    .args(["-c", JOIN])
+                    .arg(group.process_list())
+                    .arg("ip");
                 command
             }
             None => Command::new("ip"),

@@ -1,7 +1,7 @@
-//! Rivals: everything that moves bytes from one machine to another, behind one interface, so that all
+//! Implementations: everything that moves bytes from one machine to another, behind one interface, so that all
 //! are started, watched and measured alike. What is measured is in `stage`; which links, in `grid`.
 //!
-//! A new rival is: one file, one line in [`ALL`]. It says how it is installed, which programs run where,
+//! A new implementation is: one file, one line in [`ALL`]. It says how it is installed, which programs run where,
 //! and how one sees what has arrived; it starts nothing itself.
 
 mod debian;
@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 
 /// Everything there is, in the order of tables.
-pub const ALL: &[&dyn Rival] = &[
+pub const ALL: &[&dyn Implementation] = &[
     &rpp::Rpcp::FAIR,
     &rpp::Rpcp::LOW,
     &rpp::Rpclient,
@@ -59,13 +59,15 @@ pub const ALL: &[&dyn Rival] = &[
     &debian::Uftp,
 ];
 
-/// The rival of that name.
-pub fn find(name: &str) -> Option<&'static dyn Rival> {
-    ALL.iter().copied().find(|rival| rival.name() == name)
+/// The implementation of that name.
+pub fn find(name: &str) -> Option<&'static dyn Implementation> {
+    ALL.iter()
+        .copied()
+        .find(|implementation| implementation.name() == name)
 }
 
 /// Something that moves bytes from near to far.
-pub trait Rival: fmt::Debug + Sync {
+pub trait Implementation: fmt::Debug + Sync {
     /// Stands in records and tables.
     fn name(&self) -> &'static str;
 

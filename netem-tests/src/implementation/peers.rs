@@ -1,9 +1,9 @@
-//! Transports that are libraries: a pair of small programs of ours for each, in `netem-tests/rivals`,
+//! Transports that are libraries: a pair of small programs of ours for each, in `netem-tests/implementations`,
 //! which is no part of the workspace, so that their dependencies stay out of the product's lock file.
 
 use std::path::PathBuf;
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task};
+use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task};
 use crate::tun::FAR;
 
 /// A transport with ends of our own.
@@ -17,7 +17,7 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 enum Library {
-    /// The package in `rivals/`.
+    /// The package in `implementations/`.
     Quinn,
     /// A C++ file there, against a library of Debian's.
     Debian {
@@ -66,13 +66,15 @@ impl Peer {
 
     fn program(&self, kit: &Kit) -> PathBuf {
         match &self.built_on {
-            Library::Quinn => kit.rivals_dir().join("release/quinn-peer"),
-            Library::Debian { source, .. } => kit.rivals_dir().join(source).with_extension(""),
+            Library::Quinn => kit.implementations_dir().join("release/quinn-peer"),
+            Library::Debian { source, .. } => {
+                kit.implementations_dir().join(source).with_extension("")
+            }
         }
     }
 }
 
-impl Rival for Peer {
+impl Implementation for Peer {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -83,7 +85,7 @@ impl Rival for Peer {
 
     fn install(&self, kit: &Kit) -> anyhow::Result<()> {
         match &self.built_on {
-            Library::Quinn => kit.build_rivals(),
+            Library::Quinn => kit.build_implementation(),
             Library::Debian {
                 source,
                 package,

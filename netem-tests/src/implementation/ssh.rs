@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::DirBuilderExt, path::Path};
 
 use anyhow::ensure;
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, kit::SOURCE};
+use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, kit::SOURCE};
 use crate::{tcp::available, tun::FAR};
 
 /// A copy program.
@@ -96,10 +96,10 @@ impl Ssh {
 }
 
 fn qcp(kit: &Kit) -> std::path::PathBuf {
-    kit.rivals_dir().join("qcp/bin/qcp")
+    kit.implementations_dir().join("qcp/bin/qcp")
 }
 
-impl Rival for Ssh {
+impl Implementation for Ssh {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -1,11 +1,11 @@
-//! `lab rivals`: what there is to compare with, with versions; what is missing is installed.
+//! `lab implementations`: what there is to compare with, with versions; what is missing is installed.
 
 use std::{
     io::{self, Write},
     path::PathBuf,
 };
 
-use rp_netem_tests::rival::{self, Kit};
+use rp_netem_tests::implementation::{self, Kit};
 
 use crate::{End, interrupt};
 
@@ -25,16 +25,18 @@ impl Args {
             let kit = Kit::new(self.programs, self.offline)?;
             let mut out = io::stdout().lock();
             let mut end = End::Good;
-            for rival in rival::ALL {
-                let version = rival.install(&kit).and_then(|()| rival.version(&kit));
+            for implementation in implementation::ALL {
+                let version = implementation
+                    .install(&kit)
+                    .and_then(|()| implementation.version(&kit));
                 match version {
-                    Ok(version) => writeln!(out, "{:<26}{version}", rival.name())?,
+                    Ok(version) => writeln!(out, "{:<26}{version}", implementation.name())?,
                     Err(error) => {
-                        writeln!(out, "{:<26}NOT TO BE HAD: {error:#}", rival.name())?;
+                        writeln!(out, "{:<26}NOT TO BE HAD: {error:#}", implementation.name())?;
                         end = End::Bad;
                     }
                 }
-                writeln!(out, "{:<26}{}", "", rival.about())?;
+                writeln!(out, "{:<26}{}", "", implementation.about())?;
             }
             Ok(end)
         })

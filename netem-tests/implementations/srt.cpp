@@ -1,15 +1,15 @@
-// One end of a transfer over UDT 4 (Debian: libudt-dev), told by its arguments:
+// One end of a transfer over SRT in file mode (Debian: libsrt-openssl-dev), told by its arguments:
 //
-//   udt4 recv --port N --bytes B --window W
-//   udt4 send HOST PORT BYTES --window W
+//   srt recv --port N --bytes B --window W
+//   srt send HOST PORT BYTES --window W
 //
 // The receiver prints lines of "bytes nanoseconds" (monotonic clock) as they come in, the last for the
-// last byte. The lab starts, watches and kills both ends (netem-tests/src/rival).
+// last byte. The lab starts, watches and kills both ends (netem-tests/src/implementation).
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <srt/srt.h>
 #include <time.h>
-#include <udt/udt.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,12 +22,11 @@
 
 namespace {
 
-constexpr int kMss = 1500;
-constexpr int kUdtHeaders = 28 + 16;
+constexpr int kPayload = 1456;
 constexpr uint64_t kTallyNs = 20'000'000;
 
 [[noreturn]] void fail(const char* what) {
-    fprintf(stderr, "%s: %s\n", what, UDT::getlasterror().getErrorMessage());
+    fprintf(stderr, "%s: %s\n", what, srt_getlasterror_str());
     exit(1);
 }
 
@@ -45,20 +44,22 @@ const char* option(int argc, char** argv, const char* name) {
     exit(2);
 }
 
-void set(UDTSOCKET s, UDT::SOCKOPT name, int value) {
-    if (UDT::setsockopt(s, 0, name, &value, sizeof value) == UDT::ERROR) fail("option");
+template <typename T>
+void set(SRTSOCKET s, SRT_SOCKOPT name, T value) {
+    if (srt_setsockflag(s, name, &value, sizeof value) == SRT_ERROR) fail("option");
 }
 
-// Window and buffers of `window` bytes; the window comes first, as it bounds the receive buffer.
-UDTSOCKET make_socket(int window) {
-    UDTSOCKET s = UDT::socket(AF_INET, SOCK_STREAM, 0);
-    if (s == UDT::INVALID_SOCK) fail("socket");
-    set(s, UDT_MSS, kMss);
-    set(s, UDT_FC, std::max(25600, window / (kMss - kUdtHeaders)));
-    set(s, UDT_SNDBUF, window);
-    set(s, UDT_RCVBUF, window);
-    set(s, UDP_SNDBUF, window);
-    set(s, UDP_RCVBUF, window);
+// File mode: no timestamps, no drops, the stream API, FileCC. The flow window comes before the receive
+// buffer, which it bounds. No limit of rate (SRTO_MAXBW -1 is file mode's default).
+SRTSOCKET make_socket(int window) {
+    SRTSOCKET s = srt_create_socket();
+    if (s == SRT_INVALID_SOCK) fail("socket");
+    set<int>(s, SRTO_TRANSTYPE, SRTT_FILE);
+    set<int>(s, SRTO_FC, std::max(25600, window / kPayload));
+    set<int>(s, SRTO_SNDBUF, window);
+    set<int>(s, SRTO_RCVBUF, window);
+    set<int>(s, SRTO_UDP_SNDBUF, window);
+    set<int>(s, SRTO_UDP_RCVBUF, window);
     return s;
 }
 
@@ -74,20 +75,19 @@ sockaddr_in address(const char* host, int port) {
 }
 
 int receive(int port, int64_t bytes, int window) {
-    UDTSOCKET listener = make_socket(window);
+    SRTSOCKET listener = make_socket(window);
     sockaddr_in any = address("0.0.0.0", port);
-    if (UDT::bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any) == UDT::ERROR) fail("bind");
-    if (UDT::listen(listener, 1) == UDT::ERROR) fail("listen");
-    sockaddr_in from;
-    int from_len = sizeof from;
-    UDTSOCKET s = UDT::accept(listener, reinterpret_cast<sockaddr*>(&from), &from_len);
-    if (s == UDT::INVALID_SOCK) fail("accept");
+    if (srt_bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any) == SRT_ERROR) fail("bind");
+    if (srt_listen(listener, 1) == SRT_ERROR) fail("listen");
+    SRTSOCKET s = srt_accept(listener, nullptr, nullptr);
+    if (s == SRT_INVALID_SOCK) fail("accept");
     std::vector<char> block(1 << 18);
     int64_t arrived = 0;
     uint64_t told = 0;
     while (arrived < bytes) {
-        int len = UDT::recv(s, block.data(), int(block.size()), 0);
-        if (len == UDT::ERROR) fail("recv");
+        int len = srt_recv(s, block.data(), int(block.size()));
+        if (len == SRT_ERROR) fail("recv");
+        if (len == 0) break;
         arrived += len;
         uint64_t now = now_ns();
         if (arrived >= bytes || now >= told + kTallyNs) {
@@ -102,17 +102,17 @@ int receive(int port, int64_t bytes, int window) {
 }
 
 int send(const char* host, int port, int64_t bytes, int window) {
-    UDTSOCKET s = make_socket(window);
+    SRTSOCKET s = make_socket(window);
     sockaddr_in to = address(host, port);
-    if (UDT::connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == UDT::ERROR) fail("connect");
+    if (srt_connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == SRT_ERROR) fail("connect");
     std::vector<char> block(1 << 18, 0x5a);
     while (bytes > 0) {
-        int len = UDT::send(s, block.data(), int(std::min<int64_t>(bytes, int64_t(block.size()))), 0);
-        if (len == UDT::ERROR) fail("send");
+        int len = srt_send(s, block.data(), int(std::min<int64_t>(bytes, int64_t(block.size()))));
+        if (len == SRT_ERROR) fail("send");
         bytes -= len;
     }
-    // Lingers until all is acknowledged (UDT_LINGER, 180 s by default).
-    UDT::close(s);
+    // Lingers until all is acknowledged (SRTO_LINGER, 180 s by default in file mode).
+    srt_close(s);
     return 0;
 }
 
@@ -121,18 +121,19 @@ int send(const char* host, int port, int64_t bytes, int window) {
 int main(int argc, char** argv) {
     std::string role = argc > 1 ? argv[1] : "";
     if (role == "version") {
-        printf("UDT 4.11 (Debian libudt0)\n");
+        uint32_t v = srt_getversion();
+        printf("libsrt %u.%u.%u\n", v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff);
         return 0;
     }
     if (role != "recv" && (role != "send" || argc < 5)) {
-        fprintf(stderr, "usage: udt4 recv|send|version ...\n");
+        fprintf(stderr, "usage: srt recv|send|version ...\n");
         return 2;
     }
     int window = int(std::min<int64_t>(atoll(option(argc, argv, "--window")), 1 << 28));
-    UDT::startup();
+    srt_startup();
     int code = role == "recv" ? receive(atoi(option(argc, argv, "--port")),
                                         atoll(option(argc, argv, "--bytes")), window)
                               : send(argv[2], atoi(argv[3]), atoll(argv[4]), window);
-    UDT::cleanup();
+    srt_cleanup();
     return code;
 }

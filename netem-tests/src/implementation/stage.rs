@@ -1,5 +1,5 @@
 //! One measured transfer: the link, the programs of a recipe on both sides, what they used and what the
-//! link saw. Which rival, which link and how often is decided in `grid`.
+//! link saw. Which implementation, which link and how often is decided in `grid`.
 //!
 //! The clock runs from just before the trigger is started to the last byte at the far side. Processor
 //! time is that of all programs and their children on a side from that moment on; what the kernel does
@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task,
+    Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task,
     look::{is_open, parse_tally, written},
     program::Program,
     wire::{Carrier, Wire},
@@ -85,14 +85,18 @@ const STARTUP: Duration = Duration::from_secs(15);
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Time the last bytes get to show once the trigger has ended.
-const AFTERGLOW: Duration = Duration::from_millis(500);
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
-/// Moves `job.bytes` by `rival` over a link of their own.
+/// Moves `job.bytes` by `implementation` over a link of their own.
 ///
 /// # Errors
 /// The link or a program could not be set up; the text says why.
-pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(Outcome, Figures)> {
-    transfer_over::<TunLab>(rival, kit, job)
+pub fn transfer(
+    implementation: &dyn Implementation,
+    kit: &Kit,
+    job: &Job<'_>,
+) -> anyhow::Result<(Outcome, Figures)> {
+    transfer_over::<TunLab>(implementation, kit, job)
 }
 
 /// The same over a link of that kind.
@@ -101,29 +105,34 @@ pub fn transfer(rival: &dyn Rival, kit: &Kit, job: &Job<'_>) -> anyhow::Result<(
 /// The link or a program could not be set up; the text says why.
 pub fn transfer_by(
     carrier: Carrier,
-    rival: &dyn Rival,
+    implementation: &dyn Implementation,
     kit: &Kit,
     job: &Job<'_>,
 ) -> anyhow::Result<(Outcome, Figures)> {
     match carrier {
-        Carrier::Tun => transfer_over::<TunLab>(rival, kit, job),
-        Carrier::Netem => transfer_over::<NetemLab>(rival, kit, job),
+        Carrier::Tun => transfer_over::<TunLab>(implementation, kit, job),
+        Carrier::Netem => transfer_over::<NetemLab>(implementation, kit, job),
     }
 }
 
 /// The same over a link of any kind.
 pub(crate) fn transfer_over<W: Wire>(
-    rival: &dyn Rival,
+    implementation: &dyn Implementation,
     kit: &Kit,
     job: &Job<'_>,
 ) -> anyhow::Result<(Outcome, Figures)> {
-    let stage = Stage::<W>::set(kit, job.scenario, job.seed, rival.has_default_buffers())?;
-    if let Some(congestion) = rival.congestion() {
+    let stage = Stage::<W>::set(
+        kit,
+        job.scenario,
+        job.seed,
+        implementation.has_default_buffers(),
+    )?;
+    if let Some(congestion) = implementation.congestion() {
         stage.use_congestion(congestion)?;
     }
     let (source, digest) = kit.source(job.bytes)?;
     let folder = stage.folder.path().to_path_buf();
-    let recipe = rival.recipe(&Task {
+    let recipe = implementation.recipe(&Task {
         kit,
         folder: &folder,
         source: &source,
@@ -367,7 +376,7 @@ impl Run {
         for program in &mut self.before {
             if let Some(status) = program.ended()? {
                 let ended = *ended_ns.get_or_insert(now);
-                if !status.success() || now - ended > nanos(AFTERGLOW) {
+                if !status.success() || now - ended > nanos(DRAIN_TIME) {
                     return Ok(Some(format!("{status}; {}", program.said())));
                 }
             }

@@ -1,5 +1,5 @@
-//! Ways from the client to the server: kernel TCP as it is, our proxy, a tunnel over quinn. Which programs
-//! each needs is here; starting them is `rival::stage`'s matter.
+//! Set-ups between client and server: kernel TCP as it is, our proxy, a tunnel over quinn. Which programs
+//! each needs is here; starting them is `implementation::stage`'s matter.
 //!
 //! The server stands at the near side and the client at the far one, so that answers travel in the
 //! direction of everybody's data.
@@ -12,18 +12,18 @@ use std::{
 
 use super::OBJECTS;
 use crate::{
-    rival::{self, Invocation, Kit, Ready, Recipe, Side},
+    implementation::{self, Invocation, Kit, Ready, Recipe, Side},
     tun::NEAR,
 };
 
-/// Ports of the server, of the tunnel's end beside it, and of the tunnel's door.
+/// Ports of the server, of the tunnel's end beside it, and of the tunnel's front end.
 const SERVER: u16 = 7400;
 const EXIT: u16 = 7401;
-const DOOR: u16 = 7402;
+const FRONT_END: u16 = 7402;
 
 /// What is between client and server.
 #[derive(Debug)]
-pub struct Way {
+pub struct Setup {
     /// Stands in records and tables.
     pub name: &'static str,
     /// Its settings, in a sentence.
@@ -42,32 +42,32 @@ enum Kind {
 }
 
 /// Everything there is, in the order of tables.
-pub const ALL: &[Way] = &[
-    Way {
+pub const ALL: &[Setup] = &[
+    Setup {
         name: "rpp",
         about: "CONNECT through rpclient and rpserver; everything over one RPP connection, default settings",
         kind: Kind::Rpp,
     },
-    Way {
+    Setup {
         name: "tcp-bbr",
         about: "kernel TCP from end to end, BBR, buffers up to 256 MB; a bulk transfer is one more connection",
         kind: Kind::Tcp("bbr"),
     },
-    Way {
+    Setup {
         name: "tcp-cubic",
         about: "kernel TCP from end to end, CUBIC, buffers up to 256 MB; a bulk transfer is one more connection",
         kind: Kind::Tcp("cubic"),
     },
-    Way {
+    Setup {
         name: "quinn-bbr",
         about: "a tunnel over one QUIC connection by quinn, BBR, one stream for each TCP connection, windows of four bandwidth-delay products",
         kind: Kind::Quinn("bbr"),
     },
 ];
 
-/// The way of that name.
-pub fn find(name: &str) -> Option<&'static Way> {
-    ALL.iter().find(|way| way.name == name)
+/// The set-up of that name.
+pub fn find(name: &str) -> Option<&'static Setup> {
+    ALL.iter().find(|setup| setup.name == name)
 }
 
 /// What the client is to do.
@@ -84,7 +84,7 @@ pub(super) struct Asking<'a> {
     pub(super) traces: Option<PathBuf>,
 }
 
-impl Way {
+impl Setup {
     /// Gets what is missing; says the version.
     pub(super) fn prepare(&self, kit: &Kit) -> anyhow::Result<String> {
         let name = match self.kind {
@@ -94,10 +94,11 @@ impl Way {
             Kind::Quinn(_) => "quinn-bbr",
         };
         // The same programs as in the grid.
-        let rival = rival::find(name)
-            .ok_or_else(|| anyhow::anyhow!("there is no rival {name} to take programs from"))?;
-        rival.install(kit)?;
-        rival.version(kit)
+        let implementation = implementation::find(name).ok_or_else(|| {
+            anyhow::anyhow!("there is no implementation {name} to take programs from")
+        })?;
+        implementation.install(kit)?;
+        implementation.version(kit)
     }
 
     pub(super) fn recipe(&self, asking: &Asking<'_>) -> anyhow::Result<Recipe> {
@@ -115,12 +116,12 @@ impl Way {
                 before.extend(proxy(kit, asking.traces.as_deref())?);
                 (
                     format!("127.0.0.1:{SERVER}"),
-                    Some(format!("127.0.0.1:{DOOR}")),
+                    Some(format!("127.0.0.1:{FRONT_END}")),
                 )
             }
             Kind::Quinn(congestion) => {
                 before.extend(tunnel(kit, congestion, asking.window));
-                (format!("127.0.0.1:{DOOR}"), None)
+                (format!("127.0.0.1:{FRONT_END}"), None)
             }
         };
         let mut client = Invocation::new(Side::Far, kit.lab())
@@ -154,31 +155,37 @@ fn proxy(kit: &Kit, traces: Option<&Path>) -> anyhow::Result<[(Invocation, Ready
         .arg(&keys.authorized)
         // The targets of a real server are elsewhere; the lab's is on this machine.
         .args(["--allow", &format!("127.0.0.1:{SERVER}")]);
-    let mut door = Invocation::new(Side::Far, &programs.rpclient)
+    let mut front_end = Invocation::new(Side::Far, &programs.rpclient)
         .args(["--server", &address])
         .args(["--host-key", &keys.fingerprint])
         .arg("-i")
         .arg(&keys.user)
-        .args(["--listen", &format!("127.0.0.1:{DOOR}")]);
+        .args(["--listen", &format!("127.0.0.1:{FRONT_END}")]);
     if let Some(traces) = traces {
         fs::create_dir_all(traces)?;
         exit = exit.arg("--trace").arg(traces);
-        door = door.arg("--trace").arg(traces);
+        front_end = front_end.arg("--trace").arg(traces);
     }
-    Ok([(exit, Ready::Port(EXIT)), (door, Ready::Port(DOOR))])
+    Ok([
+        (exit, Ready::Port(EXIT)),
+        (front_end, Ready::Port(FRONT_END)),
+    ])
 }
 
 fn tunnel(kit: &Kit, congestion: &str, window: u64) -> [(Invocation, Ready); 2] {
-    let program = kit.rivals_dir().join("release/quinn-peer");
+    let program = kit.implementations_dir().join("release/quinn-peer");
     let window = window.min(u32::MAX.into()).to_string();
     let tuning = ["--congestion", congestion, "--window", &window];
     let exit = Invocation::new(Side::Near, &program)
         .args(["exit", "--port", &EXIT.to_string()])
         .arg(format!("127.0.0.1:{SERVER}"))
         .args(tuning);
-    let door = Invocation::new(Side::Far, &program)
-        .args(["front", "--port", &DOOR.to_string()])
+    let front_end = Invocation::new(Side::Far, &program)
+        .args(["front", "--port", &FRONT_END.to_string()])
         .arg(format!("{NEAR}:{EXIT}"))
         .args(tuning);
-    [(exit, Ready::Port(EXIT)), (door, Ready::Port(DOOR))]
+    [
+        (exit, Ready::Port(EXIT)),
+        (front_end, Ready::Port(FRONT_END)),
+    ]
 }

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task};
+use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task};
 use crate::{tcp::available, tun::FAR};
 
 /// A congestion control, a number of connections, and whose buffers.
@@ -51,7 +51,7 @@ impl Tcp {
     };
 }
 
-impl Rival for Tcp {
+impl Implementation for Tcp {
     fn name(&self) -> &'static str {
         self.name
     }

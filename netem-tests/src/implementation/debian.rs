@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Invocation, Kit, Progress, Ready, Recipe, Rival, Side, Task, kit::SOURCE};
+use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, kit::SOURCE};
 use crate::tun::FAR;
 
 /// A TCP connection through kcptun.
@@ -12,7 +12,7 @@ pub(super) struct Kcptun;
 /// What a datagram of kcptun's carries, by its default.
 const KCP_MTU: u64 = 1350;
 
-impl Rival for Kcptun {
+impl Implementation for Kcptun {
     fn name(&self) -> &'static str {
         "kcptun"
     }
@@ -31,7 +31,7 @@ impl Rival for Kcptun {
 
     fn recipe(&self, task: &Task<'_>) -> anyhow::Result<Recipe> {
         let (port, bytes) = (task.port.to_string(), task.bytes.to_string());
-        let (target, door) = (task.port + 1, task.port + 2);
+        let (target, front_end) = (task.port + 1, task.port + 2);
         let buffer = task.window.to_string();
         let tuned = |program: &str, side| {
             Invocation::new(side, program)
@@ -60,18 +60,18 @@ impl Rival for Kcptun {
             .args(["--listen", &format!(":{port}")]);
         let client = tuned("kcptun-client", Side::Near)
             .args(["--remoteaddr", &format!("{FAR}:{port}")])
-            .args(["--localaddr", &format!("127.0.0.1:{door}")]);
+            .args(["--localaddr", &format!("127.0.0.1:{front_end}")]);
         let sender = Invocation::new(Side::Near, task.kit.lab()).args([
             "peer",
             "send",
-            &format!("127.0.0.1:{door}"),
+            &format!("127.0.0.1:{front_end}"),
             &bytes,
         ]);
         Ok(Recipe {
             before: vec![
                 (receiver, Ready::Port(target)),
                 (server, Ready::Port(task.port)),
-                (client, Ready::Port(door)),
+                (client, Ready::Port(front_end)),
             ],
             trigger: sender,
             progress: Progress::Tally,
@@ -86,7 +86,7 @@ pub(super) struct Uftp;
 /// Largest UDP buffer it takes (uftp(1)).
 const UFTP_BUFFER: u64 = 104_857_600;
 
-impl Rival for Uftp {
+impl Implementation for Uftp {
     fn name(&self) -> &'static str {
         "uftp"
     }

@@ -1,4 +1,4 @@
-//! What rivals are made of: programs found, installed by package name or built, keys, content. Nothing
+//! What implementations are made of: programs found, installed by package name or built, keys, content. Nothing
 //! is installed before somebody asks for it.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::{
 /// What the file to send is called.
 pub(super) const SOURCE: &str = "source.bin";
 
-/// Everything a rival may need, made once for a run of the lab.
+/// Everything an implementation may need, made once for a run of the lab.
 #[derive(Debug)]
 pub struct Kit {
     folder: TempDir,
@@ -182,15 +182,18 @@ impl Kit {
         self.said_by("dpkg-query", &["--show", "--showformat", format, package])
     }
 
-    /// Builds a program of the package registry into a folder of its own beside the other rivals.
+    /// Builds a program of the package registry into a folder of its own beside the other implementations.
     pub(super) fn registry(&self, name: &str, version: &str) -> anyhow::Result<()> {
-        let root = self.rivals_dir().join(name);
+        let root = self.implementations_dir().join(name);
         if root.join("bin").join(name).is_file() {
             return Ok(());
         }
         ensure!(!self.is_offline, "not installed (cargo install {name})");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let (root, build) = (root.to_string_lossy(), self.rivals_dir().join("build"));
+        let (root, build) = (
+            root.to_string_lossy(),
+            self.implementations_dir().join("build"),
+        );
         let install = ["install", "--locked", "--quiet", name, "--version", version];
         let places = ["--root", &root, "--target-dir", &build.to_string_lossy()];
         quiet(
@@ -204,8 +207,8 @@ impl Kit {
         quiet(program, arguments)
     }
 
-    /// Where rivals that are built end up: beside this program's own folder.
-    pub(crate) fn rivals_dir(&self) -> PathBuf {
+    /// Where implementations that are built end up: beside this program's own folder.
+    pub(crate) fn implementations_dir(&self) -> PathBuf {
         // From target/release/lab, or target/debug/deps/... in a test.
         let target = self.lab.ancestors().find(|folder| {
             folder
@@ -215,24 +218,24 @@ impl Kit {
         target
             .and_then(Path::parent)
             .unwrap_or_else(|| Path::new("target"))
-            .join("rivals")
+            .join("implementations")
     }
 
-    /// Compiles a file of `netem-tests/rivals`, unless its program is newer.
+    /// Compiles a file of `netem-tests/implementations`, unless its program is newer.
     pub(super) fn compile(
         &self,
         source: &str,
         program: &Path,
         link: &[&str],
     ) -> anyhow::Result<()> {
-        let source = rivals_source().join(source);
+        let source = implementations_source().join(source);
         let changed = |path: &Path| fs::metadata(path)?.modified();
         if let (Ok(of_source), Ok(of_program)) = (changed(&source), changed(program))
             && of_program >= of_source
         {
             return Ok(());
         }
-        fs::create_dir_all(self.rivals_dir())?;
+        fs::create_dir_all(self.implementations_dir())?;
         let mut arguments = vec!["-O2", "-std=c++17", "-Wall", "-pthread", "-o"];
         let (program, source) = (program.to_string_lossy(), source.to_string_lossy());
         arguments.extend([&*program, &*source]);
@@ -240,14 +243,17 @@ impl Kit {
         quiet("g++", &arguments)
     }
 
-    /// Builds the Rust package in `netem-tests/rivals`.
-    pub(super) fn build_rivals(&self) -> anyhow::Result<()> {
-        let program = self.rivals_dir().join("release/quinn-peer");
+    /// Builds the Rust package in `netem-tests/implementations`.
+    pub(super) fn build_implementation(&self) -> anyhow::Result<()> {
+        let program = self.implementations_dir().join("release/quinn-peer");
         if self.is_offline && program.is_file() {
             return Ok(());
         }
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let (manifest, target) = (rivals_source().join("Cargo.toml"), self.rivals_dir());
+        let (manifest, target) = (
+            implementations_source().join("Cargo.toml"),
+            self.implementations_dir(),
+        );
         quiet(
             &cargo.to_string_lossy(),
             &[
@@ -264,8 +270,8 @@ impl Kit {
     }
 }
 
-fn rivals_source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("rivals")
+fn implementations_source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("implementations")
 }
 
 /// Runs a program that is of no interest unless it fails; the error ends with its last line.
