@@ -1,7 +1,8 @@
 //! `rpclient`: the proxy port, and `connect` for ssh. What the port speaks lives in `rp_proxy`.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,6 +26,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
+    address::ListenAddress,
     args::client::{ClientArgs, ClientCommand},
     connect::{ConnectFailure, Connected, Connector, Family},
     exit_code::{ExitCode, Failure},
@@ -77,12 +79,9 @@ pub fn main() -> Result<(), Failure> {
 
 async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     // Before the server is asked for anything: a taken port is the commonest mistake.
-    let listener = TcpListener::bind(settings.listen).await;
-    let (listener, local) = listener
-        .and_then(|listener| listener.local_addr().map(|local| (listener, local)))
-        .map_err(|error| {
-            Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
-        })?;
+    let (listener, local) = listen(&settings.listen).await.map_err(|error| {
+        Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
+    })?;
     warn_if_open(local, settings.credentials.is_required());
     let reach = Reach::new(&settings)?;
     let connection = tokio::select! {
@@ -107,6 +106,13 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     }
     reach.shut_down().await;
     Ok(())
+}
+
+async fn listen(address: &ListenAddress) -> io::Result<(TcpListener, SocketAddr)> {
+    let addresses = address.resolve(Ipv4Addr::LOCALHOST.into()).await?;
+    let listener = TcpListener::bind(&addresses[..]).await?;
+    let local = listener.local_addr()?;
+    Ok((listener, local))
 }
 
 /// How the server is reached, and the connection in use, whose endpoint is closed at the end.
@@ -263,7 +269,7 @@ async fn upward(send: &mut SendStream) -> Result<(), Failure> {
 
 async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
     let mut output = stdout();
-    let failed = |error: std::io::Error| Failure::other(format!("standard output: {error}"));
+    let failed = |error: io::Error| Failure::other(format!("standard output: {error}"));
     output.write_all(early).await.map_err(failed)?;
     output.flush().await.map_err(failed)?;
     loop {

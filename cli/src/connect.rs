@@ -24,7 +24,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::{
-    close_code,
+    address, close_code,
     exit_code::ExitCode,
     host_key::{HostKeyError, HostKeyPolicy},
     identity::{self, IdentityError},
@@ -67,30 +67,16 @@ impl fmt::Display for Server {
 impl FromStr for Server {
     type Err = ServerError;
 
-    /// `HOST`, `HOST:PORT`, or an IPv6 address with a port in brackets: `[::1]:7377`.
+    /// `HOST`, `HOST:PORT`, or an IPv6 address with a port in brackets: `[::1]:7377`; one of the local
+    /// link with its interface, `[fe80::1%eth0]:7377`.
     fn from_str(text: &str) -> Result<Self, ServerError> {
         let bad = || ServerError(text.chars().take(64).collect());
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or_else(bad)?;
-                host.parse::<Ipv6Addr>().map_err(|_| bad())?;
-                match port {
-                    "" => (host, None),
-                    _ => (host, Some(port.strip_prefix(':').ok_or_else(bad)?)),
-                }
-            }
-            None if text.parse::<Ipv6Addr>().is_ok() => (text, None),
-            None => match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            },
-        };
+        let (host, port) = address::split(text).ok_or_else(bad)?;
         let port = match port {
             None => DEFAULT_PORT,
             Some(port) => port.parse().ok().filter(|&p| p != 0).ok_or_else(bad)?,
         };
-        let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/@[]".contains(c);
-        if host.is_empty() || host.contains(is_odd) {
+        if !address::is_host(host) {
             return Err(bad());
         }
         let host = host.to_owned();
@@ -373,12 +359,13 @@ fn host_key_policy(server: &Server, trust: &Trust) -> Result<HostKeyPolicy, Conn
 }
 
 async fn resolve(server: &Server, family: Family) -> Result<Vec<SocketAddr>, ConnectFailure> {
-    let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
+    let found = address::resolve(&server.host, server.port).await;
     let found = found.map_err(|source| ConnectFailure::Resolve {
         server: server.clone(),
         source,
     })?;
-    let addresses: Vec<_> = found.filter(|address| family.takes(address.ip())).collect();
+    let takes = |address: &SocketAddr| family.takes(address.ip());
+    let addresses: Vec<_> = found.into_iter().filter(takes).collect();
     if addresses.is_empty() {
         return Err(ConnectFailure::NoAddress(server.clone()));
     }

@@ -1,5 +1,6 @@
 //! What the programs `rpserver`, `rpclient` and `rpcp` share: whom they are and whom they trust.
 
+pub mod address;
 pub mod args;
 pub mod authorized_keys;
 pub mod client;

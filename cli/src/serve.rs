@@ -2,7 +2,8 @@
 //! The services live in `rp_proxy` and `copy`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -20,6 +21,7 @@ use rp_proxy::{Exit, ExitConfig, TargetAccess};
 use tracing::{debug, info, warn};
 
 use crate::{
+    address::ListenAddress,
     args::server::ServerArgs,
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
     clients::{Admitted, Clients, TooMany},
@@ -95,9 +97,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),
     );
-    let endpoint = Endpoint::bind(settings.listen, EndpointConfig::default(), Some(config))
-        .and_then(|endpoint| endpoint.local_addr().map(|local| (endpoint, local)));
-    let (endpoint, local) = endpoint.map_err(|error| {
+    let (endpoint, local) = listen(&settings.listen, config).await.map_err(|error| {
         Failure::other(format!("cannot listen on udp {}: {error}", settings.listen))
     })?;
     let is_new = if host_key.is_new { " (new)" } else { "" };
@@ -122,6 +122,23 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
     endpoint.close(close_code::DONE, b"the server is shutting down");
     let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
     Ok(())
+}
+
+async fn listen(
+    address: &ListenAddress,
+    config: ServerConfig,
+) -> io::Result<(Endpoint, SocketAddr)> {
+    let mut failed = None;
+    for address in address.resolve(Ipv4Addr::UNSPECIFIED.into()).await? {
+        match Endpoint::bind(address, EndpointConfig::default(), Some(config.clone())) {
+            Ok(endpoint) => {
+                let local = endpoint.local_addr()?;
+                return Ok((endpoint, local));
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
 /// What is offered: files only where there is a folder to serve.

@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -19,6 +18,7 @@ use rp_proxy::{
 use serde::de::DeserializeOwned;
 
 use crate::{
+    address::ListenAddress,
     args::{client::ClientOptions, server::ServerOptions},
     authorized_keys::AuthorizedKeys,
     clients::ConnectionLimits,
@@ -35,7 +35,7 @@ const DEFAULT_PROXY: &str = "127.0.0.1:1080";
 #[derive(Debug)]
 pub struct ServerSettings {
     /// UDP address to listen on.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// The host key's file.
     pub key: PathBuf,
     /// Who is let in.
@@ -126,7 +126,7 @@ pub struct ClientSettings {
     /// How to send.
     pub transport: TransportConfig,
     /// TCP address of the proxy.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// Who may use it.
     pub credentials: Credentials,
     /// What is known of the path to the server is used and kept.

@@ -80,8 +80,8 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
 
-    /// TCP address of the proxy: HTTP, SOCKS4, SOCKS4a and SOCKS5 on one port
-    /// [default: 127.0.0.1:1080]
+    /// TCP address of the proxy, HTTP, SOCKS4, SOCKS4a and SOCKS5 on one port: ADDR:PORT, NAME:PORT,
+    /// or :PORT for all addresses [default: 127.0.0.1:1080]
     #[arg(long, value_name = "ADDR:PORT", env = "RPCLIENT_LISTEN", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,

@@ -23,7 +23,8 @@ pub struct ServerArgs {
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServerOptions {
-    /// UDP address to listen on [default: 0.0.0.0:7377]
+    /// UDP address to listen on: ADDR:PORT, NAME:PORT, or :PORT for all addresses [default:
+    /// 0.0.0.0:7377]
     #[arg(long, value_name = "ADDR:PORT", env = "RPSERVER_LISTEN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,

@@ -30,8 +30,18 @@ fn a_server_is_typed_with_or_without_a_port() {
     assert_eq!(shown("host:1").as_deref(), Some("host:1"));
     assert_eq!(shown("2001:db8::1").as_deref(), Some("[2001:db8::1]:7377"));
     assert_eq!(shown("[2001:db8::1]:5").as_deref(), Some("[2001:db8::1]:5"));
+    assert_eq!(
+        shown("[fe80::1%eth0]:5").as_deref(),
+        Some("[fe80::1%eth0]:5")
+    );
+    assert_eq!(
+        shown("fe80::1%eth0").as_deref(),
+        Some("[fe80::1%eth0]:7377")
+    );
     for odd in [
         "",
+        "[fe80::1%]",
+        "host%eth0",
         ":1",
         "host:",
         "host:0",

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     fmt,
     os::unix::ffi::OsStrExt,
@@ -13,7 +14,7 @@ use std::{
 use rp_transfer::error::printable;
 use thiserror::Error;
 
-use crate::connect::{DEFAULT_PORT, Server};
+use crate::connect::Server;
 
 /// Where a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ impl Remote {
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rp://{}/{}", self.server, printable(&self.path))
+        let server = self.server.to_string().replace('%', "%25");
+        write!(f, "rp://{server}/{}", printable(&self.path))
     }
 }
 
@@ -147,26 +149,20 @@ fn parse_remote(rest: &[u8], shown: &dyn Fn() -> String) -> Result<Remote, Locat
     })
 }
 
-/// Reads `HOST[:PORT]`.
+/// Reads `HOST[:PORT]`; an interface after an IPv6 address has `%25` before it, as in URIs
+/// (RFC 6874), or `%` as everywhere else.
 fn parse_server(authority: &str) -> Option<Server> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, port)
+    let unescaped = match authority.split_once("%25") {
+        Some((address, rest)) if !rest.starts_with(']') => {
+            let (zone, port) = rest.split_once(']')?;
+            let zone = String::from_utf8(unescape(zone.as_bytes())?).ok()?;
+            Cow::Owned(format!("{address}%{zone}]{port}"))
         }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        _ => Cow::Borrowed(authority),
     };
-    let port = match port.strip_prefix(':') {
-        Some(port) => port.parse().ok().filter(|&port| port != 0)?,
-        None if port.is_empty() => DEFAULT_PORT,
-        None => return None,
-    };
-    let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
-    (!host.is_empty() && host.chars().all(is_plain)).then(|| Server {
-        host: host.to_owned(),
-        port,
-    })
+    // Without brackets, the port of an IPv6 address could be a part of it.
+    let is_bare = |text: &str| !text.starts_with('[') && text.matches(':').count() > 1;
+    (!is_bare(&unescaped)).then(|| unescaped.parse().ok())?
 }
 
 /// Replaces every `%XX`; `None` where a `%` stands for nothing.

@@ -26,6 +26,10 @@ fn remote_locations_give_host_port_and_path() {
         ("rp://10.0.0.1:1/x", "10.0.0.1", 1, "x"),
         ("rp://[::1]/x", "::1", 7377, "x"),
         ("rp://[2001:db8::7]:99/x", "2001:db8::7", 99, "x"),
+        ("rp://[fe80::1%25eth0]:99/x", "fe80::1%eth0", 99, "x"),
+        ("rp://[fe80::1%25br%2D0]/x", "fe80::1%br-0", 7377, "x"),
+        ("rp://[fe80::1%eth0]/x", "fe80::1%eth0", 7377, "x"),
+        ("rp://[fe80::1%25]/x", "fe80::1%25", 7377, "x"),
         ("rp://host/a%20b%2fc", "host", 7377, "a b/c"),
         ("rp://host/a b?c#d", "host", 7377, "a b?c#d"),
         ("rp://host//etc", "host", 7377, "/etc"),
@@ -69,6 +73,12 @@ fn what_cannot_be_done_is_named() {
         "rp://host:65536/file",
         "rp://::1/file",
         "rp://[::1/file",
+        "rp://[fe80::1%]/file",
+        "rp://[fe80::1%25eth0/file",
+        "rp://[fe80::1%25a%2]/file",
+        "rp://[fe80::1%25a%00b]/file",
+        "rp://[fe80::1%25a%ffb]/file",
+        "rp://host%25eth0/file",
         "rp://[::1]x/file",
         "rp://[host]/file",
         "rp://ho st/file",
@@ -106,5 +116,16 @@ fn a_source_has_the_name_it_keeps_in_a_folder() {
         ("rp://host", ""),
     ] {
         assert_eq!(parse(typed).unwrap().source_name(), name.as_bytes());
+    }
+}
+
+#[test]
+fn a_location_is_shown_as_it_can_be_typed() {
+    for (typed, shown) in [
+        ("rp://host/a", "rp://host:7377/a"),
+        ("rp://[fe80::1%25eth0]/a", "rp://[fe80::1%25eth0]:7377/a"),
+    ] {
+        assert_eq!(parse(typed).unwrap().to_string(), shown);
+        assert_eq!(parse(shown), parse(typed));
     }
 }
