@@ -15,10 +15,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use rp_protocol::{Connection, RecvStream, SendStream};
+use rp_protocol::{Connection, RecvStream, SendStream, crypto::identity::PublicKey};
 use tokio::{
     net::TcpStream,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use tracing::{debug, info};
@@ -30,35 +30,53 @@ use crate::{
     keep_alive::keep_alive,
     open::{self, Reply, Request},
     relay::{Far, Near, Traffic, abandon, code, relay},
+    shares::{Place, Shares},
     target::Target,
 };
 
-/// Time a stream has to bring its request, which is its first bytes.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time a stream has by default to bring its request, which is its first bytes, and to take the reply.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Requests of one connection that may be incomplete at once; further streams wait. A request fits a packet,
+/// so these are the ones a lossy network keeps back, and each costs a task.
+const MAX_PENDING: usize = 1024;
+
+/// The same for all connections of one key; further streams are refused.
+const MAX_PENDING_PER_KEY: usize = 4096;
+
+/// The same for one connection that may dial nothing: it is only to be told so.
+const MAX_PENDING_WITHOUT_ACCESS: usize = 16;
 
 /// Time to resolve and connect by default: shorter than the patience of common clients, so that
 /// they see the real outcome and not their own timeout.
 pub const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Targets connected at once by default.
+/// Targets connected at once by default, over all clients.
 pub const DEFAULT_MAX_TARGETS: usize = 65536;
+
+/// Targets connected at once by default for one key: ten thousand and a reserve, a quarter of all.
+pub const DEFAULT_MAX_TARGETS_PER_KEY: usize = 16384;
 
 /// What an exit's owner may choose.
 #[derive(Clone, Debug)]
 pub struct ExitConfig {
     policy: Policy,
+    request_timeout: Duration,
     dial_timeout: Duration,
     idle: Duration,
     max_targets: usize,
+    max_targets_per_key: usize,
 }
 
 impl Default for ExitConfig {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            request_timeout: DEFAULT_REQUEST_TIMEOUT,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             idle: DEFAULT_IDLE,
             max_targets: DEFAULT_MAX_TARGETS,
+            max_targets_per_key: DEFAULT_MAX_TARGETS_PER_KEY,
         }
     }
 }
@@ -68,6 +86,13 @@ impl ExitConfig {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Time a stream has to bring its request, and to take the reply. Default [`DEFAULT_REQUEST_TIMEOUT`].
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 
@@ -91,6 +116,18 @@ impl ExitConfig {
     pub fn max_targets(mut self, targets: usize) -> Self {
         self.max_targets = targets;
         self
+    }
+
+    /// Targets connected at once for one key. One connection of it gets seven eighths of them, so that
+    /// another still has some. Default [`DEFAULT_MAX_TARGETS_PER_KEY`].
+    #[must_use]
+    pub fn max_targets_per_key(mut self, targets: usize) -> Self {
+        self.max_targets_per_key = targets;
+        self
+    }
+
+    fn max_targets_per_connection(&self) -> usize {
+        self.max_targets_per_key - self.max_targets_per_key / 8
     }
 }
 
@@ -144,7 +181,9 @@ pub struct Exit {
 #[derive(Debug)]
 struct Shared {
     config: ExitConfig,
-    places: Arc<Semaphore>,
+    targets: Shares<User>,
+    pending: Shares<PublicKey>,
+    connections: AtomicU64,
     counters: ExitCounters,
     traffic: Traffic,
 }
@@ -152,11 +191,12 @@ struct Shared {
 impl Exit {
     /// An exit with `config`.
     pub fn new(config: ExitConfig) -> Self {
-        let places = Arc::new(Semaphore::new(config.max_targets));
         Self {
             shared: Arc::new(Shared {
                 config,
-                places,
+                targets: Shares::new(),
+                pending: Shares::new(),
+                connections: AtomicU64::new(0),
                 counters: ExitCounters::default(),
                 traffic: Traffic::default(),
             }),
@@ -175,15 +215,24 @@ impl Exit {
 
     /// Serves the streams of `connection`, whose key may reach what `access` says, until it ends.
     pub async fn serve(&self, connection: Connection, access: TargetAccess) {
+        let max_pending = match access {
+            TargetAccess::Nothing => MAX_PENDING_WITHOUT_ACCESS,
+            TargetAccess::All | TargetAccess::Only(_) => MAX_PENDING,
+        };
+        //= spec/10-proxy.md#shares
+        //# An exit MUST bound the incomplete requests of a connection.
+        let pending = Arc::new(Semaphore::new(max_pending));
         let client = Arc::new(Peer {
             name: connection.peer().to_string(),
+            key: connection.peer(),
+            connection: self.shared.connections.fetch_add(1, Ordering::Relaxed),
             access,
         });
-        loop {
+        while let Ok(turn) = pending.clone().acquire_owned().await {
             match connection.accept_bi().await {
                 Ok((send, recv)) => {
                     let (exit, client) = (self.clone(), client.clone());
-                    tokio::spawn(async move { exit.handle(send, recv, &client).await });
+                    tokio::spawn(async move { exit.handle(send, recv, &client, turn).await });
                 }
                 Err(error) => {
                     debug!(client = client.name, %error, "proxy connection ended");
@@ -193,27 +242,49 @@ impl Exit {
         }
     }
 
-    async fn handle(&self, mut send: SendStream, mut recv: RecvStream, client: &Peer) {
-        let Ok(Some(place)) = self.place(&mut send).await else {
-            return;
+    async fn handle(
+        &self,
+        mut send: SendStream,
+        mut recv: RecvStream,
+        client: &Peer,
+        turn: OwnedSemaphorePermit,
+    ) {
+        let within = self.shared.config.request_timeout;
+        let request = match self
+            .shared
+            .pending
+            .take([(client.key, MAX_PENDING_PER_KEY)])
+        {
+            Ok(_pending) => timeout(within, read_request(&mut recv)).await,
+            Err(_) => Ok(Some((Err(exhausted("requests of this key")), Bytes::new()))),
         };
-        let request = timeout(REQUEST_TIMEOUT, read_request(&mut recv)).await;
+        //= spec/10-proxy.md#request
+        //# An exit MUST reset a stream that brings no complete request within 30 seconds, with code 3.
         let Ok(Some((request, early))) = request else {
             abandon(&mut send, &mut recv, code::MALFORMED);
             return;
         };
-        let dialled = match request {
-            Ok(request) => self.connect(&request.target, client).await,
+        let opened = match request {
+            Ok(request) => match self.place(&request.target, client) {
+                Ok(place) => {
+                    // The place counts it from here on, and the next request is read meanwhile.
+                    drop(turn);
+                    let connected = self.connect(&request.target, client).await;
+                    connected.map(|connected| (connected, place))
+                }
+                Err(failure) => Err(self.failed(&request.target, client, failure)),
+            },
             Err(failure) => Err(failure),
         };
-        let (reply, tcp) = match dialled {
-            Ok((tcp, bound)) => (Ok(bound), Some(tcp)),
+        let (reply, connected) = match opened {
+            Ok(((tcp, bound), place)) => (Ok(bound), Some((tcp, place))),
             Err(failure) => (Err(failure), None),
         };
-        if answer(&mut send, &reply).await.is_none() {
+        let Ok(Some(())) = timeout(within, answer(&mut send, &reply)).await else {
+            abandon(&mut send, &mut recv, code::CANCELLED);
             return;
-        }
-        let Some(tcp) = tcp else {
+        };
+        let Some((tcp, place)) = connected else {
             //= spec/10-proxy.md#reply
             //# After a reply with a failure the exit MUST finish the stream.
             let _ = send.finish();
@@ -234,18 +305,35 @@ impl Exit {
         });
     }
 
-    /// A place among the targets connected at once, or the refusal sent.
-    async fn place(
-        &self,
-        send: &mut SendStream,
-    ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, ()> {
-        if let Ok(place) = self.shared.places.clone().try_acquire_owned() {
-            return Ok(Some(place));
+    //= spec/10-proxy.md#shares
+    //# An exit MUST NOT count a stream as a target before its request is complete and its client may dial
+    //# what it names.
+    /// A place among the targets connected at once, for a client that may have this one.
+    fn place(&self, target: &Target, client: &Peer) -> Result<Place<User>, DialFailure> {
+        if !client.access.allows(target) {
+            return Err(DialFailure::because(
+                FailureKind::Denied,
+                "not among what this key may open",
+            ));
         }
-        self.shared.counters.failed.fetch_add(1, Ordering::Relaxed);
-        answer(send, &Err(DialFailure::new(FailureKind::Exhausted))).await;
-        let _ = send.finish();
-        Ok(None)
+        //= spec/10-proxy.md#shares
+        //# An exit MUST bound the targets connected at once for a connection, for a key and in all.
+        let config = &self.shared.config;
+        let place = self.shared.targets.take([
+            (
+                User::Connection(client.connection),
+                config.max_targets_per_connection(),
+            ),
+            (User::Key(client.key), config.max_targets_per_key),
+            (User::Everybody, config.max_targets),
+        ]);
+        place.map_err(|user| {
+            exhausted(match user {
+                User::Connection(_) => "targets of this connection",
+                User::Key(_) => "targets of this key",
+                User::Everybody => "targets of this server",
+            })
+        })
     }
 
     async fn connect(
@@ -253,37 +341,31 @@ impl Exit {
         target: &Target,
         client: &Peer,
     ) -> Result<(TcpStream, SocketAddr), DialFailure> {
-        let counters = &self.shared.counters;
-        match self.dial(target, &client.access).await {
+        match self.dial(target).await {
             Ok(connected) => {
+                let counters = &self.shared.counters;
                 counters.connected.fetch_add(1, Ordering::Relaxed);
                 debug!(client = client.name, %target, "connected");
                 Ok(connected)
             }
-            Err(failure) if failure.kind == FailureKind::Denied => {
-                counters.denied.fetch_add(1, Ordering::Relaxed);
-                info!(client = client.name, %target, reason = failure.reason, "target denied");
-                Err(failure)
-            }
-            Err(failure) => {
-                counters.failed.fetch_add(1, Ordering::Relaxed);
-                info!(client = client.name, %target, %failure, "target not reached");
-                Err(failure)
-            }
+            Err(failure) => Err(self.failed(target, client, failure)),
         }
     }
 
-    async fn dial(
-        &self,
-        target: &Target,
-        access: &TargetAccess,
-    ) -> Result<(TcpStream, SocketAddr), DialFailure> {
-        if !access.allows(target) {
-            return Err(DialFailure::because(
-                FailureKind::Denied,
-                "not among what this key may open",
-            ));
+    /// Counts and logs a failure.
+    fn failed(&self, target: &Target, client: &Peer, failure: DialFailure) -> DialFailure {
+        let counters = &self.shared.counters;
+        if failure.kind == FailureKind::Denied {
+            counters.denied.fetch_add(1, Ordering::Relaxed);
+            info!(client = client.name, %target, reason = failure.reason, "target denied");
+        } else {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+            info!(client = client.name, %target, %failure, "target not reached");
         }
+        failure
+    }
+
+    async fn dial(&self, target: &Target) -> Result<(TcpStream, SocketAddr), DialFailure> {
         let config = &self.shared.config;
         let deadline = Instant::now() + config.dial_timeout;
         let addrs = resolve::resolve(target, &config.policy, config.dial_timeout).await?;
@@ -298,10 +380,24 @@ impl Exit {
     }
 }
 
+/// Whose targets are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum User {
+    Everybody,
+    Key(PublicKey),
+    Connection(u64),
+}
+
+fn exhausted(what: &str) -> DialFailure {
+    DialFailure::because(FailureKind::Exhausted, what)
+}
+
 /// Who asks.
 #[derive(Debug)]
 struct Peer {
     name: String,
+    key: PublicKey,
+    connection: u64,
     access: TargetAccess,
 }
 

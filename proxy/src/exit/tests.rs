@@ -1,4 +1,4 @@
-//! What a key's options let it reach.
+//! What a key's options let it reach, and how much of it.
 
 use super::*;
 
@@ -24,4 +24,12 @@ fn permitopen_names_hosts_as_typed_and_ports() {
     assert!(!any_host.allows(&target("a.example:81")));
     assert!(TargetAccess::All.allows(&target("a.example:1")));
     assert!(!TargetAccess::Nothing.allows(&target("a.example:80")));
+}
+
+#[test]
+fn one_client_may_have_ten_thousand_targets_by_default_and_leaves_as_many_to_others() {
+    let config = ExitConfig::default();
+    assert!(config.max_targets_per_connection() >= 10_000);
+    assert!(config.max_targets_per_connection() < config.max_targets_per_key);
+    assert!(config.max_targets_per_key * 2 <= config.max_targets);
 }
