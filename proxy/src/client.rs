@@ -2,8 +2,9 @@
 //! What the front ends speak lives in `front`.
 
 use std::{
+    future::{Future as _, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -38,6 +39,9 @@ pub const DEFAULT_MAX_CLIENTS: usize = 16384;
 
 /// Pause after `accept` failed, in which descriptors may become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes one read of a target's takes at most.
+const READ_BYTES: usize = 64 << 10;
 
 /// What a front end's user may choose.
 #[derive(Clone, Debug)]
@@ -201,41 +205,28 @@ pub struct TargetStream {
 impl TargetStream {
     /// Waits for the dial's outcome: the address the exit dialled from.
     pub async fn connected(&mut self) -> Result<std::net::SocketAddr, OpenError> {
-        std::future::poll_fn(|cx| self.poll_connected(cx)).await
+        poll_fn(|cx| self.poll_connected(cx)).await
     }
 
     fn poll_connected(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<std::net::SocketAddr, OpenError>> {
-        loop {
-            let head = match &mut self.reply {
-                Progress::Connected(bound, _) => return Poll::Ready(Ok(*bound)),
-                Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
-                Progress::Waiting(head) => head,
-            };
-            let mut piece = [0; open::MAX_REPLY_BYTES];
-            let mut piece = ReadBuf::new(&mut piece);
-            let read = ready!(Pin::new(&mut self.recv).poll_read(cx, &mut piece));
-            self.reply = match read {
-                Err(error) => Progress::Failed(open_error(&error)),
-                Ok(()) if piece.filled().is_empty() => Progress::Failed(OpenError::BadReply),
-                Ok(()) => {
-                    head.extend_from_slice(piece.filled());
-                    match open::decode_reply(head) {
-                        Ok(None) => continue,
-                        Err(open::BadReply) => Progress::Failed(OpenError::BadReply),
-                        Ok(Some((Err(failure), _))) => Progress::Failed(failure.into()),
-                        Ok(Some((Ok(bound), len))) => {
-                            Progress::Connected(bound, Bytes::copy_from_slice(&head[len..]))
-                        }
-                    }
-                }
-            };
-            if matches!(self.reply, Progress::Failed(_)) {
-                crate::relay::abandon(&mut self.send, &mut self.recv, code::CANCELLED);
-            }
+        let (send, mut reader) = self.split();
+        let connected = ready!(reader.poll_connected(cx));
+        if connected.is_err() {
+            send.reset(code::CANCELLED);
         }
+        Poll::Ready(connected)
+    }
+
+    /// Both directions, for use at the same time.
+    pub(crate) fn split(&mut self) -> (&mut SendStream, TargetReader<'_>) {
+        let reader = TargetReader {
+            recv: &mut self.recv,
+            reply: &mut self.reply,
+        };
+        (&mut self.send, reader)
     }
 
     /// Puts bytes that were read back in front of those still to come.
@@ -265,6 +256,67 @@ impl TargetStream {
     /// The mark that the link is in use, to be kept as long as the parts.
     pub(crate) fn take_guard(&mut self) -> Option<LinkGuard> {
         self.guard.take()
+    }
+}
+
+/// The direction from a target: the exit's reply first, then the target's bytes.
+#[derive(Debug)]
+pub(crate) struct TargetReader<'a> {
+    recv: &'a mut RecvStream,
+    reply: &'a mut Progress,
+}
+
+impl TargetReader<'_> {
+    fn poll_connected(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<std::net::SocketAddr, OpenError>> {
+        loop {
+            let head = match self.reply {
+                Progress::Connected(bound, _) => return Poll::Ready(Ok(*bound)),
+                Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
+                Progress::Waiting(head) => head,
+            };
+            let mut piece = [0; open::MAX_REPLY_BYTES];
+            let mut piece = ReadBuf::new(&mut piece);
+            let read = ready!(Pin::new(&mut *self.recv).poll_read(cx, &mut piece));
+            *self.reply = match read {
+                Err(error) => Progress::Failed(open_error(&error)),
+                Ok(()) if piece.filled().is_empty() => Progress::Failed(OpenError::BadReply),
+                Ok(()) => {
+                    head.extend_from_slice(piece.filled());
+                    match open::decode_reply(head) {
+                        Ok(None) => continue,
+                        Err(open::BadReply) => Progress::Failed(OpenError::BadReply),
+                        Ok(Some((Err(failure), _))) => Progress::Failed(failure.into()),
+                        Ok(Some((Ok(bound), len))) => {
+                            Progress::Connected(bound, Bytes::copy_from_slice(&head[len..]))
+                        }
+                    }
+                }
+            };
+            if matches!(self.reply, Progress::Failed(_)) {
+                self.recv.stop(code::CANCELLED);
+            }
+        }
+    }
+
+    /// The target's next bytes, `None` at its end; holds no buffer while it waits. Fails with the
+    /// dial's outcome if that failed.
+    pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, OpenError> {
+        poll_fn(|cx| self.poll_connected(cx)).await?;
+        if let Progress::Connected(_, early) = self.reply
+            && !early.is_empty()
+        {
+            return Ok(Some(std::mem::take(early)));
+        }
+        Ok(self.recv.read_bytes(READ_BYTES).await?)
+    }
+
+    /// Whether there is nothing to read, not even an end. What there is may be lost.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        let mut read = pin!(self.read());
+        poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await
     }
 }
 

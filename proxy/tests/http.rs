@@ -7,6 +7,7 @@
 mod support;
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use std::{
 use rp_proxy::{ClientConfig, TargetAccess, exit::policy::Policy};
 use support::*;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
 };
@@ -48,6 +49,13 @@ async fn canned(answer: &'static str) -> (SocketAddr, UnboundedReceiver<String>,
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Origin: 1\r\n\
                      Connection: X-Hop\r\nX-Hop: 1\r\nProxy-Authenticate: Basic\r\n\r\nhello";
+
+/// What comes until reading fails, and how it fails.
+async fn read_to_failure(tcp: &mut TcpStream) -> (Vec<u8>, ErrorKind) {
+    let mut bytes = Vec::new();
+    let end = soon(tcp.read_to_end(&mut bytes)).await;
+    (bytes, end.expect_err("a reset").kind())
+}
 
 async fn ask(proxy: SocketAddr, request: &str) -> TcpStream {
     let mut tcp = TcpStream::connect(proxy).await.unwrap();
@@ -81,11 +89,11 @@ async fn requests_to_one_origin_share_its_connection() {
             "{answer}"
         );
         assert_eq!(read_exactly(&mut tcp, 5).await, b"hello");
-        //= spec/10-proxy.md#front-ends
+        //= spec/10-proxy.md#http
         //= type=test
         //# The target of an absolute-form request MUST be taken from its request line, whatever
         //# `Host` says.
-        //= spec/10-proxy.md#front-ends
+        //= spec/10-proxy.md#http
         //= type=test
         //# A front end MUST NOT forward `Proxy-Authorization`.
         let head = soon(heads.recv()).await.unwrap();
@@ -108,12 +116,12 @@ async fn another_origin_gets_another_connection() {
     let (second, mut heads, _) = canned(HELLO).await;
     let mut tcp = ask(
         world.proxy,
-        &format!("GET http://{first}/ HTTP/1.1\r\n\r\n"),
+        &format!("GET http://{first}/ HTTP/1.1\r\nHost: x\r\n\r\n"),
     )
     .await;
     read_head(&mut tcp).await;
     read_exactly(&mut tcp, 5).await;
-    let request = format!("GET http://{second}/second HTTP/1.1\r\n\r\n");
+    let request = format!("GET http://{second}/second HTTP/1.1\r\nHost: x\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     assert!(soon(heads.recv()).await.unwrap().starts_with("GET /second"));
 }
@@ -126,7 +134,7 @@ async fn a_connection_the_origin_closed_is_replaced() {
         tcp.write_all(HELLO.as_bytes()).await.unwrap();
     })
     .await;
-    let request = format!("GET http://{origin}/ HTTP/1.1\r\n\r\n");
+    let request = format!("GET http://{origin}/ HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut tcp = TcpStream::connect(world.proxy).await.unwrap();
     for _ in 0..3 {
         tcp.write_all(request.as_bytes()).await.unwrap();
@@ -146,7 +154,7 @@ async fn answers_without_a_body_keep_the_connection() {
     ];
     for (method, answer) in cases {
         let (origin, ..) = canned(answer).await;
-        let request = format!("{method} http://{origin}/ HTTP/1.1\r\n\r\n");
+        let request = format!("{method} http://{origin}/ HTTP/1.1\r\nHost: x\r\n\r\n");
         let mut tcp = TcpStream::connect(world.proxy).await.unwrap();
         for _ in 0..2 {
             tcp.write_all(request.as_bytes()).await.unwrap();
@@ -167,8 +175,9 @@ async fn chunks_and_trailers_pass() {
          5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n",
     )
     .await;
-    let request =
-        format!("GET http://{origin}/ HTTP/1.1\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n");
+    let request = format!(
+        "GET http://{origin}/ HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n"
+    );
     let mut tcp = ask(world.proxy, &request).await;
     let answer = String::from_utf8(read_to_end(&mut tcp).await)
         .unwrap()
@@ -215,7 +224,7 @@ async fn a_body_is_held_back_until_the_origin_asks() {
     })
     .await;
     let request = format!(
-        "POST http://{origin}/ HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        "POST http://{origin}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     );
     let mut tcp = ask(world.proxy, &request).await;
     let head = read_head(&mut tcp).await;
@@ -230,14 +239,14 @@ async fn an_origin_may_refuse_a_body_unseen() {
     let world = world().await;
     let (origin, ..) = canned("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n").await;
     let request = format!(
-        "POST http://{origin}/ HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        "POST http://{origin}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     );
     assert_eq!(status(world.proxy, &request).await.0, 417);
 }
 
 #[tokio::test]
 async fn contradictory_framing_is_refused() {
-    //= spec/10-proxy.md#front-ends
+    //= spec/10-proxy.md#http
     //= type=test
     //# A request with both `Transfer-Encoding` and `Content-Length` MUST be answered with 400.
     let world = world().await;
@@ -248,7 +257,8 @@ async fn contradictory_framing_is_refused() {
         "Content-Length: 5\r\nContent-Length: 6",
         "Transfer-Encoding: gzip",
     ] {
-        let request = format!("POST http://{origin}/ HTTP/1.1\r\n{framing}\r\n\r\n0\r\n\r\n");
+        let request =
+            format!("POST http://{origin}/ HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n0\r\n\r\n");
         assert_eq!(status(world.proxy, &request).await.0, 400, "{framing}");
     }
 }
@@ -257,12 +267,12 @@ async fn contradictory_framing_is_refused() {
 async fn heads_have_limits() {
     let world = world().await;
     let long = format!(
-        "GET http://a.example/ HTTP/1.1\r\nX: {}\r\n\r\n",
+        "GET http://a.example/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
         "x".repeat(100_000)
     );
     assert_eq!(status(world.proxy, &long).await.0, 431);
     let many = format!(
-        "GET http://a.example/ HTTP/1.1\r\n{}\r\n",
+        "GET http://a.example/ HTTP/1.1\r\nHost: x\r\n{}\r\n",
         "X: y\r\n".repeat(200)
     );
     assert_eq!(status(world.proxy, &many).await.0, 431);
@@ -282,7 +292,7 @@ async fn an_upgrade_becomes_a_relay() {
     })
     .await;
     let request = format!(
-        "GET http://{origin}/chat HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        "GET http://{origin}/chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
     let mut tcp = ask(world.proxy, &request).await;
     let head = read_head(&mut tcp).await;
@@ -302,7 +312,7 @@ async fn connect_relays_and_takes_early_data() {
     let echo = echo().await;
     let mut tcp = ask(
         world.proxy,
-        &format!("CONNECT {echo} HTTP/1.1\r\n\r\nearly"),
+        &format!("CONNECT {echo} HTTP/1.1\r\nHost: x\r\n\r\nearly"),
     )
     .await;
     let head = read_head(&mut tcp).await;
@@ -321,13 +331,17 @@ async fn connect_relays_and_takes_early_data() {
 async fn outcomes_have_their_status() {
     let world = world().await;
     let nobody = nobody().await;
-    let (code, head) = status(world.proxy, &format!("CONNECT {nobody} HTTP/1.1\r\n\r\n")).await;
+    let (code, head) = status(
+        world.proxy,
+        &format!("CONNECT {nobody} HTTP/1.1\r\nHost: x\r\n\r\n"),
+    )
+    .await;
     assert_eq!(code, 502);
     assert!(
         head.contains("proxy-status: rapidpath; error=connection_refused"),
         "{head}"
     );
-    let get = format!("GET http://{nobody}/ HTTP/1.1\r\n\r\n");
+    let get = format!("GET http://{nobody}/ HTTP/1.1\r\nHost: x\r\n\r\n");
     let (code, head) = status(world.proxy, &get).await;
     assert_eq!(code, 502);
     assert!(head.contains("error=connection_refused"), "{head}");
@@ -338,16 +352,19 @@ async fn outcomes_have_their_status() {
         ClientConfig::default(),
     )
     .await;
-    for request in [get, "CONNECT localhost:80 HTTP/1.1\r\n\r\n".into()] {
+    for request in [
+        get,
+        "CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+    ] {
         let (code, head) = status(strict.proxy, &request).await;
         assert_eq!(code, 403);
         assert!(head.contains("error=destination_ip_prohibited"), "{head}");
     }
     for request in [
         "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
-        "GET https://a.example/ HTTP/1.1\r\n\r\n",
-        "GET ftp://a.example/ HTTP/1.1\r\n\r\n",
-        "CONNECT a.example HTTP/1.1\r\n\r\n",
+        "GET https://a.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET ftp://a.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT a.example HTTP/1.1\r\nHost: x\r\n\r\n",
         "nonsense\r\n\r\n",
     ] {
         assert_eq!(status(world.proxy, request).await.0, 400, "{request}");
@@ -358,7 +375,7 @@ async fn outcomes_have_their_status() {
 async fn a_refused_request_can_be_repeated_with_a_password() {
     let world = world_with(loopback_allowed(), TargetAccess::All, with_password()).await;
     let (origin, mut heads, _) = canned(HELLO).await;
-    let get = format!("GET http://{origin}/ HTTP/1.1\r\n");
+    let get = format!("GET http://{origin}/ HTTP/1.1\r\nHost: x\r\n");
     let mut tcp = ask(world.proxy, &format!("{get}\r\n")).await;
     let head = read_head(&mut tcp).await.to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 407"), "{head}");
@@ -398,9 +415,10 @@ async fn a_body_that_breaks_off_never_looks_whole() {
     .await;
     let mut tcp = ask(
         world.proxy,
-        &format!("GET http://{origin}/ HTTP/1.1\r\n\r\n"),
+        &format!("GET http://{origin}/ HTTP/1.1\r\nHost: x\r\n\r\n"),
     )
     .await;
-    let answer = read_to_end(&mut tcp).await;
-    assert!(!answer.ends_with(b"0\r\n\r\n"));
+    let (answer, end) = read_to_failure(&mut tcp).await;
+    assert!(answer.ends_with(b"5\r\nhello\r\n"), "{answer:?}");
+    assert_eq!(end, ErrorKind::ConnectionReset);
 }

@@ -1,60 +1,70 @@
-//! HTTP/1: absolute-form requests forwarded to their origins, one client connection at a time.
-//! CONNECT is `connect`'s; parsing and framing are hyper's.
+//! HTTP/1: absolute-form requests forwarded to their origins, and CONNECT.
+//! Relaying a tunnel's bytes is `relay`'s.
 //!
-//! 1. A client's bytes pass the guard, which finds heads that contradict themselves.
-//! 2. hyper parses a request; the service checks credentials and the guard's verdict.
-//! 3. The request is rewritten and sent over the connection the last request used if it goes to the
-//!    same origin, over a new stream otherwise, without waiting for the dial.
-//! 4. Response head rewritten, body passed through; an upgrade ends in a relay.
+//! 1. A head is read and judged: grammar, framing, `Host`, credentials.
+//! 2. CONNECT dials and becomes a relay; any other request goes over the connection the last one
+//!    used if it is for the same origin, over a new stream otherwise, without waiting for the dial.
+//! 3. The exchange moves both bodies at once; an agreed upgrade becomes a relay.
+//! 4. What failed before the client had an answer is answered; what failed later is reset.
 
 mod answer;
-mod gate;
-mod guard;
-mod headers;
+mod body;
+mod connect;
+mod connection;
+mod exchange;
+mod fields;
+mod forward;
+mod framing;
+mod head;
 
-use std::{
-    convert::Infallible,
-    error::Error as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Either;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::SendRequest,
-    header::PROXY_AUTHORIZATION,
-    service::service_fn,
-    upgrade::{OnUpgrade, Upgraded},
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Mutex, task::AbortHandle};
 use tracing::debug;
 
-pub(super) use self::{
-    answer::{AnswerBody, answer, failed},
-    guard::Guarded,
-};
 use self::{
-    gate::{GatedBody, Opener},
-    guard::Verdict,
+    answer::Answer,
+    connection::{linger, read_more, write_all},
+    exchange::{Failed, Finished, Origin, Request, exchange},
+    forward::Route,
+    framing::{BadFraming, Framing},
+    head::{HeadEnd, RequestHead},
 };
-use super::{FrontEndContext, FrontError, SemaphorePermit, connect};
-use crate::{client::TargetStream, error::OpenError, target::Target};
-
-/// Longest request or response head; what browsers and servers commonly stay below.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-
-/// Most header fields of one message.
-const MAX_HEADERS: usize = 128;
+use super::{FrontEndContext, FrontError, SemaphorePermit};
+use crate::{
+    client::TargetStream,
+    error::OpenError,
+    relay::{Near, reset_on_drop},
+    target::Target,
+};
 
 /// Time between requests, and for a head to arrive: common servers close after a minute or so.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What becomes of a client's connection after a request.
+enum Next {
+    /// It takes another one.
+    Keep,
+    /// It ends in order, behind what was written.
+    Close,
+    /// It is reset: the response broke off, and must not look whole.
+    Reset,
+    /// It becomes a tunnel.
+    Tunnel(TargetStream),
+}
+
+/// What a client sends between two responses.
+enum Asked {
+    Head(RequestHead),
+    /// Nothing that can be served; the connection ends behind the answer.
+    Bad(Answer),
+    /// The client left, or has been silent for too long.
+    Nothing,
+}
 
 /// Serves the requests of one client connection.
 pub(super) async fn serve(
@@ -62,228 +72,277 @@ pub(super) async fn serve(
     permit: SemaphorePermit,
     context: &FrontEndContext,
 ) -> Result<(), FrontError> {
-    let verdict = Arc::<Verdict>::default();
-    let session = Arc::new(Session {
+    let mut session = Session {
+        tcp,
+        ahead: BytesMut::new(),
         context: context.clone(),
-        permit,
-        verdict: verdict.clone(),
-        served: AtomicU64::new(0),
-        upstream: Mutex::new(None),
-    });
-    let service = service_fn(move |request| {
-        let session = session.clone();
-        async move { Ok::<_, Infallible>(session.handle(request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .half_close(true)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .preserve_header_case(true)
-        .serve_connection(TokioIo::new(Guarded::new(tcp, verdict)), service)
-        .with_upgrades()
-        .await;
-    match served {
-        // A client that leaves between requests is the normal end.
-        Err(error) if error.is_incomplete_message() || error.is_timeout() => Ok(()),
-        other => other.map_err(Into::into),
+        origin: None,
+    };
+    loop {
+        let next = match session.next_head().await? {
+            Asked::Head(head) => session.handle(head).await?,
+            Asked::Bad(answer) => session.refuse(&answer, Reply::LAST).await?,
+            Asked::Nothing => {
+                session.leave_origin();
+                return Ok(());
+            }
+        };
+        match next {
+            Next::Keep => {}
+            Next::Close => {
+                session.leave_origin();
+                linger(&session.tcp).await;
+                return Ok(());
+            }
+            Next::Reset => {
+                //= spec/10-proxy.md#ends
+                //# A relay MUST pass a reset on as a reset, in both directions.
+                reset_on_drop(&session.tcp);
+                return Ok(());
+            }
+            Next::Tunnel(stream) => {
+                let near = Near {
+                    tcp: session.tcp,
+                    early: session.ahead.freeze(),
+                };
+                context.relay(near, stream, permit);
+                return Ok(());
+            }
+        }
     }
+}
+
+/// How an answer of our own is sent.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    is_to_head: bool,
+    closes: bool,
+}
+
+impl Reply {
+    /// To a request whose head nobody understood.
+    const LAST: Self = Self {
+        is_to_head: false,
+        closes: true,
+    };
+
+    /// To a request with `head`, of whose body nothing was read: what may follow it is not the
+    /// next request.
+    fn to(head: &RequestHead, framing: Framing) -> Self {
+        let is_whole = matches!(framing, Framing::None | Framing::Sized(0));
+        Self {
+            is_to_head: head.method.as_ref() == b"HEAD",
+            closes: closes(head) || !is_whole,
+        }
+    }
+}
+
+/// Whether the client's connection ends behind the response: a proxy keeps none of an HTTP/1.0
+/// client's (RFC 9112 section 9.3).
+fn closes(head: &RequestHead) -> bool {
+    head.version.is_old() || head.fields.has_member("connection", "close")
 }
 
 /// One client connection.
 struct Session {
+    tcp: TcpStream,
+    /// What was read of it and not understood yet.
+    ahead: BytesMut,
     context: FrontEndContext,
-    permit: SemaphorePermit,
-    verdict: Arc<Verdict>,
-    served: AtomicU64,
-    upstream: Mutex<Option<Upstream>>,
-}
-
-/// A connection to an origin that may take another request.
-struct Upstream {
-    target: Target,
-    sender: SendRequest<GatedBody>,
-    driver: AbortHandle,
-    /// A request body was held back and perhaps never asked for: it would wait for ever.
-    is_held: bool,
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        if self.is_held {
-            self.driver.abort();
-        }
-    }
+    /// The connection to an origin that may take another request.
+    origin: Option<(Target, Origin)>,
 }
 
 impl Session {
-    async fn handle(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let index = self.served.fetch_add(1, Ordering::Relaxed);
-        if self.verdict.refuses(index) {
-            return answer(
-                StatusCode::BAD_REQUEST,
-                "Content-Length beside Transfer-Encoding.",
-            );
+    async fn next_head(&mut self) -> Result<Asked, FrontError> {
+        let deadline = Instant::now() + HEAD_TIMEOUT;
+        let mut end = HeadEnd::default();
+        loop {
+            match RequestHead::take(&mut self.ahead, &mut end) {
+                Ok(Some(head)) => return Ok(Asked::Head(head)),
+                Ok(None) => {}
+                Err(bad) => return Ok(Asked::Bad(answer::bad_head(bad))),
+            }
+            let read = timeout_at(deadline, read_more(&self.tcp, &mut self.ahead)).await;
+            return Ok(match read {
+                Ok(Ok(1..)) => continue,
+                Ok(Err(error)) => return Err(error.into()),
+                _ if self.ahead.is_empty() => Asked::Nothing,
+                Ok(Ok(0)) => Asked::Bad(Answer::new(
+                    400,
+                    "The request ended within its head; send it whole.",
+                )),
+                Err(_elapsed) => Asked::Bad(Answer::new(
+                    408,
+                    "The request's head did not arrive within a minute; send it again.",
+                )),
+            });
+        }
+    }
+
+    /// Sends an answer of our own.
+    async fn refuse(&self, answer: &Answer, reply: Reply) -> Result<Next, FrontError> {
+        let bytes = answer.encode(reply.is_to_head, reply.closes);
+        write_all(&self.tcp, bytes).await?;
+        Ok(if reply.closes {
+            Next::Close
+        } else {
+            Next::Keep
+        })
+    }
+
+    fn leave_origin(&mut self) {
+        if let Some((_, mut origin)) = self.origin.take() {
+            // Gone already, or told in order; there is nobody else to tell.
+            let _ = origin.stream.split().0.finish();
+        }
+    }
+
+    async fn handle(&mut self, head: RequestHead) -> Result<Next, FrontError> {
+        let is_connect = head.method.as_ref() == b"CONNECT";
+        let framing = match framing::of_request(&head) {
+            // What follows a CONNECT is the tunnel's, whatever its fields say.
+            Ok(_) if is_connect => Framing::None,
+            Err(bad) if is_connect && bad != BadFraming::Both => Framing::None,
+            Ok(framing) => framing,
+            Err(bad) => return self.refuse(&answer::bad_framing(bad), Reply::LAST).await,
+        };
+        let mut reply = Reply::to(&head, framing);
+        // Bytes behind a CONNECT that is not served are for a tunnel that never was.
+        reply.closes |= is_connect && !self.ahead.is_empty();
+        if let Err(unfit) = forward::check_host(&head) {
+            return self.refuse(&answer::unfit(unfit), Reply::LAST).await;
         }
         let credentials = self.context.credentials();
         if credentials.is_required() {
-            let login = request.headers().get(PROXY_AUTHORIZATION);
-            if !login.is_some_and(|login| credentials.accepts_basic(login.as_bytes())) {
-                return answer::login_required();
+            let login = head.fields.all("proxy-authorization").next();
+            if !login.is_some_and(|login| credentials.accepts_basic(login)) {
+                return self.refuse(&answer::login_required(), reply).await;
             }
         }
-        if request.method() == Method::CONNECT {
-            return connect::connect(request, &self.context, self.permit.clone()).await;
+        if is_connect {
+            reply.closes = true;
+            return self.connect(&head, reply).await;
         }
-        match headers::target_of(request.uri()) {
-            Ok(target) => self.forward(request, &target).await,
-            Err(why) => answer::unfit(why),
+        let hops = match forward::max_forwards(&head) {
+            Ok(Some(0)) => return self.refuse(&answer::final_recipient(&head), reply).await,
+            Ok(hops) => hops,
+            Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
+        };
+        let route = match Route::of(&head.target) {
+            Ok(route) => route,
+            Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
+        };
+        let request = Request {
+            forwarded: forward::request(&head, &route, framing, hops),
+            closes: closes(&head),
+            head,
+            framing,
+        };
+        self.forward(&request, &route.target, reply).await
+    }
+
+    /// Dials what a CONNECT names; 200 is sent once the target has answered.
+    async fn connect(&mut self, head: &RequestHead, reply: Reply) -> Result<Next, FrontError> {
+        let target = match connect::target_of(&head.target) {
+            Ok(target) => target,
+            Err(error) => return self.refuse(&connect::bad_target(error), reply).await,
+        };
+        self.leave_origin();
+        match self.context.connect(&target, Bytes::new()).await {
+            Ok((_bound, stream)) => {
+                write_all(&self.tcp, connect::established()).await?;
+                Ok(Next::Tunnel(stream))
+            }
+            Err(error) => {
+                debug!(%target, %error, "connect failed");
+                self.refuse(&answer::failed(&error), reply).await
+            }
         }
     }
 
     async fn forward(
-        &self,
-        mut request: Request<Incoming>,
+        &mut self,
+        request: &Request,
         target: &Target,
-    ) -> Response<AnswerBody> {
-        let upgrade =
-            headers::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        headers::rewrite(&mut request, target);
-        let (mut request, is_held) = hold_body(request);
-        let mut upstream = self.upstream.lock().await;
-        let mut reused = upstream
-            .take()
-            .filter(|upstream| upstream.target == *target);
+        reply: Reply,
+    ) -> Result<Next, FrontError> {
+        let mut reused = self.reusable(target).await;
+        let mut may_repeat = request.is_repeatable();
         loop {
             let is_reused = reused.is_some();
-            let mut current = match reused.take() {
-                Some(current) => current,
-                None => match self.open(target).await {
-                    Ok(current) => current,
-                    Err(error) => return failed(&error),
+            let mut origin = match reused.take() {
+                Some(origin) => origin,
+                None => match self.context.open(target, Bytes::new()).await {
+                    Ok(stream) => Origin::new(stream),
+                    Err(error) => return self.refuse(&answer::failed(&error), reply).await,
                 },
             };
-            current.is_held = is_held;
-            // A connection that the origin closed in the meantime hands the request back unsent.
-            let sent = match current.sender.ready().await {
-                Ok(()) => current.sender.try_send_request(request).await,
-                Err(_) if is_reused => continue,
-                Err(error) => return failed(&reason(&error)),
-            };
-            match sent {
-                Ok(response) => {
-                    *upstream = Some(current);
-                    return self.pass_on(response, upgrade);
+            let client = (&self.tcp, &mut self.ahead);
+            let limits = (self.context.config.idle, self.context.traffic.as_ref());
+            let answer = match exchange(request, client, &mut origin, limits).await {
+                Ok(finished) => return Ok(self.finish(finished, target, origin)),
+                //= spec/10-proxy.md#http
+                //# A front end MUST NOT send a request twice unless its method is idempotent, it
+                //# has no body and no byte of a response came.
+                Err(Failed::NoResponse(error))
+                    if may_repeat && (is_reused || is_link_lost(&error)) =>
+                {
+                    debug!(%target, %error, "request is sent once more");
+                    may_repeat = false;
+                    continue;
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if is_reused => request = unsent,
-                    _ => {
-                        let error = reason(error.error());
-                        debug!(%target, %error, "forwarding failed");
-                        return failed(&error);
-                    }
-                },
+                Err(Failed::NoResponse(OpenError::BadReply)) => answer::no_response(),
+                Err(Failed::NoResponse(error)) => answer::failed(&error),
+                Err(Failed::BadResponse(bad)) => answer::bad_response(bad),
+                Err(Failed::BadBody(bad)) => {
+                    return self.refuse(&Answer::new(400, bad), Reply::LAST).await;
+                }
+                Err(Failed::Broken(why)) => {
+                    debug!(%target, why, "exchange broken");
+                    return Ok(Next::Reset);
+                }
+            };
+            debug!(%target, status = answer.status(), "forwarding failed");
+            return self.refuse(&answer, reply).await;
+        }
+    }
+
+    /// The connection of the last request, where it goes to `target` and is still quiet.
+    async fn reusable(&mut self, target: &Target) -> Option<Origin> {
+        match self.origin.take() {
+            Some((last, mut origin)) if last == *target => {
+                origin.stream.split().1.is_quiet().await.then_some(origin)
+            }
+            last => {
+                self.origin = last;
+                self.leave_origin();
+                None
             }
         }
     }
 
-    async fn open(&self, target: &Target) -> Result<Upstream, OpenError> {
-        let stream = self.context.open(target, Bytes::new()).await?;
-        let (sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
-            .max_header_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .preserve_header_case(true)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| reason(&error))?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                debug!(%error, "origin connection ended");
+    fn finish(&mut self, finished: Finished, target: &Target, origin: Origin) -> Next {
+        match finished {
+            Finished::Switched => Next::Tunnel(origin.stream.put_back(origin.ahead.freeze())),
+            Finished::Answered {
+                keeps_origin,
+                keeps_client,
+            } => {
+                if keeps_origin {
+                    self.origin = Some((target.clone(), origin));
+                }
+                if keeps_client {
+                    Next::Keep
+                } else {
+                    Next::Close
+                }
             }
-        });
-        Ok(Upstream {
-            target: target.clone(),
-            sender,
-            driver: driver.abort_handle(),
-            is_held: false,
-        })
-    }
-
-    /// The origin's response as the client's; an agreed upgrade starts its relay.
-    fn pass_on(
-        &self,
-        mut response: Response<Incoming>,
-        upgrade: Option<OnUpgrade>,
-    ) -> Response<AnswerBody> {
-        let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        match upgrade {
-            Some(near) if is_switching => {
-                let far = hyper::upgrade::on(&mut response);
-                tokio::spawn(switch(near, far, self.context.clone(), self.permit.clone()));
-            }
-            None if is_switching => {
-                return answer(StatusCode::BAD_GATEWAY, "An upgrade nobody asked for.");
-            }
-            _ => {}
         }
-        headers::strip(response.headers_mut(), is_switching);
-        response.map(Either::Left)
     }
 }
 
-/// Wraps the body; one the client holds back waits for the origin's 100.
-fn hold_body(request: Request<Incoming>) -> (Request<GatedBody>, bool) {
-    if !headers::wants_continue(request.headers()) {
-        return (request.map(GatedBody::open), false);
-    }
-    let opener = Opener::default();
-    let mut request = request.map(|body| GatedBody::closed(body, opener.clone()));
-    hyper::ext::on_informational(&mut request, move |response| {
-        if response.status() == StatusCode::CONTINUE {
-            opener.open();
-        }
-    });
-    (request, true)
-}
-
-/// Joins both sides of an agreed upgrade.
-async fn switch(
-    near: OnUpgrade,
-    far: OnUpgrade,
-    context: FrontEndContext,
-    permit: SemaphorePermit,
-) {
-    let (Ok(near), Ok(far)) = tokio::join!(near, far) else {
-        return;
-    };
-    if let (Some(near), Some(stream)) = (connect::near(near), stream(far)) {
-        context.relay(near, stream, permit);
-    }
-}
-
-/// The stream behind what hyper hands over; what it read ahead goes back to its head.
-fn stream(upgraded: Upgraded) -> Option<TargetStream> {
-    let parts = upgraded.downcast::<TokioIo<TargetStream>>().ok()?;
-    Some(parts.io.into_inner().put_back(parts.read_buf))
-}
-
-/// Why hyper's client failed: the dial's outcome, where that was the cause.
-fn reason(error: &hyper::Error) -> OpenError {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(open) = error.downcast_ref::<OpenError>() {
-            return open.clone();
-        }
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        cause = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    OpenError::BadReply
+/// Whether the connection to the server was lost, so that another stream may fare better.
+fn is_link_lost(error: &OpenError) -> bool {
+    matches!(error, OpenError::ConnectionLost(_))
 }

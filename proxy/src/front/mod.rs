@@ -3,7 +3,6 @@
 //! A new front end is: one file with a pure parser and a small adapter, one line here, one variant
 //! of [`detect::Protocol`], one test.
 
-mod connect;
 mod detect;
 mod http;
 mod socks4;
@@ -64,8 +63,6 @@ pub(crate) enum FrontError {
     Socks4(socks4::Rejected),
     #[error("a SOCKS5 request that is not served")]
     Socks5(socks5::Invalid),
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
 }
 
 impl From<socks4::Rejected> for FrontError {

@@ -1,87 +1,228 @@
-//! The proxy's own answers: errors and refusals, with RFC 9209's `Proxy-Status`.
-//! Answers of origins pass through the adapter.
+//! The proxy's own answers: errors and refusals, with RFC 9209's `Proxy-Status` and words that say
+//! what to do. Answers of origins pass through `forward`.
 
-use bytes::Bytes;
-use http_body_util::{Either, Full};
-use hyper::{
-    Response, StatusCode,
-    body::Incoming,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE},
+use std::fmt;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::{
+    fields::Fields,
+    forward::{Unfit, date},
+    framing::BadFraming,
+    head::{BadHead, RequestHead},
 };
-
-use super::headers::Unfit;
 use crate::error::{FailureKind, OpenError};
 
-/// What goes back to a client: an origin's body, or ours.
-pub(in crate::front) type AnswerBody = Either<Incoming, Full<Bytes>>;
+/// An answer of our own.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    status: u16,
+    fields: Fields,
+    content: Bytes,
+}
 
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+impl Answer {
+    /// An answer with `status` and one line of `text`.
+    pub(super) fn new(status: u16, text: impl fmt::Display) -> Self {
+        let mut fields = Fields::default();
+        fields.push("Content-Type", "text/plain; charset=utf-8");
+        Self {
+            status,
+            fields,
+            content: format!("{text}\n").into(),
+        }
+    }
 
-/// An answer with `status` and one line of `text`.
-pub(in crate::front) fn answer(status: StatusCode, text: &str) -> Response<AnswerBody> {
-    let mut response = Response::new(Either::Right(Full::from(format!("{text}\n"))));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
+    /// An answer with content of its own type.
+    pub(super) fn with_content(status: u16, kind: &'static str, content: Bytes) -> Self {
+        let mut fields = Fields::default();
+        fields.push("Content-Type", kind);
+        Self {
+            status,
+            fields,
+            content,
+        }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Bytes>) -> Self {
+        self.fields.push(name, value);
+        self
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The answer as it goes to the client: without its content where the method was HEAD.
+    pub(super) fn encode(&self, is_to_head: bool, closes: bool) -> Bytes {
+        let mut out = BytesMut::with_capacity(256 + self.content.len());
+        let reason = reason(self.status);
+        out.put_slice(format!("HTTP/1.1 {} {reason}\r\n", self.status).as_bytes());
+        let mut fields = self.fields.clone();
+        fields.push("Content-Length", self.content.len().to_string());
+        fields.push("Date", date());
+        if closes {
+            fields.push("Connection", "close");
+        }
+        fields.write(&mut out);
+        out.put_slice(b"\r\n");
+        if !is_to_head {
+            out.put_slice(&self.content);
+        }
+        out.freeze()
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
 }
 
 /// 407 with the one scheme we know (RFC 7617).
-pub(super) fn login_required() -> Response<AnswerBody> {
-    let mut response = answer(
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        "This proxy asks for a user name and a password.",
-    );
-    response.headers_mut().insert(
-        PROXY_AUTHENTICATE,
-        HeaderValue::from_static("Basic realm=\"rapidpath\", charset=\"UTF-8\""),
-    );
-    response
+pub(super) fn login_required() -> Answer {
+    let text = "This proxy asks for a user name and a password; \
+                set them where the proxy is configured (`http://user:password@host:port`).";
+    Answer::new(407, text).with(
+        "Proxy-Authenticate",
+        "Basic realm=\"rapidpath\", charset=\"UTF-8\"",
+    )
+}
+
+/// The answer to a request whose head breaks the grammar.
+pub(super) fn bad_head(bad: BadHead) -> Answer {
+    let status = match bad {
+        BadHead::Version => 505,
+        BadHead::TargetTooLong => 414,
+        BadHead::TooLarge => 431,
+        _ => 400,
+    };
+    Answer::new(status, bad)
+}
+
+/// The answer to a request whose end nobody can tell.
+pub(super) fn bad_framing(bad: BadFraming) -> Answer {
+    let status = match bad {
+        BadFraming::UnknownCoding => 501,
+        _ => 400,
+    };
+    Answer::new(status, bad)
 }
 
 /// 400 for a request that cannot be forwarded.
-pub(super) fn unfit(why: Unfit) -> Response<AnswerBody> {
+pub(super) fn unfit(why: Unfit) -> Answer {
     let text = match why {
-        Unfit::NotAbsolute => "This is a proxy: the request line must hold an absolute URI.",
+        Unfit::NotAbsolute => {
+            "This is a proxy: set it as one, so that the request line holds an absolute URI \
+             (`GET http://host/path HTTP/1.1`)."
+        }
         Unfit::Scheme => "Only http URIs are forwarded; use CONNECT for everything else.",
-        Unfit::Target => "The request line names no valid host and port.",
+        Unfit::Target => {
+            "The request line names no valid host and port; check the URL \
+             (a user name before `@` is not taken)."
+        }
+        Unfit::Host => "A request needs one Host field that holds a host; send exactly one.",
+        Unfit::MaxForwards => "Max-Forwards is not one decimal number; correct or remove it.",
     };
-    answer(StatusCode::BAD_REQUEST, text)
+    Answer::new(400, text)
+}
+
+/// The answer to TRACE and OPTIONS that go no further (RFC 9110 section 7.6.2).
+pub(super) fn final_recipient(head: &RequestHead) -> Answer {
+    if head.method.as_ref() == b"OPTIONS" {
+        let text = "This is a proxy for http URIs, and for everything else by CONNECT.";
+        return Answer::new(200, text);
+    }
+    // RFC 9110 section 9.3.8: what came, without what is secret.
+    const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+    let mut seen = BytesMut::new();
+    seen.put_slice(&head.method);
+    seen.put_u8(b' ');
+    seen.put_slice(&head.target);
+    seen.put_slice(format!(" HTTP/1.{}\r\n", head.version.0).as_bytes());
+    let mut fields = head.fields.clone();
+    fields.retain(|field| !SECRET.iter().any(|name| field.is(name)));
+    fields.write(&mut seen);
+    seen.put_slice(b"\r\n");
+    Answer::with_content(200, "message/http", seen.freeze())
+}
+
+/// 502 for a response that is none, or was not finished.
+pub(super) fn bad_response(what: impl fmt::Display) -> Answer {
+    let text = format!("The origin's response cannot be passed on: {what}");
+    with_status(Answer::new(502, text), "http_protocol_error")
+}
+
+/// 502 for an origin that left without a word.
+pub(super) fn no_response() -> Answer {
+    let text = "The origin closed the connection without a response; whether it did what was \
+                asked is unknown. Try again if doing it twice does no harm.";
+    with_status(Answer::new(502, text), "connection_terminated")
 }
 
 /// What became of the attempt to reach the target, in HTTP's words.
-pub(in crate::front) fn failed(error: &OpenError) -> Response<AnswerBody> {
-    let (status, token) = match error {
+pub(super) fn failed(error: &OpenError) -> Answer {
+    let (status, token, advice) = match error {
         OpenError::Dial(failure) => verdict(failure.kind),
-        OpenError::LinkDown(_) => (StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_error"),
+        OpenError::LinkDown(_) => (
+            503,
+            "proxy_internal_error",
+            "check that the server runs and the network is up, then try again",
+        ),
         OpenError::ConnectionLost(_) | OpenError::BadReply => {
-            (StatusCode::BAD_GATEWAY, "connection_terminated")
+            (502, "connection_terminated", "try again")
         }
     };
-    let mut response = answer(status, &error.to_string());
-    if let Ok(value) = HeaderValue::try_from(format!("rapidpath; error={token}")) {
-        response.headers_mut().insert(PROXY_STATUS, value);
-    }
-    response
+    with_status(Answer::new(status, format!("{error}; {advice}.")), token)
 }
 
-/// The status code and the RFC 9209 section 2.3 error type that say `kind`.
-fn verdict(kind: FailureKind) -> (StatusCode, &'static str) {
+fn with_status(answer: Answer, token: &str) -> Answer {
+    answer.with("Proxy-Status", format!("rapidpath; error={token}"))
+}
+
+/// The status code, the RFC 9209 section 2.3 error type and the advice that say `kind`.
+fn verdict(kind: FailureKind) -> (u16, &'static str, &'static str) {
     match kind {
-        FailureKind::Denied => (StatusCode::FORBIDDEN, "destination_ip_prohibited"),
-        FailureKind::NetworkUnreachable | FailureKind::HostUnreachable => {
-            (StatusCode::BAD_GATEWAY, "destination_ip_unroutable")
-        }
-        FailureKind::Refused => (StatusCode::BAD_GATEWAY, "connection_refused"),
-        FailureKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
-        FailureKind::NameNotFound => (StatusCode::BAD_GATEWAY, "dns_error"),
-        FailureKind::Malformed => (StatusCode::BAD_REQUEST, "http_request_error"),
-        FailureKind::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+        FailureKind::Denied => (
+            403,
+            "destination_ip_prohibited",
+            "the server's operator has to allow it (`rpserver --allow`)",
+        ),
+        FailureKind::NetworkUnreachable | FailureKind::HostUnreachable => (
+            502,
+            "destination_ip_unroutable",
+            "check the address, or the server's network",
+        ),
+        FailureKind::Refused => (
+            502,
+            "connection_refused",
+            "check the port, and that the service runs",
+        ),
+        FailureKind::TimedOut => (
+            504,
+            "connection_timeout",
+            "check the address, or try again later",
+        ),
+        FailureKind::NameNotFound => (502, "dns_error", "check the spelling of the host name"),
+        FailureKind::Malformed => (400, "http_request_error", "check the host and the port"),
+        FailureKind::Exhausted => (503, "connection_limit_reached", "try again later"),
         FailureKind::General
         | FailureKind::CommandUnsupported
-        | FailureKind::AddressUnsupported => (StatusCode::BAD_GATEWAY, "destination_unavailable"),
+        | FailureKind::AddressUnsupported => {
+            (502, "destination_unavailable", "the server's log says more")
+        }
     }
 }
 
@@ -92,24 +233,29 @@ mod tests {
 
     #[test]
     fn outcomes_have_their_status() {
-        let status = |kind| failed(&DialFailure::new(kind).into()).status().as_u16();
+        let status = |kind| failed(&DialFailure::new(kind).into()).status();
         assert_eq!(status(FailureKind::Denied), 403);
         assert_eq!(status(FailureKind::Refused), 502);
         assert_eq!(status(FailureKind::NameNotFound), 502);
         assert_eq!(status(FailureKind::TimedOut), 504);
         assert_eq!(status(FailureKind::Exhausted), 503);
-        assert_eq!(
-            failed(&OpenError::LinkDown("x".into())).status().as_u16(),
-            503
-        );
+        assert_eq!(failed(&OpenError::LinkDown("x".into())).status(), 503);
     }
 
     #[test]
     fn the_reason_is_machine_readable() {
-        let response = failed(&DialFailure::new(FailureKind::Refused).into());
-        assert_eq!(
-            response.headers()[PROXY_STATUS],
-            "rapidpath; error=connection_refused"
-        );
+        let answer = failed(&DialFailure::new(FailureKind::Refused).into());
+        let status = answer.fields.all("proxy-status").next().unwrap();
+        assert_eq!(status, "rapidpath; error=connection_refused");
+    }
+
+    #[test]
+    fn head_gets_the_fields_without_the_content() {
+        let answer = Answer::new(502, "no");
+        let text = String::from_utf8(answer.encode(true, true).to_vec()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{text}");
+        assert!(text.contains("Content-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
+        assert!(answer.encode(false, false).ends_with(b"\r\n\r\nno\n"));
     }
 }
