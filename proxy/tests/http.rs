@@ -6,69 +6,11 @@
 
 mod support;
 
-use std::{
-    io::ErrorKind,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{io::ErrorKind, sync::atomic::Ordering};
 
 use rp_proxy::{ClientConfig, TargetAccess, exit::policy::Policy};
-use support::*;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
-
-/// An origin that answers each head on a connection with `answer`, and hands out the heads.
-async fn canned(answer: &'static str) -> (SocketAddr, UnboundedReceiver<String>, Arc<AtomicUsize>) {
-    let (sender, heads) = unbounded_channel();
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counter = connections.clone();
-    let addr = origin(move |mut tcp| {
-        let sender = sender.clone();
-        counter.fetch_add(1, Ordering::Relaxed);
-        async move {
-            loop {
-                let head = read_head(&mut tcp).await;
-                if head.is_empty() {
-                    return;
-                }
-                // Not every test looks at the heads.
-                let _ = sender.send(head);
-                tcp.write_all(answer.as_bytes()).await.unwrap();
-            }
-        }
-    })
-    .await;
-    (addr, heads, connections)
-}
-
-const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Origin: 1\r\n\
-                     Connection: X-Hop\r\nX-Hop: 1\r\nProxy-Authenticate: Basic\r\n\r\nhello";
-
-/// What comes until reading fails, and how it fails.
-async fn read_to_failure(tcp: &mut TcpStream) -> (Vec<u8>, ErrorKind) {
-    let mut bytes = Vec::new();
-    let end = soon(tcp.read_to_end(&mut bytes)).await;
-    (bytes, end.expect_err("a reset").kind())
-}
-
-async fn ask(proxy: SocketAddr, request: &str) -> TcpStream {
-    let mut tcp = TcpStream::connect(proxy).await.unwrap();
-    tcp.write_all(request.as_bytes()).await.unwrap();
-    tcp
-}
-
-/// The status code of the answer to `request`, and the whole answer.
-async fn status(proxy: SocketAddr, request: &str) -> (u16, String) {
-    let mut tcp = ask(proxy, request).await;
-    let head = read_head(&mut tcp).await;
-    (head[9..12].parse().unwrap(), head.to_ascii_lowercase())
-}
+use support::{http::*, *};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 #[tokio::test]
 async fn requests_to_one_origin_share_its_connection() {

@@ -125,7 +125,11 @@ impl Implementation for Rpclient {
             .arg("--no-path-memory");
         let curl = Invocation::new(Side::Far, "curl")
             .args(["--silent", "--show-error", "--fail", "--disable"])
-            .args(["--proxy", &format!("http://127.0.0.1:{front_end}"), "--output"])
+            .args([
+                "--proxy",
+                &format!("http://127.0.0.1:{front_end}"),
+                "--output",
+            ])
             .arg(arrived.join(SOURCE))
             .arg(format!("http://127.0.0.1:{web}/file"));
         Ok(Recipe {

@@ -8,6 +8,8 @@
     reason = "each test program uses its own part; helpers fail the test that calls them"
 )]
 
+pub(crate) mod http;
+
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use rp_protocol::{
