@@ -1,11 +1,11 @@
 //! The command line of `rpcp`, with scp's grammar.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum, value_parser};
 use rp_protocol::units::Bandwidth;
 
-use crate::{connect::Family, openssh::Fingerprint, rate};
+use crate::{connect::Family, copy::SILENCE, openssh::Fingerprint, rate};
 
 /// Copy a file fast over long and lossy networks.
 ///
@@ -58,6 +58,10 @@ pub struct CopyArgs {
     #[arg(long)]
     pub no_path_memory: bool,
 
+    /// Give up when the server is connected and does nothing for so many seconds [30]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
+    pub timeout: Option<u64>,
+
     /// Print the BLAKE3 digest of the file, as b3sum does
     #[arg(long)]
     pub checksum: bool,
@@ -102,6 +106,11 @@ impl CopyArgs {
             (_, true) => Family::V6,
             _ => Family::Any,
         }
+    }
+
+    /// How long the server may do nothing while it is its turn.
+    pub fn silence(&self) -> Duration {
+        self.timeout.map_or(SILENCE, Duration::from_secs)
     }
 
     /// The highest rate to send at, from `--rate` or `-l`.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rp_protocol::{Connection, RecvStream, error::ConnectionError};
+use rp_protocol::{Connection, RecvStream, error::ConnectionError, units::Side};
 use tokio::{sync::Notify, task::AbortHandle};
 
 /// Data streams kept for one connection before a message names them. Two for each request that
@@ -19,6 +19,8 @@ const MAX_ABANDONED: usize = 128;
 #[derive(Debug)]
 pub(super) struct Arrivals {
     shared: Arc<Shared>,
+    /// Who opens them.
+    peer: Side,
     task: AbortHandle,
 }
 
@@ -72,7 +74,8 @@ impl Shared {
 }
 
 impl Arrivals {
-    pub(super) fn new(connection: &Connection) -> Self {
+    /// Those that `peer` opens.
+    pub(super) fn new(connection: &Connection, peer: Side) -> Self {
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn({
             let (shared, connection) = (Arc::clone(&shared), connection.clone());
@@ -80,8 +83,19 @@ impl Arrivals {
         });
         Self {
             shared,
+            peer,
             task: task.abort_handle(),
         }
+    }
+
+    /// Whether a data stream may have this id.
+    pub(super) fn can_bring(&self, id: u64) -> bool {
+        // The two lowest bits (spec/05-streams.md#stream-ids): unidirectional, and who opened it.
+        let kind = match self.peer {
+            Side::Client => 2,
+            Side::Server => 3,
+        };
+        id % 4 == kind
     }
 
     /// Nobody will take the data stream `id`: it is stopped, now or when it arrives.

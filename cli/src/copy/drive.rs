@@ -2,19 +2,19 @@
 //! because it reads and writes files, the streams here. Which half it is makes no difference.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use bytes::Bytes;
 use rp_protocol::{
-    SendStream,
+    Connection, SendStream,
     error::{ConnectionError, ReadError, WriteError},
 };
 use rp_transfer::{
     error::Error,
-    message::{Done, Message, Status},
+    message::{DecodeError, Done, Message, Status},
     session::{Half, Input, Output, Summary},
 };
 use tokio::{
@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     CopyError,
+    activity::{Activity, WORKING_AFTER},
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
 };
@@ -53,7 +54,7 @@ const TICK: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the last message may take to be acknowledged; the file is safe by then.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the half, on its thread, where opening files may block.
 pub(super) type MakeHalf = Box<dyn FnOnce() -> Box<dyn Half> + Send>;
@@ -61,12 +62,15 @@ pub(super) type MakeHalf = Box<dyn FnOnce() -> Box<dyn Half> + Send>;
 /// The streams of one request.
 #[derive(Debug)]
 pub(super) struct Streams<'a> {
+    pub(super) connection: &'a Connection,
     pub(super) reader: ControlReader,
     pub(super) writer: ControlWriter,
     /// The data stream of a sender.
     pub(super) data: Option<SendStream>,
     /// Where a receiver finds its data stream.
     pub(super) arrivals: &'a Arrivals,
+    /// How long the other side may do nothing while it is its turn.
+    pub(super) silence: Duration,
 }
 
 /// Runs a copy to its end. When `stop` is done before, the other side is told and the copy fails
@@ -79,24 +83,40 @@ pub(super) async fn drive(
     let (inputs, half_inputs) = mpsc::channel(INPUTS);
     let (half_outputs, outputs) = mpsc::channel(OUTPUTS);
     let (attach, attached) = oneshot::channel();
+    let activity = Arc::new(Activity::default());
+    let half_activity = Arc::clone(&activity);
     thread::Builder::new()
         .name("copy".to_owned())
-        .spawn(move || run_half(make, half_inputs, &half_outputs))
+        .spawn(move || run_half(make, half_inputs, &half_outputs, &half_activity))
         .map_err(|error| Error::io("starting a thread", error))?;
     let lost = Mutex::new(None);
     let Streams {
+        connection,
         mut reader,
         writer,
         data,
         arrivals,
+        silence,
     } = streams;
-    let result = tokio::select! {
-        result = send_outputs(outputs, writer, data, attach) => result,
-        error = read_control(&mut reader, &inputs, &lost) => Err(error),
-        error = read_data(attached, arrivals, &inputs) => Err(error),
-        error = interrupt(stop, &inputs) => Err(error),
+    let sender = OutputSender {
+        writer,
+        data,
+        stopped_at: None,
+        activity: &activity,
     };
-    // The half learns of a lost connection as an end without Done; the loss says more.
+    let stalled = activity.stalled(connection, silence);
+    let result = tokio::select! {
+        result = sender.run(outputs, attach) => result,
+        error = read_control(&mut reader, &inputs, &lost, &activity) => Err(error),
+        error = read_data(attached, arrivals, &inputs, &activity) => Err(error),
+        error = interrupt(stop, &inputs) => Err(error),
+        error = interrupt(stalled, &inputs) => Err(error),
+    };
+    // The half learns of a standstill as an interruption, and of a lost connection as an end without
+    // Done; what they are says more.
+    if result.is_err() && activity.is_stalled() {
+        return Err(CopyError::Stalled(silence));
+    }
     let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
     match (result, lost) {
         (Err(CopyError::Transfer(Error::Protocol(_))), Some(lost)) => Err(CopyError::Lost(lost)),
@@ -105,17 +125,27 @@ pub(super) async fn drive(
 }
 
 /// The half's thread: does as the half says until it is over or nobody listens.
-fn run_half(make: MakeHalf, mut inputs: mpsc::Receiver<Input>, outputs: &mpsc::Sender<Output>) {
+fn run_half(
+    make: MakeHalf,
+    mut inputs: mpsc::Receiver<Input>,
+    outputs: &mpsc::Sender<Output>,
+    activity: &Activity,
+) {
     let mut half = make();
     loop {
         while let Ok(input) = inputs.try_recv() {
             half.handle(input);
         }
         match half.poll() {
-            Output::Wait => match inputs.blocking_recv() {
-                Some(input) => half.handle(input),
-                None => return,
-            },
+            Output::Wait => {
+                activity.set_half_waits(true);
+                let input = inputs.blocking_recv();
+                activity.set_half_waits(false);
+                match input {
+                    Some(input) => half.handle(input),
+                    None => return,
+                }
+            }
             output => {
                 let over = matches!(output, Output::Over(_));
                 if outputs.blocking_send(output).is_err() || over {
@@ -126,49 +156,103 @@ fn run_half(make: MakeHalf, mut inputs: mpsc::Receiver<Input>, outputs: &mpsc::S
     }
 }
 
-/// Sends what the half says, until it is over.
-async fn send_outputs(
-    mut outputs: mpsc::Receiver<Output>,
-    mut writer: ControlWriter,
-    mut data: Option<SendStream>,
-    attach: oneshot::Sender<(u64, bool)>,
-) -> Result<Summary, CopyError> {
-    let mut attach = Some(attach);
-    loop {
-        match outputs.recv().await {
-            None => return Err(Error::Protocol("the copy ended unexpectedly").into()),
-            Some(Output::Message(message)) => keep_alive(writer.send(&message).await)?,
-            Some(Output::Data(bytes)) => send_data(&mut data, bytes).await?,
-            Some(Output::DataEnd) => {
-                if let Some(stream) = &mut data {
-                    keep_alive(stream.finish())?;
-                }
-            }
-            Some(Output::Attach { stream, ordered }) => {
-                if let Some(attach) = attach.take() {
-                    // Only gone together with this future.
-                    let _ = attach.send((stream, ordered));
-                }
-            }
-            Some(Output::Wait) => {}
-            Some(Output::Over(result)) => {
-                // Not acknowledged in time, or the connection is over: the file is what it is.
-                let _ = tokio::time::timeout(CLOSE_TIMEOUT, writer.finish()).await;
-                return result.map_err(CopyError::from);
-            }
-        }
-    }
+/// Sends what the half says.
+struct OutputSender<'a> {
+    writer: ControlWriter,
+    data: Option<SendStream>,
+    /// When the other side stopped the data stream.
+    stopped_at: Option<Instant>,
+    activity: &'a Activity,
 }
 
-/// Sends file bytes, until the other side wants no more of them: why, its Done will say.
-async fn send_data(data: &mut Option<SendStream>, bytes: Bytes) -> Result<(), CopyError> {
-    if let Some(stream) = data {
-        match stream.write_bytes(bytes).await {
-            Err(WriteError::Stopped(_)) => *data = None,
-            written => keep_alive(written)?,
+impl OutputSender<'_> {
+    /// Sends until the half is over.
+    async fn run(
+        mut self,
+        mut outputs: mpsc::Receiver<Output>,
+        attach: oneshot::Sender<(u64, bool)>,
+    ) -> Result<Summary, CopyError> {
+        let mut attach = Some(attach);
+        let mut has_begun = false;
+        loop {
+            let patience = self.stopped_at.map_or(WORKING_AFTER, |_| GRACE);
+            let output = tokio::time::timeout(patience, outputs.recv()).await;
+            self.check_stopped()?;
+            let output = match output {
+                Ok(output) => output,
+                //= spec/20-copy.md#silence
+                //# A side that is busy on its own, and has sent nothing for 10 seconds, MUST send
+                //# Working.
+                Err(_) if has_begun && self.activity.is_busy() => {
+                    Some(Output::Message(Message::Working))
+                }
+                Err(_) => continue,
+            };
+            match output {
+                None => return Err(Error::Protocol("the copy ended unexpectedly").into()),
+                Some(Output::Message(message)) => {
+                    let sent = self.activity.sending(self.writer.send(&message)).await;
+                    keep_alive(sent)?;
+                    has_begun = true;
+                }
+                Some(Output::Data(bytes)) => self.send_data(bytes).await?,
+                Some(Output::DataEnd) => {
+                    if let Some(stream) = &mut self.data {
+                        let finished = stream.finish();
+                        self.on_data_written(finished)?;
+                    }
+                }
+                Some(Output::Attach { stream, ordered }) => {
+                    if let Some(attach) = attach.take() {
+                        // Only gone together with this future.
+                        let _ = attach.send((stream, ordered));
+                    }
+                }
+                Some(Output::Wait) => {}
+                Some(Output::Over(result)) => {
+                    // Not acknowledged in time, or the connection is over: the file is what it is.
+                    let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.writer.finish()).await;
+                    return result.map_err(CopyError::from);
+                }
+            }
         }
     }
-    Ok(())
+
+    /// Sends file bytes, until the other side wants no more of them: why, its Done will say.
+    async fn send_data(&mut self, bytes: Bytes) -> Result<(), CopyError> {
+        let Some(stream) = &mut self.data else {
+            return Ok(());
+        };
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let written = self.activity.sending(stream.write_some(&mut bytes)).await;
+            if written.is_err() {
+                return self.on_data_written(written);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_data_written(&mut self, written: Result<(), WriteError>) -> Result<(), CopyError> {
+        if let Err(WriteError::Stopped(_)) = written {
+            self.data = None;
+            self.stopped_at = Some(Instant::now());
+        }
+        keep_alive(written)
+    }
+
+    //= spec/20-copy.md#silence
+    //# A side whose data stream is reset or stopped, and that gets no Done within 2 seconds, MUST
+    //# treat the copy as failed.
+    /// Fails when the data stream was stopped and no Done has come to say why.
+    fn check_stopped(&self) -> Result<(), CopyError> {
+        match self.stopped_at {
+            Some(at) if at.elapsed() >= GRACE && !self.activity.is_done() => {
+                Err(Error::Protocol("the data was stopped without Done").into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A stream that is stopped or closed is no end of the copy: what matters comes on the other one.
@@ -184,10 +268,19 @@ async fn read_control(
     reader: &mut ControlReader,
     inputs: &mpsc::Sender<Input>,
     lost: &Mutex<Option<ConnectionError>>,
+    activity: &Activity,
 ) -> CopyError {
     let end = loop {
-        match reader.next().await {
+        let next = reader.next().await;
+        activity.on_event();
+        match next {
+            //= spec/20-copy.md#silence
+            //# Working MUST be taken in any state before Done and changes none.
+            Ok(Some(Message::Working)) => {}
             Ok(Some(message)) => {
+                if matches!(message, Message::Done(_)) {
+                    activity.on_done();
+                }
                 let refusal = refusal(&message);
                 // A half that is over takes no more; its Done is being sent.
                 let _ = inputs.send(Input::Message(message)).await;
@@ -219,16 +312,35 @@ fn refusal(message: &Message) -> Option<Done> {
     }
 }
 
-/// Hands blocks to the half, once it has said from which stream.
+/// Hands blocks to the half, once it has said from which stream; returns when they end early and
+/// nothing is said about it.
 async fn read_data(
     attached: oneshot::Receiver<(u64, bool)>,
     arrivals: &Arrivals,
     inputs: &mpsc::Sender<Input>,
+    activity: &Activity,
 ) -> CopyError {
     if let Ok((id, ordered)) = attached.await {
-        // Why the data ends early, the control stream will say.
-        if let Ok(true) = carry_data(id, ordered, arrivals, inputs).await {
-            let _ = inputs.send(Input::DataEnd).await;
+        //= spec/20-copy.md#silence
+        //# A side that is named a data stream which the other side cannot open MUST end the request
+        //# with status protocol.
+        if !arrivals.can_bring(id) {
+            let refused = Input::Malformed(DecodeError::Stream(id));
+            let _ = inputs.send(refused).await;
+            return std::future::pending().await;
+        }
+        match carry_data(id, ordered, arrivals, inputs, activity).await {
+            Ok(true) => {
+                let _ = inputs.send(Input::DataEnd).await;
+            }
+            // Why the data ends early, the control stream will say.
+            Err(ReadError::Reset(_)) => {
+                tokio::time::sleep(GRACE).await;
+                if !activity.is_done() {
+                    return Error::Protocol("the data was cut off without Done").into();
+                }
+            }
+            Ok(false) | Err(_) => {}
         }
     }
     std::future::pending().await
@@ -240,8 +352,10 @@ async fn carry_data(
     ordered: bool,
     arrivals: &Arrivals,
     inputs: &mpsc::Sender<Input>,
+    activity: &Activity,
 ) -> Result<bool, ReadError> {
     let mut stream = arrivals.take(id).await?;
+    activity.on_event();
     let began = Instant::now();
     let mut offset = 0;
     let (mut blocks, mut slices) = (Vec::new(), Vec::new());
@@ -252,6 +366,7 @@ async fn carry_data(
         } else {
             stream.read_blocks(&mut blocks, BATCH).await?
         };
+        activity.on_event();
         if !more {
             return Ok(true);
         }
@@ -290,7 +405,7 @@ fn joined(blocks: &[(u64, Bytes)]) -> Vec<(u64, Bytes)> {
         .collect()
 }
 
-/// Waits for the user to stop the copy, and gives the half a moment to say so.
+/// Waits until the copy has to stop, and gives the half a moment to say so.
 async fn interrupt(stop: impl Future<Output = ()>, inputs: &mpsc::Sender<Input>) -> CopyError {
     stop.await;
     let interrupted = async {

@@ -5,6 +5,7 @@
 //! A copy in another place than these is: a variant of [`location::Location`] and a file beside
 //! `push` and `pull`.
 
+mod activity;
 mod arrivals;
 mod control;
 mod drive;
@@ -12,6 +13,8 @@ pub mod location;
 mod pull;
 mod push;
 pub mod service;
+
+pub use self::activity::SILENCE;
 
 use std::{
     ffi::OsString,
@@ -81,9 +84,23 @@ pub enum CopyError {
     /// The source is not there.
     #[error("{0}")]
     NoSource(Error),
+    /// The other side is there and does nothing.
+    #[error(
+        "the other side is connected, but has done nothing for {} s; --timeout says how long to wait",
+        .0.as_secs()
+    )]
+    Stalled(Duration),
     /// Signals cannot be waited for.
     #[error(transparent)]
     Signals(Failure),
+}
+
+/// What ends a copy before its time.
+struct Limits<S> {
+    /// How long the other side may do nothing while it is its turn.
+    silence: Duration,
+    /// Done when the user wants it to end.
+    stop: S,
 }
 
 impl CopyError {
@@ -102,7 +119,7 @@ impl CopyError {
         match self {
             Self::Location(_) | Self::Usage(_) => ExitCode::Usage,
             Self::Connect(failure) => failure.exit_code(),
-            Self::Lost(ConnectionError::TimedOut) => ExitCode::Timeout,
+            Self::Lost(ConnectionError::TimedOut) | Self::Stalled(_) => ExitCode::Timeout,
             Self::Lost(_) => ExitCode::Connect,
             Self::NoSource(_) => ExitCode::NotFound,
             Self::Signals(failure) => failure.code,
@@ -272,7 +289,17 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
             std::future::pending::<()>().await;
         }
     };
-    let copying = copy(&connection, job, args.preserve, Arc::clone(&progress), stop);
+    let limits = Limits {
+        silence: args.silence(),
+        stop,
+    };
+    let copying = copy(
+        &connection,
+        job,
+        args.preserve,
+        Arc::clone(&progress),
+        limits,
+    );
     let result = tokio::select! {
         result = copying => result.map_err(|error| error.explained(&server)),
         () = bar.follow(&progress, &connection) => return Ok(()),
@@ -305,7 +332,7 @@ async fn copy(
     job: Job,
     preserve: bool,
     progress: Arc<Progress>,
-    stop: impl Future<Output = ()>,
+    limits: Limits<impl Future<Output = ()>>,
 ) -> Result<Summary, CopyError> {
     match job {
         Job::Push { source, name, to } => {
@@ -314,10 +341,10 @@ async fn copy(
                 name,
                 preserve,
             };
-            push::push(connection, *source, put, progress, stop).await
+            push::push(connection, *source, put, progress, limits).await
         }
         Job::Pull { from, target } => {
-            let result = pull::pull(connection, &from, target, preserve, progress, stop).await;
+            let result = pull::pull(connection, &from, target, preserve, progress, limits).await;
             result.map_err(|error| match error {
                 CopyError::Transfer(error @ Error::Peer(_)) => missing_source(error),
                 error => error,

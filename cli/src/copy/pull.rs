@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rp_protocol::Connection;
+use rp_protocol::{Connection, units::Side};
 use rp_transfer::{
     error::Error,
     message::Get,
@@ -19,7 +19,7 @@ use rp_transfer::{
 };
 
 use super::{
-    CopyError,
+    CopyError, Limits,
     arrivals::Arrivals,
     control::{ControlReader, ControlWriter},
     drive::{Streams, drive},
@@ -86,9 +86,9 @@ pub(super) async fn pull(
     target: Target,
     preserve: bool,
     progress: Arc<Progress>,
-    stop: impl Future<Output = ()>,
+    limits: Limits<impl Future<Output = ()>>,
 ) -> Result<Summary, CopyError> {
-    let arrivals = Arrivals::new(connection);
+    let arrivals = Arrivals::new(connection, Side::Server);
     let (writer, reader) = connection.open_bi().await?;
     let get = Get {
         path: remote.path.clone(),
@@ -97,9 +97,11 @@ pub(super) async fn pull(
         reader: ControlReader::new(reader),
         writer: ControlWriter::new(writer),
         data: None,
+        connection,
         arrivals: &arrivals,
+        silence: limits.silence,
     };
     let open: OpenSink = Box::new(move |attributes| target.open(attributes.size));
     let make = Box::new(move || Box::new(Receiver::pull(get, preserve, open, progress)) as _);
-    drive(make, streams, stop).await
+    drive(make, streams, limits.stop).await
 }

@@ -2,7 +2,7 @@
 
 use std::{fs::OpenOptions, future::Future, os::unix::fs::OpenOptionsExt, sync::Arc};
 
-use rp_protocol::Connection;
+use rp_protocol::{Connection, units::Side};
 use rp_transfer::{
     error::Error,
     message::Put,
@@ -12,7 +12,7 @@ use rp_transfer::{
 };
 
 use super::{
-    CopyError,
+    CopyError, Limits,
     arrivals::Arrivals,
     control::{ControlReader, ControlWriter},
     drive::{Streams, drive},
@@ -57,7 +57,7 @@ pub(super) async fn push(
     source: Source,
     offer: Offer<'_>,
     progress: Arc<Progress>,
-    stop: impl Future<Output = ()>,
+    limits: Limits<impl Future<Output = ()>>,
 ) -> Result<Summary, CopyError> {
     let (writer, reader) = connection.open_bi().await?;
     let data = connection.open_uni().await?;
@@ -68,13 +68,15 @@ pub(super) async fn push(
         preserve: offer.preserve,
         ..Put::default()
     };
-    let arrivals = Arrivals::new(connection);
+    let arrivals = Arrivals::new(connection, Side::Server);
     let streams = Streams {
         reader: ControlReader::new(reader),
         writer: ControlWriter::new(writer),
         data: Some(data),
+        connection,
         arrivals: &arrivals,
+        silence: limits.silence,
     };
     let make = Box::new(move || Box::new(Sender::push(put, source, progress)) as _);
-    drive(make, streams, stop).await
+    drive(make, streams, limits.stop).await
 }

@@ -1,9 +1,9 @@
 //! The server's side of the copy service: takes the requests of one connection and answers them
 //! beneath the folder this client was given.
 
-use std::{future, path::Path, sync::Arc};
+use std::{future, path::Path, sync::Arc, time::Duration};
 
-use rp_protocol::{Connection, RecvStream, SendStream};
+use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_transfer::{
     error::{Error, printable},
     message::{Done, Get, Message, Put},
@@ -18,9 +18,10 @@ use tokio::sync::Semaphore;
 
 use super::{
     CopyError,
+    activity::SILENCE,
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
-    drive::{MakeHalf, Streams, drive},
+    drive::{CLOSE_TIMEOUT, MakeHalf, Streams, drive},
 };
 
 /// The service's name in the handshake.
@@ -35,6 +36,7 @@ const MAX_REQUESTS: usize = 16;
 pub struct Access {
     root: Option<Arc<Root>>,
     read_only: bool,
+    silence: Duration,
 }
 
 impl Access {
@@ -43,6 +45,7 @@ impl Access {
         Self {
             root: None,
             read_only: true,
+            silence: SILENCE,
         }
     }
 
@@ -55,13 +58,21 @@ impl Access {
         Ok(Self {
             root: Some(Arc::new(opened)),
             read_only,
+            silence: SILENCE,
         })
+    }
+
+    /// How long a client may do nothing while it is its turn, before its request is ended. Default
+    /// 30 s: an honest client that is busy says so every 10 s.
+    #[must_use]
+    pub fn silence(self, silence: Duration) -> Self {
+        Self { silence, ..self }
     }
 }
 
 /// Answers the requests of `connection` until it is over.
 pub async fn serve(connection: Connection, access: Access) {
-    let arrivals = Arc::new(Arrivals::new(&connection));
+    let arrivals = Arc::new(Arrivals::new(&connection, Side::Client));
     let running = Arc::new(Semaphore::new(MAX_REQUESTS));
     while let Ok(permit) = Arc::clone(&running).acquire_owned().await {
         let Ok((writer, reader)) = connection.accept_bi().await else {
@@ -92,7 +103,8 @@ impl Request {
         let mut writer = ControlWriter::new(writer);
         //= spec/20-copy.md#requests
         //# The client's first message on it MUST be Put or Get.
-        let (verb, path, result) = match reader.next().await {
+        let first = tokio::time::timeout(self.access.silence, reader.next());
+        let (verb, path, result) = match first.await.unwrap_or(Ok(None)) {
             Ok(Some(Message::Put(put))) => {
                 let path = printable(&put.path);
                 ("put", path, self.put(put, reader, writer).await)
@@ -182,7 +194,9 @@ impl Request {
             reader,
             writer,
             data,
+            connection: &self.connection,
             arrivals: &self.arrivals,
+            silence: self.access.silence,
         };
         drive(make, streams, future::pending()).await
     }
@@ -219,7 +233,10 @@ fn no_files(path: &[u8]) -> Error {
 /// Answers a request that is not even begun.
 async fn refuse(writer: &mut ControlWriter, error: &Error) {
     let done: Done = error.to_done();
-    // When the connection is over there is nobody to tell.
-    let _ = writer.send(&Message::Done(done)).await;
-    let _ = writer.finish().await;
+    let telling = async {
+        writer.send(&Message::Done(done)).await?;
+        writer.finish().await
+    };
+    // When the connection is over, or nothing is taken on it, there is nobody to tell.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, telling).await;
 }

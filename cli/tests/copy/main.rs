@@ -5,5 +5,7 @@
 )]
 
 mod program;
+mod refusals;
 mod service;
+mod silence;
 mod world;

@@ -9,18 +9,18 @@ use rp_transfer::message::{Attributes, Decoder, Digest, Done, Get, Message, Put,
 use crate::world::{World, content, names, stderr};
 
 /// One request's control stream.
-struct Control {
-    writer: SendStream,
-    reader: RecvStream,
+pub(crate) struct Control {
+    pub(crate) writer: SendStream,
+    pub(crate) reader: RecvStream,
     decoder: Decoder,
 }
 
 impl Control {
-    async fn open(connection: &Connection) -> Self {
+    pub(crate) async fn open(connection: &Connection) -> Self {
         Self::over(connection.open_bi().await.unwrap())
     }
 
-    async fn accept(connection: &Connection) -> Self {
+    pub(crate) async fn accept(connection: &Connection) -> Self {
         Self::over(connection.accept_bi().await.unwrap())
     }
 
@@ -33,14 +33,14 @@ impl Control {
         }
     }
 
-    async fn send(&mut self, message: Message) {
+    pub(crate) async fn send(&mut self, message: Message) {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         self.writer.write_bytes(bytes.into()).await.unwrap();
     }
 
     /// The next message; `None` at the end.
-    async fn next(&mut self) -> Option<Message> {
+    pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.decoder.next_message().unwrap() {
                 return Some(message);
@@ -51,7 +51,7 @@ impl Control {
     }
 
     /// The status of the Done that must come next, and the end of the stream after it.
-    async fn status(&mut self) -> Status {
+    pub(crate) async fn status(&mut self) -> Status {
         let status = match self.next().await {
             Some(Message::Done(done)) => done.status,
             other => unreachable!("expected Done, got {other:?}"),
@@ -61,7 +61,7 @@ impl Control {
     }
 }
 
-fn put(data: &SendStream, path: &str) -> Message {
+pub(crate) fn put(data: &SendStream, path: &str) -> Message {
     Message::Put(Put {
         stream: data.id().into_inner(),
         path: path.into(),
@@ -69,7 +69,7 @@ fn put(data: &SendStream, path: &str) -> Message {
     })
 }
 
-fn digest(bytes: &[u8]) -> Message {
+pub(crate) fn digest(bytes: &[u8]) -> Message {
     Message::Digest(Digest {
         size: bytes.len() as u64,
         digest: *blake3::hash(bytes).as_bytes(),

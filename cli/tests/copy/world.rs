@@ -63,6 +63,16 @@ impl World {
         Self::serving(false)
     }
 
+    /// A server that soon gives up on clients that do nothing.
+    pub(crate) fn impatient() -> Self {
+        let folder = Self::folders();
+        let access = Access::beneath(&folder.path().join("root"), false).unwrap();
+        let access = access.silence(Duration::from_millis(500));
+        Self::answering(folder, move |connection| {
+            service::serve(connection, access.clone())
+        })
+    }
+
     pub(crate) fn serving(read_only: bool) -> Self {
         let folder = Self::folders();
         let access = Access::beneath(&folder.path().join("root"), read_only).unwrap();

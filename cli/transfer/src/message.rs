@@ -35,6 +35,8 @@ pub enum Message {
     Digest(Digest),
     /// The last word of a side.
     Done(Done),
+    /// The side is busy on its own, with nothing to say.
+    Working,
 }
 
 /// A file is offered: where it goes and what is known of it.
@@ -212,6 +214,9 @@ pub enum DecodeError {
     /// A field whose value has the wrong length or is out of range.
     #[error("field {0} has a value out of range")]
     Value(u16),
+    /// A data stream that its sender could not have opened.
+    #[error("stream {0} cannot be its data stream")]
+    Stream(u64),
     /// The message ends inside a field.
     #[error("message ends inside a field")]
     Truncated,
@@ -236,6 +241,7 @@ mod kind {
     pub(super) const READY: u16 = 3;
     pub(super) const DIGEST: u16 = 4;
     pub(super) const DONE: u16 = 5;
+    pub(super) const WORKING: u16 = 6;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -301,6 +307,7 @@ impl Message {
                 }
                 fields.finish();
             }
+            Self::Working => FieldWriter::new(out, kind::WORKING).finish(),
         }
     }
 
@@ -314,6 +321,7 @@ impl Message {
             kind::READY => Ready::decode(rest).map(Self::Ready),
             kind::DIGEST => Digest::decode(rest).map(Self::Digest),
             kind::DONE => Done::decode(rest).map(Self::Done),
+            kind::WORKING => decode_working(rest),
             //= spec/20-copy.md#messages
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
@@ -444,6 +452,15 @@ impl Done {
         let status = status.ok_or(DecodeError::Missing(tag::DONE_STATUS))?;
         Ok(Self { status, text })
     }
+}
+
+/// Working has no fields of its own.
+fn decode_working(fields: &[u8]) -> Result<Message, DecodeError> {
+    let mut reader = FieldReader::new(fields, kind::WORKING)?;
+    while let Some(field) = reader.next()? {
+        field.unknown()?;
+    }
+    Ok(Message::Working)
 }
 
 /// The longest prefix of `text` that is at most `limit` bytes and whole characters.

@@ -55,6 +55,7 @@ fn message(case: &Value) -> Message {
             size: case["size"].as_u64().unwrap(),
             digest: hex(&text(case, "digest")).try_into().unwrap(),
         }),
+        "working" => Message::Working,
         _ => Message::Done(Done {
             status: Status::from_wire(case["status"].as_u64().unwrap()),
             text: text(case, "text"),

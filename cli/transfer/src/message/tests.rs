@@ -40,6 +40,7 @@ fn message() -> impl Strategy<Value = Message> {
             status: Status::ALL[status],
             text,
         })),
+        Just(Message::Working),
     ]
 }
 

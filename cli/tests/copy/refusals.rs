@@ -1,0 +1,339 @@
+//! What file systems and sandboxes refuse: the system calls of a copy, each with the errors it is known
+//! to answer, and whether that is nothing, a warning or a failure. `strace` does the refusing.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use rp_cli::{identity, openssh, prompt::Nobody};
+use tempfile::TempDir;
+
+use self::Outcome::{Fails, Silent, Warns};
+use crate::world::{World, content, names, stderr};
+
+/// What a refusal makes of a copy.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// Nothing that anybody would notice.
+    Silent,
+    /// The file is copied, and a line with these words says what is amiss.
+    Warns(&'static str),
+    /// The exit code, and the names in the folder afterwards.
+    Fails(i32, &'static [&'static str]),
+}
+
+/// System calls that do the same, the errors they are refused with, and what comes of it.
+type Row = (&'static str, &'static [&'static str], Outcome);
+
+const NOTHING: &[&str] = &[];
+const PARTIAL: &[&str] = &[".out.rp-partial"];
+
+/// What the receiver of a file calls.
+const RECEIVER: &[Row] = &[
+    (
+        "fchmod",
+        &["EPERM", "EACCES", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EROFS"],
+        Warns("set its permissions"),
+    ),
+    (
+        "utimensat",
+        &["EPERM", "EACCES", "EOPNOTSUPP", "ENOSYS", "EINVAL"],
+        Warns("set its time"),
+    ),
+    (
+        "flock",
+        &["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM", "EIO"],
+        Warns("lock it against a second copy"),
+    ),
+    ("flock", &["EAGAIN"], Fails(1, PARTIAL)),
+    (
+        "fsync",
+        &["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM", "EACCES"],
+        Warns("say when it is on the disk"),
+    ),
+    ("fsync", &["EIO"], Fails(1, PARTIAL)),
+    ("fsync", &["ENOSPC", "EDQUOT"], Fails(6, NOTHING)),
+    (
+        "fallocate",
+        &["EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL", "ENODEV", "EIO"],
+        Silent,
+    ),
+    (
+        "fallocate",
+        &["ENOSPC", "EDQUOT", "EFBIG"],
+        Fails(6, NOTHING),
+    ),
+    ("ftruncate", &["EPERM", "EINVAL", "ENOSYS"], Silent),
+    (
+        "fstatfs",
+        &["EPERM", "EACCES", "ENOSYS", "EOPNOTSUPP"],
+        Silent,
+    ),
+    ("statx", &["ENOSYS", "EPERM"], Silent),
+    (
+        "rename,renameat,renameat2",
+        &[
+            "EPERM",
+            "EACCES",
+            "EOPNOTSUPP",
+            "ENOSYS",
+            "EINVAL",
+            "EXDEV",
+            "EBUSY",
+        ],
+        Warns("rename it"),
+    ),
+    (
+        "rename,renameat,renameat2,link,linkat",
+        &["EOPNOTSUPP"],
+        Fails(1, PARTIAL),
+    ),
+    (
+        "rename,renameat,renameat2,link,linkat",
+        &["EPERM"],
+        Fails(5, PARTIAL),
+    ),
+    ("pwrite64", &["EIO"], Fails(1, PARTIAL)),
+    (
+        "pwrite64",
+        &["ENOSPC", "EDQUOT", "EFBIG"],
+        Fails(6, NOTHING),
+    ),
+];
+
+/// What the sender of a file calls.
+const SENDER: &[Row] = &[
+    ("fadvise64", &["EPERM", "EINVAL", "ENOSYS", "EBADF"], Silent),
+    ("statx", &["ENOSYS", "EPERM"], Silent),
+];
+
+/// `command` with the system calls `calls` refused with `errno`; strace writes them to `log`.
+fn refusing(command: &Command, calls: &str, errno: &str, log: &str) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "--seccomp-bpf", "-o", log]);
+    strace.args(["-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:error={errno}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        strace.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    strace.stdin(Stdio::null());
+    strace
+}
+
+/// Expects `outcome`, and that the calls were made at all.
+fn check(output: &Output, folder: &[String], log: &str, outcome: Outcome) {
+    let said = stderr(output);
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("(INJECTED)"), "never called: {log}{said}");
+    match outcome {
+        Silent => {
+            assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+            assert_eq!(folder, ["out"]);
+        }
+        Warns(words) => {
+            assert_eq!(output.status.code(), Some(0), "{said}");
+            assert!(said.contains("warning: ") && said.contains(words), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert_eq!(folder, ["out"]);
+        }
+        Fails(code, left) => {
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert_eq!(folder, left, "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_receiving_rpcp_is_refused_is_a_warning_unless_it_is_a_danger() {
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A file system that cannot set the mode or the time of a file, lock it or make it durable is
+    //# no reason to fail a copy.
+    let world = World::new();
+    fs::write(world.root("file"), content(300_000)).unwrap();
+    for &(calls, errnos, outcome) in RECEIVER {
+        for errno in errnos {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("out");
+            let rpcp = world.rpcp(&["-p", "--no-path-memory", &world.url("file")]);
+            let mut rpcp = refusing(&rpcp, calls, errno, "../log");
+            let output = rpcp.arg(&out).output().unwrap();
+            println!("{calls} {errno}: {outcome:?}");
+            let log = world.folder.path().join("log");
+            check(
+                &output,
+                &names(folder.path()),
+                log.to_str().unwrap(),
+                outcome,
+            );
+            if matches!(outcome, Silent | Warns(_)) {
+                assert_eq!(fs::read(&out).unwrap(), content(300_000));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_sending_rpcp_is_refused_is_no_failure() {
+    let world = World::new();
+    fs::write(world.here("file"), content(300_000)).unwrap();
+    for &(calls, errnos, outcome) in SENDER {
+        for errno in errnos {
+            let rpcp = world.rpcp(&["--no-path-memory", "file", &world.url("out")]);
+            let output = refusing(&rpcp, calls, errno, "../log").output().unwrap();
+            println!("{calls} {errno}: {outcome:?}");
+            let log = world.folder.path().join("log");
+            let folder = names(&world.root(""));
+            check(&output, &folder, log.to_str().unwrap(), outcome);
+            assert_eq!(fs::read(world.root("out")).unwrap(), content(300_000));
+            fs::remove_file(world.root("out")).unwrap();
+        }
+    }
+}
+
+/// `rpserver` as a program, started by another one.
+struct Server {
+    folder: TempDir,
+    child: Child,
+    address: String,
+    fingerprint: String,
+}
+
+impl Server {
+    /// Has `wrap` make the command that runs the one it is given.
+    fn start(wrap: impl FnOnce(&Command) -> Command) -> Self {
+        let folder = World::folders();
+        let path = |name: &str| folder.path().join(name);
+        let key = identity::load_or_make_host_key(&path("id"), &Nobody).unwrap();
+        identity::load_or_make_host_key(&path("host_key"), &Nobody).unwrap();
+        let line = openssh::format_key(&key.identity.public_key());
+        fs::write(path("authorized_keys"), line + "\n").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rpserver"));
+        command
+            .current_dir(folder.path())
+            .env("HOME", folder.path());
+        command.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--key",
+            "host_key",
+            "--root",
+            "root",
+        ]);
+        command.args(["--authorized-keys", "authorized_keys"]);
+        let mut command = wrap(&command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut address, mut fingerprint) = (String::new(), String::new());
+        for line in lines {
+            let line = line.unwrap();
+            if let Some(rest) = line.strip_prefix("host key ") {
+                fingerprint = rest.split(' ').next().unwrap().to_owned();
+            } else if let Some(rest) = line.strip_prefix("listening on ") {
+                rest.clone_into(&mut address);
+                break;
+            }
+        }
+        Self {
+            folder,
+            child,
+            address,
+            fingerprint,
+        }
+    }
+
+    fn root(&self, name: &str) -> PathBuf {
+        self.folder.path().join("root").join(name)
+    }
+
+    fn rpcp(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+        command.current_dir(self.folder.path().join("here"));
+        command.args(["-i", "../id", "--no-path-memory"]);
+        command.args(["--host-key", &self.fingerprint]).args(args);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("rp://{}/{path}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A wrapper may stand between, so the program itself is asked to end.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("pkill").args(["-TERM", "-P", &pid]).status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_that_is_refused_everything_that_is_no_danger_still_takes_and_gives_files() {
+    //= spec/20-copy.md#status
+    //= type=test
+    //# A receiver SHOULD say in the text of its Done what its file system could not do for a file
+    //# that is whole.
+    let calls = "fchmod,utimensat,flock,fsync,fallocate,ftruncate,fstatfs,fadvise64,openat2";
+    let server = Server::start(|command| refusing(command, calls, "EPERM", "log"));
+    let bytes = content(300_000);
+    fs::write(server.folder.path().join("here/file"), &bytes).unwrap();
+    for _ in 0..2 {
+        let output = server.rpcp(&["-p", "file", &server.url("out")]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(
+            said,
+            "rpcp: warning: out: copied, but its file system cannot lock it against a second copy, \
+             set its permissions, set its time or say when it is on the disk\n"
+        );
+        assert_eq!(names(&server.root("")), ["out"]);
+        assert_eq!(fs::read(server.root("out")).unwrap(), bytes);
+    }
+    let output = server.rpcp(&[&server.url("out"), "back"]);
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(0), "")
+    );
+    let log = fs::read_to_string(server.folder.path().join("log")).unwrap();
+    for call in calls.split(',') {
+        let refused =
+            |line: &str| line.contains(&format!(" {call}(")) && line.ends_with("(INJECTED)");
+        assert!(log.lines().any(refused), "{call} was never called");
+    }
+}
+
+#[test]
+fn a_file_beyond_the_size_limit_of_the_server_fails_alone() {
+    let server = Server::start(|command| {
+        let mut limited = Command::new("sh");
+        // In blocks of 512 or 1024 bytes.
+        limited.args(["-c", "ulimit -f 1000; exec \"$@\"", "sh"]);
+        limited.arg(command.get_program()).args(command.get_args());
+        limited.current_dir(command.get_current_dir().unwrap());
+        limited
+    });
+    let big = server.folder.path().join("here/big");
+    fs::write(&big, content(3_000_000)).unwrap();
+    let output = server.rpcp(&["big", &server.url("big")]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("big: File too large"), "{said}");
+    assert_eq!(names(&server.root("")), [""; 0]);
+    fs::write(server.folder.path().join("here/small"), "small").unwrap();
+    let output = server.rpcp(&["small", &server.url("small")]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
