@@ -1,8 +1,4 @@
 //! HTTP clients through both sides: what reaches the origin, and what comes back.
-#![expect(
-    clippy::unwrap_used,
-    reason = "closures in tests fail the test that runs them"
-)]
 
 mod support;
 

@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
 };
 
-use super::{World, origin, read_head, soon};
+use super::{World, origin, read_head, read_to_end, soon};
 
 /// An origin that answers each head on a connection with `answer`, and hands out the heads.
 pub(crate) async fn canned(
@@ -138,4 +138,34 @@ pub(crate) async fn pass(
 /// A GET whose answer is `answer`.
 pub(crate) async fn get(world: &World, answer: &'static [u8]) -> Passed {
     pass(world, b"GET http://ORIGIN/ HTTP/1.1", "", answer).await
+}
+
+/// Everything a client gets that sends `request` and ends its side.
+pub(crate) async fn whole(world: &World, request: &[u8]) -> String {
+    let mut tcp = TcpStream::connect(world.proxy).await.unwrap();
+    tcp.write_all(request).await.unwrap();
+    tcp.shutdown().await.unwrap();
+    let bytes = read_to_end(&mut tcp).await;
+    bytes.into_iter().map(char::from).collect()
+}
+
+/// Checks that `text` is one answer with `status`, whose content says something and that ends the
+/// connection.
+pub(crate) fn is_refusal(text: &str, status: u16, request: &str) {
+    assert!(
+        text.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{request}: {text}"
+    );
+    let (head, content) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("\r\nContent-Type: text/plain"), "{text}");
+    assert!(head.contains("\r\nDate: "), "{text}");
+    assert!(
+        head.contains(&format!("\r\nContent-Length: {}\r\n", content.len())),
+        "{text}"
+    );
+    assert!(
+        content.len() > 20 && content.ends_with('\n'),
+        "{request}: {text}"
+    );
+    assert!(!content.contains("HTTP/1.1 4"), "one answer only: {text}");
 }
