@@ -23,6 +23,7 @@ pub mod prompt;
 pub mod rate;
 pub mod run;
 pub mod serve;
+pub mod session;
 pub mod settings;
 pub mod trace_files;
 

@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -26,12 +26,16 @@ use crate::{
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
     clients::{Admitted, Clients, TooMany},
     close_code,
-    copy::{self, service::Access},
+    copy::{
+        self,
+        service::{Access, AccessCheck},
+    },
     exit_code::{ExitCode, Failure},
     identity, logging,
     path_memory::KnownClients,
     prompt::Terminal,
     run,
+    session::Session,
     settings::{self, ServerSettings},
     trace_files::TraceFiles,
 };
@@ -199,24 +203,57 @@ impl Server {
     }
 
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
-        let max_rate = [self.rate, grant.rate].into_iter().flatten().min();
-        connection.set_rate(max_rate);
         self.known.recall(&connection);
-        if connection.service() == rp_proxy::SERVICE {
-            self.exit
-                .serve(connection.clone(), target_access(&grant))
-                .await;
-        } else {
-            copy::service::serve(connection.clone(), self.access(&grant)).await;
+        let is_proxy = connection.service() == rp_proxy::SERVICE;
+        let keys = Arc::clone(&self.authorized_keys);
+        let session = Arc::new(Session::new(connection.clone(), keys, self.rate, grant));
+        let serving = async {
+            if is_proxy {
+                let access = Targets(Arc::clone(&session));
+                self.exit.serve(connection.clone(), access).await;
+            } else {
+                let access = Files::new(Arc::clone(&session), self.root.clone());
+                copy::service::serve(connection.clone(), access).await;
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = session.watch() => {}
         }
         self.known.keep(&connection);
         debug!(%from, stats = ?connection.stats(), "client left");
     }
 }
 
-impl Server {
-    /// Which files a key may touch: beneath its own folder if its line names one.
-    fn access(&self, grant: &Grant) -> Access {
+/// Which targets the client of a session may dial.
+struct Targets(Arc<Session>);
+
+impl rp_proxy::AccessCheck for Targets {
+    fn target_access(&self) -> Option<TargetAccess> {
+        self.0.grant().map(|grant| target_access(&grant))
+    }
+}
+
+/// Which files the client of a session may touch.
+struct Files {
+    session: Arc<Session>,
+    /// The server's folder.
+    root: Option<PathBuf>,
+    /// What was opened for the line as it was last.
+    opened: Mutex<Option<(Arc<Grant>, Access)>>,
+}
+
+impl Files {
+    fn new(session: Arc<Session>, root: Option<PathBuf>) -> Self {
+        Self {
+            session,
+            root,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Beneath the key's own folder if its line names one.
+    fn open(&self, grant: &Grant) -> Access {
         let Some(root) = grant.root.as_ref().or(self.root.as_ref()) else {
             return Access::none();
         };
@@ -224,6 +261,21 @@ impl Server {
             warn!(root = %root.display(), %error, "the folder to serve cannot be opened");
             Access::none()
         })
+    }
+}
+
+impl AccessCheck for Files {
+    fn access(&self) -> Option<Access> {
+        let grant = self.session.grant()?;
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, access)) = &*opened
+            && Arc::ptr_eq(of, &grant)
+        {
+            return Some(access.clone());
+        }
+        let access = self.open(&grant);
+        *opened = Some((grant, access.clone()));
+        Some(access)
     }
 }
 

@@ -17,7 +17,7 @@ pub mod shares;
 pub mod target;
 
 pub use client::{Client, ClientConfig};
-pub use exit::{Exit, ExitConfig, TargetAccess};
+pub use exit::{AccessCheck, Exit, ExitConfig, TargetAccess};
 pub use link::Link;
 
 /// The service a client asks for in the handshake.

@@ -5,9 +5,9 @@ use std::{future, path::Path, sync::Arc, time::Duration};
 
 use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_transfer::{
-    error::{Error, printable},
+    error::Error,
     message::{Done, Get, Message, Put},
-    path::{RemotePath, Root},
+    path::{RemotePath, Root, printable_path},
     receiver::{OpenSink, Receiver},
     sender::Sender,
     session::Summary,
@@ -70,18 +70,37 @@ impl Access {
     }
 }
 
+/// Says what a client may do; it is asked anew for each request.
+pub trait AccessCheck: Send + Sync + 'static {
+    /// What the client may do at present. `None` if it may not be here any more; whoever says so
+    /// closes the connection.
+    fn access(&self) -> Option<Access>;
+}
+
+impl AccessCheck for Access {
+    /// Always the same.
+    fn access(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
 /// Answers the requests of `connection` until it is over.
-pub async fn serve(connection: Connection, access: Access) {
+pub async fn serve(connection: Connection, access: impl AccessCheck) {
+    let access: Arc<dyn AccessCheck> = Arc::new(access);
     let arrivals = Arc::new(Arrivals::new(&connection, Side::Client));
     let running = Arc::new(Semaphore::new(MAX_REQUESTS));
     while let Ok(permit) = Arc::clone(&running).acquire_owned().await {
         let Ok((writer, reader)) = connection.accept_bi().await else {
             return;
         };
+        let Some(present) = access.access() else {
+            return;
+        };
         let request = Request {
             connection: connection.clone(),
             arrivals: Arc::clone(&arrivals),
-            access: access.clone(),
+            access: Arc::clone(&access),
+            silence: present.silence,
         };
         tokio::spawn(async move {
             request.answer(writer, reader).await;
@@ -94,7 +113,8 @@ pub async fn serve(connection: Connection, access: Access) {
 struct Request {
     connection: Connection,
     arrivals: Arc<Arrivals>,
-    access: Access,
+    access: Arc<dyn AccessCheck>,
+    silence: Duration,
 }
 
 impl Request {
@@ -103,15 +123,19 @@ impl Request {
         let mut writer = ControlWriter::new(writer);
         //= spec/20-copy.md#requests
         //# The client's first message on it MUST be Put or Get.
-        let first = tokio::time::timeout(self.access.silence, reader.next());
-        let (verb, path, result) = match first.await.unwrap_or(Ok(None)) {
+        let first = tokio::time::timeout(self.silence, reader.next());
+        let message = first.await.unwrap_or(Ok(None));
+        let Some(access) = self.access.access() else {
+            return;
+        };
+        let (verb, path, result) = match message {
             Ok(Some(Message::Put(put))) => {
-                let path = printable(&put.path);
-                ("put", path, self.put(put, reader, writer).await)
+                let path = printable_path(&put.path);
+                ("put", path, self.put(access, put, reader, writer).await)
             }
             Ok(Some(Message::Get(get))) => {
-                let path = printable(&get.path);
-                ("get", path, self.get(get, reader, writer).await)
+                let path = printable_path(&get.path);
+                ("get", path, self.get(access, get, reader, writer).await)
             }
             Ok(Some(_)) => {
                 let error = Error::Protocol("the first message is no request");
@@ -131,12 +155,13 @@ impl Request {
     /// Takes a file.
     async fn put(
         &self,
+        access: Access,
         put: Put,
         reader: ControlReader,
         writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
-        let root = self.access.root.clone();
-        let (read_only, path, name) = (self.access.read_only, put.path.clone(), put.name.clone());
+        let root = access.root;
+        let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
         let open: OpenSink = Box::new(move |attributes| {
             let shared = writable(root.as_deref(), read_only, &path)?;
             let path = RemotePath::parse_named(&path)?;
@@ -156,11 +181,12 @@ impl Request {
     /// Gives a file.
     async fn get(
         &self,
+        access: Access,
         get: Get,
         reader: ControlReader,
         mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
-        let root = self.access.root.clone();
+        let root = access.root;
         let opening = tokio::task::spawn_blocking(move || {
             let path = RemotePath::parse_named(&get.path)?;
             let shared = root.as_deref().ok_or_else(|| no_files(&get.path))?;
@@ -196,7 +222,7 @@ impl Request {
             data,
             connection: &self.connection,
             arrivals: &self.arrivals,
-            silence: self.access.silence,
+            silence: self.silence,
         };
         drive(make, streams, future::pending()).await
     }
@@ -216,14 +242,14 @@ impl Request {
 fn writable<'a>(root: Option<&'a Root>, read_only: bool, path: &[u8]) -> Result<&'a Root, Error> {
     match root {
         None => Err(no_files(path)),
-        Some(_) if read_only => Err(Error::ReadOnly(printable(path))),
+        Some(_) if read_only => Err(Error::ReadOnly(printable_path(path))),
         Some(root) => Ok(root),
     }
 }
 
 fn no_files(path: &[u8]) -> Error {
     let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    let path = printable(path);
+    let path = printable_path(path);
     Error::Io {
         what: format!("{path}: this server shares no files"),
         source: error,

@@ -63,6 +63,14 @@ pub struct RemotePath {
     folder: bool,
 }
 
+/// A path beneath a root for people; the root itself is `/`.
+pub fn printable_path(path: &[u8]) -> String {
+    match path {
+        b"" => "/".to_owned(),
+        path => printable(path),
+    }
+}
+
 impl RemotePath {
     /// Checks a path; `a//b` and `a/./b` are `a/b`, a final `/` means a folder.
     pub fn parse(path: &[u8]) -> Result<Self, PathError> {
@@ -104,7 +112,7 @@ impl RemotePath {
     /// [`RemotePath::parse`] with the path named in the error.
     pub fn parse_named(path: &[u8]) -> Result<Self, Error> {
         Self::parse(path).map_err(|source| Error::Path {
-            path: printable(path),
+            path: printable_path(path),
             source,
         })
     }

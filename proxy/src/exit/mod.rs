@@ -143,6 +143,20 @@ pub enum TargetAccess {
     Only(Vec<(String, Option<u16>)>),
 }
 
+/// Says what one client may reach; it is asked anew for each request.
+pub trait AccessCheck: Send + Sync + 'static {
+    /// What the client may reach at present. `None` if it may not be here any more; whoever says so
+    /// closes the connection.
+    fn target_access(&self) -> Option<TargetAccess>;
+}
+
+impl AccessCheck for TargetAccess {
+    /// Always the same.
+    fn target_access(&self) -> Option<TargetAccess> {
+        Some(self.clone())
+    }
+}
+
 impl TargetAccess {
     fn allows(&self, target: &Target) -> bool {
         match self {
@@ -213,11 +227,13 @@ impl Exit {
         &self.shared.traffic
     }
 
-    /// Serves the streams of `connection`, whose key may reach what `access` says, until it ends.
-    pub async fn serve(&self, connection: Connection, access: TargetAccess) {
-        let max_pending = match access {
-            TargetAccess::Nothing => MAX_PENDING_WITHOUT_ACCESS,
-            TargetAccess::All | TargetAccess::Only(_) => MAX_PENDING,
+    /// Serves the streams of `connection`, whose key may reach what `access` says when it is asked, until it
+    /// ends.
+    pub async fn serve(&self, connection: Connection, access: impl AccessCheck) {
+        let max_pending = match access.target_access() {
+            None => return,
+            Some(TargetAccess::Nothing) => MAX_PENDING_WITHOUT_ACCESS,
+            Some(TargetAccess::All | TargetAccess::Only(_)) => MAX_PENDING,
         };
         //= spec/10-proxy.md#shares
         //# An exit MUST bound the incomplete requests of a connection.
@@ -226,7 +242,7 @@ impl Exit {
             name: connection.peer().to_string(),
             key: connection.peer(),
             connection: self.shared.connections.fetch_add(1, Ordering::Relaxed),
-            access,
+            access: Box::new(access),
         });
         while let Ok(turn) = pending.clone().acquire_owned().await {
             match connection.accept_bi().await {
@@ -264,8 +280,11 @@ impl Exit {
             abandon(&mut send, &mut recv, code::MALFORMED);
             return;
         };
+        let Some(access) = client.access.target_access() else {
+            return;
+        };
         let opened = match request {
-            Ok(request) => match self.place(&request.target, client) {
+            Ok(request) => match self.place(&request.target, client, &access) {
                 Ok(place) => {
                     // The place counts it from here on, and the next request is read meanwhile.
                     drop(turn);
@@ -309,8 +328,13 @@ impl Exit {
     //# An exit MUST NOT count a stream as a target before its request is complete and its client may dial
     //# what it names.
     /// A place among the targets connected at once, for a client that may have this one.
-    fn place(&self, target: &Target, client: &Peer) -> Result<Place<User>, DialFailure> {
-        if !client.access.allows(target) {
+    fn place(
+        &self,
+        target: &Target,
+        client: &Peer,
+        access: &TargetAccess,
+    ) -> Result<Place<User>, DialFailure> {
+        if !access.allows(target) {
             return Err(DialFailure::because(
                 FailureKind::Denied,
                 "not among what this key may open",
@@ -393,12 +417,11 @@ fn exhausted(what: &str) -> DialFailure {
 }
 
 /// Who asks.
-#[derive(Debug)]
 struct Peer {
     name: String,
     key: PublicKey,
     connection: u64,
-    access: TargetAccess,
+    access: Box<dyn AccessCheck>,
 }
 
 /// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if
