@@ -1,7 +1,6 @@
 //! What becomes of a connection when the line of its key changes.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 

@@ -75,8 +75,16 @@ pub enum LocationError {
     )]
     Escape(String),
     /// Nothing at all.
-    #[error("an empty location")]
+    #[error("an empty name is no file; standard input and output are written -")]
     Empty,
+    /// A source that is spelled as a folder.
+    #[error("{0} is a folder: name the file in it that is to be copied")]
+    Folder(String),
+    /// Standard input goes to a folder.
+    #[error(
+        "{0} is a folder and standard input has no name: write the name the file is to have after it"
+    )]
+    NeedsName(String),
 }
 
 impl Location {

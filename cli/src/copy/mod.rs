@@ -192,6 +192,12 @@ impl Job {
             (Location::Remote(_), _) if args.max_rate().is_some() => Err(CopyError::Usage(
                 "a rate limits what this side sends; it cannot slow a server down yet",
             )),
+            (Location::Remote(from), _) if from.file_name().is_none() => {
+                Err(LocationError::Folder(from.to_string()).into())
+            }
+            (Location::Standard, Location::Remote(to)) if to.file_name().is_none() => {
+                Err(LocationError::NeedsName(to.to_string()).into())
+            }
             (Location::Remote(from), to) => Ok(Self::Pull {
                 target: pull::open_target(&to, &from)?,
                 from,

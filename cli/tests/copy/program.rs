@@ -185,6 +185,63 @@ fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
+fn a_path_that_names_no_file_is_named_with_what_to_write() {
+    let world = World::new();
+    fs::create_dir(world.root("folder")).unwrap();
+    for (args, wanted) in [
+        (["", "out"], "an empty name is no file"),
+        (["file", ""], "an empty name is no file"),
+        (
+            [&world.url(""), "out"],
+            "/ is a folder: name the file in it",
+        ),
+        (
+            [&world.url("folder/"), "."],
+            "/folder/ is a folder: name the file in it",
+        ),
+        (
+            [&world.url("")[..world.url("").len() - 1], "-"],
+            "/ is a folder: name the file in it",
+        ),
+        (
+            ["-", &world.url("")],
+            "/ is a folder and standard input has no name",
+        ),
+        (
+            ["-", &world.url("folder/")],
+            "/folder/ is a folder and standard input has no name",
+        ),
+    ] {
+        let said = stderr(&world.run(2, &args));
+        assert!(
+            said.contains(wanted) && !said.contains(": :"),
+            "{args:?}: {said}"
+        );
+    }
+    // Whoever asks all the same is told what was asked for.
+    for path in [".", ".."] {
+        let said = stderr(&world.run(1, &[&world.url(path), "out"]));
+        assert!(!said.contains(": :"), "{path}: {said}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_let_in_is_told_what_to_do() {
+    let world = World::new();
+    fs::write(world.here("file"), "x").unwrap();
+    let other = world.here("other");
+    identity::load_or_make_host_key(&other, &rp_cli::prompt::Nobody).unwrap();
+    let (url, key) = (world.url("file"), other.to_str().unwrap());
+    for args in [["file", &url], [&url, "out"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+        command.current_dir(world.here("")).args(["-i", key]);
+        command.args(["--host-key", &world.fingerprint]).args(args);
+        let said = stderr(&expect(3, command.output().unwrap()));
+        assert!(said.contains("authorized_keys"), "{said}");
+    }
+}
+
+#[test]
 fn a_server_with_another_key_is_refused() {
     let world = World::new();
     fs::write(world.here("file"), "x").unwrap();
