@@ -71,7 +71,11 @@ fn ten_thousand_idle_streams_cost_a_kilobyte_each_and_unopened_ones_nothing() {
 
     let region = Region::new(ALLOCATOR);
     let high = StreamId::new(Side::Server, Dir::Bi, 16_383);
-    let touch = Frame::MaxStreamData(frame::MaxStreamData { id: high, limit: 1 });
+    let touch = Frame::MaxStreamData(frame::MaxStreamData {
+        id: high,
+        limit: 1,
+        read: 0,
+    });
     ends[0].handle(now, touch).unwrap();
     let cost = live_bytes(&region);
     assert!(cost < 4096, "a high index cost {cost} bytes");

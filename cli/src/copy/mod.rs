@@ -373,7 +373,8 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
         .max_rate(args.max_rate())
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
-        .max_connection_credit(WINDOW))
+        // One stream may have two thirds of it.
+        .max_connection_credit(WINDOW / 2 * 3))
 }
 
 /// Says what a file system could not do for a file that was copied.

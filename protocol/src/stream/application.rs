@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{StreamEvent, Streams, id::StreamId};
+use super::{StreamEvent, Streams, id::StreamId, share::note_unreported};
 use crate::{
     error::{ReadError, WriteError},
     units::{CloseCode, Dir},
@@ -87,9 +87,15 @@ impl Streams {
             return;
         };
         send.is_waiting = true;
+        let (read, untaken) = (send.read(), send.untaken());
         if send.credit() > 0 {
-            // It is the buffer that is full; ACKs will wake the writer.
-            self.queues.writers.insert(slot, stream.priority);
+            let priority = stream.priority;
+            if self.room_in_share(read, untaken) == 0 {
+                self.hold(slot);
+            } else {
+                // It is the buffer that is full; ACKs will wake the writer.
+                self.queues.writers.insert(slot, priority);
+            }
         } else if send.note_blocked() {
             stream.wants.blocked = true;
             self.settle(slot);
@@ -122,6 +128,7 @@ impl Streams {
             }
         }
         self.settle(slot);
+        self.release_held();
         self.wake_writers();
         Ok(())
     }
@@ -144,8 +151,9 @@ impl Streams {
         result
     }
 
-    fn stop_waiting(&mut self, slot: u32) {
+    pub(super) fn stop_waiting(&mut self, slot: u32) {
         self.queues.writers.remove(slot);
+        self.queues.held.remove(slot);
         if let Some(stream) = self.table.get(slot) {
             stream.wants.blocked = false;
             if let Some(send) = &mut stream.send {
@@ -217,17 +225,22 @@ impl Streams {
             self.settle(slot);
             return;
         };
-        self.counters.read_bytes += bytes as u64;
-        self.wants.max_data |= self.recv_credit.is_due();
-        let Some(stream) = self.table.get(slot) else {
+        let bytes = bytes as u64;
+        self.counters.read_bytes += bytes;
+        let threshold = self.report_threshold();
+        let Some(recv) = self.table.get(slot).and_then(|s| s.recv.as_ref()) else {
             return;
         };
-        if let Some(recv) = &stream.recv
-            && recv.wants_credit()
-            && recv.credit.is_due()
-        {
-            stream.wants.credit = true;
-            self.queues.control.insert(slot, 0);
+        let (is_drained, unreported) = (!recv.is_readable(), recv.credit.unreported());
+        let is_due = recv.credit.is_due() || unreported >= threshold;
+        self.wants.max_data |=
+            self.recv_credit.is_due() || (is_drained && self.recv_credit.is_scarce());
+        if is_due {
+            self.queues.unreported.remove(slot);
+            self.want_report(slot);
+        } else {
+            let before = unreported - bytes.min(unreported);
+            note_unreported(&mut self.queues.unreported, slot, before, unreported);
         }
     }
 
@@ -241,7 +254,7 @@ impl Streams {
         let is_needed = recv.stop(code, &mut self.recv_credit)?;
         stream.wants.stop = is_needed;
         stream.wants.credit = false;
-        self.wants.max_data |= self.recv_credit.is_due();
+        self.wants.max_data |= self.recv_credit.is_due() || self.recv_credit.is_scarce();
         self.settle(slot);
         Ok(())
     }

@@ -35,8 +35,8 @@ impl Streams {
     }
 
     /// Bytes the stream may take from its application. Bytes are taken only within the stream's
-    /// credit: what is buffered can be sent, so one stream that is held up never fills the buffer
-    /// the others need.
+    /// credit and its share: what is buffered can be sent, so one stream that is held up never fills
+    /// the buffer the others need.
     pub(super) fn room(&mut self, slot: u32) -> u64 {
         let used = self.used();
         let (limit, hard_limit) = (self.send_limit, self.config.send_buffer);
@@ -47,7 +47,10 @@ impl Streams {
         let reserve = STREAM_RESERVE_BYTES
             .saturating_sub(send.buffer.unacked())
             .min(hard_limit.saturating_sub(used));
-        send.credit().min(shared.max(reserve))
+        let (credit, read, untaken) = (send.credit(), send.read(), send.untaken());
+        credit
+            .min(self.room_in_share(read, untaken))
+            .min(shared.max(reserve))
     }
 
     /// Whether it is worth to wake a writer: there should be room for more than one packet.
@@ -73,6 +76,10 @@ impl Streams {
         while waking > 0
             && let Some(slot) = self.queues.writers.first()
         {
+            if self.room(slot) == 0 {
+                self.hold(slot);
+                continue;
+            }
             self.wake_writer(slot);
             waking -= 1;
         }

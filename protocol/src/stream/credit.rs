@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::share::share;
+
 /// Receive memory all connections of a process together may promise to their peers.
 ///
 /// Every clone counts into the same total. A connection that finds nothing left lives with the
@@ -78,9 +80,12 @@ pub struct RecvCredit {
     consumed: u64,
     /// What the peer was told last.
     announced: u64,
+    /// What the peer was told of `consumed`.
+    reported: u64,
     window: u64,
-    /// When the window was last announced, or first used; `None` before that.
-    since: Option<Instant>,
+    /// When the window was last announced, or first used, and what was consumed by then; `None` before
+    /// that.
+    since: Option<(Instant, u64)>,
     /// When arrivals were last measured, and how much had arrived by then.
     seen: Option<(Instant, u64)>,
 }
@@ -99,6 +104,7 @@ impl RecvCredit {
         Self {
             consumed: 0,
             announced: window,
+            reported: 0,
             window,
             since: None,
             seen: None,
@@ -122,7 +128,12 @@ impl RecvCredit {
 
     /// Notes that data flows; the first time starts the measuring.
     pub fn on_data(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
+        self.since.get_or_insert((now, self.consumed));
+    }
+
+    /// Bytes consumed of which the peer was not told.
+    pub const fn unreported(&self) -> u64 {
+        self.consumed - self.reported
     }
 
     /// Notes that `bytes` left the receive buffer.
@@ -145,18 +156,23 @@ impl RecvCredit {
             self.window = self.target(now, rtt, ceiling);
             self.advance(now);
         }
+        self.reported = self.consumed;
         self.announced
     }
 
     /// The window that is right for the rate at which the reader takes data, at most `ceiling`.
     ///
-    /// Half a window in less than two round trips means that the peer may be held up by us.
+    /// Half a window in less than two round trips means that the peer may be held up by us. Less than
+    /// half says nothing.
     //= spec/05-streams.md#window-growth
     //# A receiver SHOULD grow a window to four times the bytes its reader takes per round trip.
     fn target(&self, now: Instant, rtt: Duration, ceiling: u64) -> u64 {
-        let Some(since) = self.since else {
+        let Some((since, consumed)) = self.since else {
             return self.window;
         };
+        if self.consumed - consumed < self.window / 2 {
+            return self.window;
+        }
         let elapsed = now.saturating_duration_since(since).as_nanos();
         let time = 2 * rtt.as_nanos();
         if elapsed >= time {
@@ -214,7 +230,7 @@ impl RecvCredit {
         let is_proven = self.consumed >= self.window && self.window < ceiling;
         let is_early = self
             .since
-            .is_none_or(|since| now.saturating_duration_since(since) < rtt);
+            .is_none_or(|(since, _)| now.saturating_duration_since(since) < rtt);
         if !is_nearly_full || !is_proven || is_early {
             return false;
         }
@@ -226,9 +242,18 @@ impl RecvCredit {
     //= spec/05-streams.md#credit
     //# A limit once announced MUST NOT be taken back.
     fn advance(&mut self, now: Instant) {
-        self.announced = self.announced.max(self.consumed + self.window);
-        self.since = Some(now);
+        self.extend();
+        self.since = Some((now, self.consumed));
     }
+
+    fn extend(&mut self) {
+        self.announced = self.announced.max(self.consumed + self.window);
+    }
+}
+
+/// The connection's window for one stream of that window, which may have two thirds of it.
+const fn for_streams(window: u64) -> u64 {
+    window.saturating_add(window / 2)
 }
 
 /// The connection's receive window: the sum over all streams, paid for out of the process budget.
@@ -277,7 +302,7 @@ impl ConnectionCredit {
 
     /// Whether the peer may send `bytes` more.
     pub const fn allows(&self, bytes: u64) -> bool {
-        bytes <= self.credit.announced() - self.received
+        bytes <= self.left()
     }
 
     /// Counts `bytes` the peer used up.
@@ -291,17 +316,52 @@ impl ConnectionCredit {
         self.credit.consume(bytes);
     }
 
+    /// Bytes consumed, over all streams, as of the limit the peer was told.
+    pub const fn reported(&self) -> u64 {
+        self.credit.reported
+    }
+
+    /// Bytes the peer may leave unread on one stream, as the peer counts them.
+    pub(super) fn share(&self) -> u64 {
+        let credit = &self.credit;
+        share(self.left(), credit.announced - credit.reported)
+    }
+
+    /// Bytes the peer may still send.
+    const fn left(&self) -> u64 {
+        self.credit.announced - self.received
+    }
+
     /// Whether half of the window has been consumed since the last announcement.
     pub const fn is_due(&self) -> bool {
         self.credit.is_due()
     }
 
-    /// What to tell the peer: a higher limit if one is due, with the window grown first where the
-    /// budget allows it; otherwise what it was told before.
+    /// Whether an announcement would double what the peer has left, or more: what nobody reads may
+    /// hold more than half of the window, so that the other half is never consumed.
+    //= spec/05-streams.md#credit
+    //# A receiver MUST also announce new credit of the connection when a reader has taken all that
+    //# came for it, and as much has been consumed as the peer has left.
+    pub const fn is_scarce(&self) -> bool {
+        let gain =
+            (self.credit.consumed + self.credit.window).saturating_sub(self.credit.announced);
+        gain > 0 && gain >= self.left()
+    }
+
+    /// What to tell the peer: a limit one window ahead of what is consumed, with the window grown
+    /// first where half of it is consumed and the budget allows it.
     pub fn announce(&mut self, now: Instant, rtt: Duration) -> u64 {
         if self.is_due() {
-            self.grow_to(self.credit.target(now, rtt, self.ceiling));
+            let target = self.credit.target(now, rtt, self.ceiling);
+            if target > self.window() {
+                self.grow_to(for_streams(target).min(self.ceiling));
+            }
             self.credit.advance(now);
+        }
+        let before = self.announced();
+        self.credit.extend();
+        if self.announced() > before {
+            self.credit.reported = self.credit.consumed;
         }
         self.announced()
     }
@@ -310,7 +370,7 @@ impl ConnectionCredit {
     /// a new limit to tell.
     pub fn follow(&mut self, now: Instant, rtt: Duration) -> bool {
         let window = self.credit.window;
-        let wanted = self.credit.follow_target(self.received, now, rtt);
+        let wanted = for_streams(self.credit.follow_target(self.received, now, rtt));
         if wanted <= window + window / 4 {
             return false;
         }
@@ -325,12 +385,10 @@ impl ConnectionCredit {
     /// Grows the window when readers leave so much lying that other streams would starve; whether
     /// there is a new limit to tell.
     //= spec/05-streams.md#window-growth
-    //# A receiver SHOULD grow the connection's window when streams that are not read have used up
-    //# three quarters of it.
+    //# A receiver SHOULD grow the connection's window when streams that are not read hold half of it.
     pub fn relieve(&mut self, now: Instant) -> bool {
         let window = self.credit.window;
-        let is_nearly_full = self.credit.announced - self.received < window / 4;
-        if !is_nearly_full || self.is_due() || window >= self.ceiling {
+        if self.buffered() < window / 2 || self.is_due() || window >= self.ceiling {
             return false;
         }
         self.grow_to(window.saturating_mul(2).min(self.ceiling));
@@ -361,6 +419,8 @@ impl Drop for ConnectionCredit {
 pub struct SendCredit {
     limit: u64,
     used: u64,
+    /// How far the peer lets us run ahead of its readers.
+    pool: u64,
 }
 
 impl SendCredit {
@@ -374,13 +434,19 @@ impl SendCredit {
         self.limit
     }
 
-    /// Takes over a limit if it is higher; whether it was.
+    /// The peer's window: what may be unread over all streams.
+    pub const fn pool(&self) -> u64 {
+        self.pool
+    }
+
+    /// Takes over a limit if it is higher, with the bytes `read` by then; whether it was.
     //= spec/05-streams.md#credit
     //# A sender MUST ignore a limit that is not above the one it has.
-    pub const fn raise(&mut self, limit: u64) -> bool {
+    pub const fn raise(&mut self, limit: u64, read: u64) -> bool {
         let higher = limit > self.limit;
         if higher {
             self.limit = limit;
+            self.pool = limit.saturating_sub(read);
         }
         higher
     }

@@ -38,10 +38,10 @@ impl Streams {
             Frame::ResetStream(frame) => self.on_reset_stream(now, &frame),
             Frame::StopSending(frame) => self.on_stop_sending(frame.id, frame.code),
             Frame::MaxData(frame) => {
-                self.on_max_data(frame.limit);
+                self.on_max_data(frame.limit, frame.read);
                 Ok(())
             }
-            Frame::MaxStreamData(frame) => self.on_max_stream_data(frame.id, frame.limit),
+            Frame::MaxStreamData(frame) => self.on_max_stream_data(&frame),
             Frame::MaxStreams(frame) => {
                 self.on_max_streams(frame.dir, frame.limit);
                 Ok(())
@@ -133,6 +133,7 @@ impl Streams {
         self.wants.max_data |= self.recv_credit.is_due()
             || self.recv_credit.follow(now, self.rtt)
             || self.recv_credit.relieve(now);
+        self.report_reads();
         let ceiling = self.config.max_stream_credit;
         let Some(stream) = self.table.get(slot) else {
             return;
@@ -146,6 +147,7 @@ impl Streams {
             recv.is_waiting = false;
             self.events.push_back(StreamEvent::Readable(stream.id));
         }
+        self.wants.max_data |= !recv.is_readable() && self.recv_credit.is_scarce();
         stream.wants.stop &= recv.needed_stop().is_some();
         stream.wants.credit &= recv.wants_credit();
         if recv.is_done() || stream.wants != was_wanted {
@@ -160,42 +162,36 @@ impl Streams {
         if self.with_send(slot, |send| send.on_stop(code)) == Some(true) {
             if let Some(stream) = self.table.get(slot) {
                 stream.wants.reset = true;
-                stream.wants.blocked = false;
             }
-            self.queues.writers.remove(slot);
+            self.stop_waiting(slot);
             self.events.push_back(StreamEvent::Stopped { id, code });
             self.settle(slot);
+            self.release_held();
             self.wake_writers();
         }
         Ok(())
     }
 
-    pub(super) fn on_max_data(&mut self, limit: u64) {
-        if self.send_credit.raise(limit) {
+    pub(super) fn on_max_data(&mut self, limit: u64, read: u64) {
+        if self.send_credit.raise(limit, read) {
             self.wants.data_blocked = false;
+            self.release_held();
+            self.wake_writers();
         }
     }
 
-    fn on_max_stream_data(&mut self, id: StreamId, limit: u64) -> Result<(), TransportError> {
-        let Some(slot) = self.find(id, From::Receiver)? else {
+    fn on_max_stream_data(&mut self, frame: &frame::MaxStreamData) -> Result<(), TransportError> {
+        let Some(slot) = self.find(frame.id, From::Receiver)? else {
             return Ok(());
         };
         let Some(stream) = self.table.get(slot) else {
             return Ok(());
         };
         if let Some(send) = &mut stream.send
-            && send.raise(limit)
+            && send.raise(frame.limit, frame.read)
         {
-            stream.wants.blocked = false;
-            let is_waiting = send.is_waiting;
-            let priority = stream.priority;
-            if is_waiting {
-                if self.is_worth_waking(slot) {
-                    self.wake_writer(slot);
-                } else {
-                    self.queues.writers.insert(slot, priority);
-                }
-            }
+            stream.wants.blocked &= send.credit() == 0;
+            self.release(slot);
             self.settle(slot);
         }
         Ok(())

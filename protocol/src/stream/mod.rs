@@ -24,6 +24,7 @@ pub mod scheduler;
 mod send;
 #[doc(hidden)]
 pub mod send_buffer;
+mod share;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -75,16 +76,22 @@ struct Queues {
     in_flight: Scheduler,
     /// Have an application waiting for room in the send buffer.
     writers: Scheduler,
+    /// Have an application waiting for a larger share, by how much they hold.
+    held: Scheduler,
+    /// Have a reader who is further than the peer knows, by how much.
+    unreported: Scheduler,
 }
 
 impl Queues {
-    fn all(&mut self) -> [&mut Scheduler; 5] {
+    fn all(&mut self) -> [&mut Scheduler; 7] {
         [
             &mut self.control,
             &mut self.repair,
             &mut self.data,
             &mut self.in_flight,
             &mut self.writers,
+            &mut self.held,
+            &mut self.unreported,
         ]
     }
 }
@@ -105,6 +112,8 @@ pub struct Streams {
     initial: InitialCredit,
     /// Bytes written and not acknowledged, over all streams.
     unacked: u64,
+    /// Of those, bytes never sent.
+    unsent: u64,
     /// Bytes of memory held for them.
     held: u64,
     /// What `used` should stay below.
@@ -144,6 +153,7 @@ impl Streams {
                 recv: config.initial_stream_credit,
             },
             unacked: 0,
+            unsent: 0,
             held: 0,
             send_limit: MIN_SEND_BUFFER_BYTES.min(config.send_buffer),
             now: None,
@@ -167,7 +177,7 @@ impl Streams {
     /// comes in.
     pub fn set_peer_parameters(&mut self, parameters: &TransportParameters) {
         self.initial.send = parameters.initial_max_stream_data;
-        self.on_max_data(parameters.initial_max_data);
+        self.on_max_data(parameters.initial_max_data, 0);
         self.on_max_streams(Dir::Bi, parameters.initial_max_streams_bi);
         self.on_max_streams(Dir::Uni, parameters.initial_max_streams_uni);
     }
@@ -229,7 +239,9 @@ impl Streams {
     ) -> Option<R> {
         let send = self.table.get(slot)?.send.as_mut()?;
         let (unacked, held) = (send.buffer.unacked(), send.buffer.held());
+        let unsent = send.unsent();
         let result = change(send);
+        self.unsent = self.unsent - unsent + send.unsent();
         self.unacked = self.unacked - unacked + send.buffer.unacked();
         self.held = self.held - held + send.buffer.held();
         Some(result)

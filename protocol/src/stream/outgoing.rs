@@ -43,6 +43,7 @@ impl Streams {
                 && let (Some(recv), Some(now)) = (&mut stream.recv, now)
             {
                 recv.credit.announce(now, rtt, ceiling);
+                self.queues.unreported.remove(slot);
             }
             if !write_stream_control(stream, out, sent) {
                 return;
@@ -70,7 +71,8 @@ impl Streams {
                 Some(now) => self.recv_credit.announce(now, self.rtt),
                 None => self.recv_credit.announced(),
             };
-            if !out.put(&Frame::MaxData(MaxData { limit })) {
+            let read = self.recv_credit.reported();
+            if !out.put(&Frame::MaxData(MaxData { limit, read })) {
                 return false;
             }
             self.wants.max_data = false;
@@ -131,6 +133,7 @@ impl Streams {
                 return;
             };
             self.send_credit.spend(bytes);
+            self.unsent -= bytes;
             self.counters.sent_bytes += bytes;
             self.queues.data.charge(slot, bytes);
             self.note_message(slot);
@@ -349,8 +352,8 @@ impl Streams {
             StreamSent::MaxData => self.wants.max_data = true,
             StreamSent::MaxStreams(dir) => self.wants.max_streams[dir as usize] = true,
             StreamSent::DataBlocked => {
-                self.wants.data_blocked |=
-                    !self.queues.data.is_empty() && self.send_credit.left() == 0;
+                self.wants.data_blocked |= self.send_credit.left() == 0
+                    && !(self.queues.data.is_empty() && self.queues.held.is_empty());
             }
             StreamSent::StreamsBlocked(dir) => {
                 self.wants.streams_blocked[dir as usize] |= self.table.local(dir).is_waiting;
@@ -409,8 +412,8 @@ fn write_stream_control(
     if std::mem::take(&mut stream.wants.credit)
         && let Some(recv) = stream.recv.as_ref().filter(|r| r.wants_credit())
     {
-        let limit = recv.credit.announced();
-        if !out.put(&Frame::MaxStreamData(MaxStreamData { id, limit })) {
+        let (limit, read) = (recv.credit.announced(), recv.credit.consumed());
+        if !out.put(&Frame::MaxStreamData(MaxStreamData { id, limit, read })) {
             stream.wants.credit = true;
             return false;
         }

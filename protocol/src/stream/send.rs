@@ -12,6 +12,8 @@ pub(super) struct SendHalf {
     pub(super) buffer: SendBuffer,
     /// First offset the peer does not allow.
     limit: u64,
+    /// Bytes the peer is known to have read.
+    read: u64,
     state: SendState,
     /// The peer's reason for not wanting the stream, until the application has met it.
     stopped: Option<CloseCode>,
@@ -49,6 +51,7 @@ impl SendHalf {
         Self {
             buffer: SendBuffer::new(),
             limit,
+            read: 0,
             state: SendState::Open,
             stopped: None,
             is_waiting: false,
@@ -62,15 +65,26 @@ impl SendHalf {
         self.limit.saturating_sub(self.buffer.end())
     }
 
-    /// Takes over a limit if it is higher; whether it was.
+    /// Takes over a limit and a number of bytes read where they are higher; whether one was.
     //= spec/05-streams.md#credit
     //# A sender MUST ignore a limit that is not above the one it has.
-    pub(super) const fn raise(&mut self, limit: u64) -> bool {
-        let higher = limit > self.limit;
-        if higher {
-            self.limit = limit;
-        }
-        higher
+    pub(super) fn raise(&mut self, limit: u64, read: u64) -> bool {
+        // What was not sent cannot have been read.
+        let read = read.min(self.buffer.sent());
+        let is_news = limit > self.limit || read > self.read;
+        self.limit = self.limit.max(limit);
+        self.read = self.read.max(read);
+        is_news
+    }
+
+    /// Bytes the peer is known to have read.
+    pub(super) const fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// Bytes written that the peer is not known to have read.
+    pub(super) const fn untaken(&self) -> u64 {
+        self.buffer.end() - self.read
     }
 
     /// The limit the peer has to hear about, if it has not heard.

@@ -10,3 +10,4 @@ mod lossy;
 mod memory;
 mod pair;
 mod rules;
+mod shares;

@@ -123,10 +123,14 @@ fn feedback(case: &Value) -> Frame {
 fn stream_control(case: &Value) -> Frame {
     let limit = || number(case, "limit");
     match text(case, "frame") {
-        "max_data" => Frame::MaxData(MaxData { limit: limit() }),
+        "max_data" => Frame::MaxData(MaxData {
+            limit: limit(),
+            read: number(case, "read"),
+        }),
         "max_stream_data" => Frame::MaxStreamData(MaxStreamData {
             id: stream(case),
             limit: limit(),
+            read: number(case, "read"),
         }),
         "max_streams" => Frame::MaxStreams(MaxStreams {
             dir: dir(case),

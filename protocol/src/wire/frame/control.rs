@@ -41,6 +41,8 @@ fields! {
     MaxData = kind::MAX_DATA => {
         /// First byte not allowed.
         limit: u64,
+        /// Bytes the readers have taken.
+        read: u64,
     }
 }
 
@@ -51,6 +53,8 @@ fields! {
         id: StreamId,
         /// First offset not allowed.
         limit: u64,
+        /// Bytes the reader has taken.
+        read: u64,
     }
 }
 

@@ -339,7 +339,7 @@ fn handshake_packets_allow_few_frames() {
             code: CloseCode::default(),
             reason,
         }),
-        Frame::MaxData(MaxData { limit: 0 }),
+        Frame::MaxData(MaxData { limit: 0, read: 0 }),
         Frame::Datagram(Datagram { data: Bytes::new() }),
     ] {
         assert!(!frame.is_allowed_in_handshake(), "{frame:?}");
@@ -385,7 +385,7 @@ fn a_writer_refuses_what_does_not_fit() {
     let mut out = vec![0; 5];
     let mut writer = FrameWriter::new(&mut out, 7);
     assert_eq!(writer.remaining(), 2);
-    let blocked = Frame::MaxData(MaxData { limit: 64 });
+    let blocked = Frame::MaxData(MaxData { limit: 64, read: 0 });
     assert!(!writer.put(&blocked));
     assert!(writer.put(&Frame::Ping));
     assert!(writer.put(&Frame::HandshakeDone));

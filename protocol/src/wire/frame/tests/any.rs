@@ -128,10 +128,11 @@ fn data_frame() -> impl Strategy<Value = Frame> {
 fn stream_control_frame() -> impl Strategy<Value = Frame> {
     let count = || number().prop_map(|count| count.min(MAX_STREAMS));
     prop_oneof![
-        number().prop_map(|limit| Frame::MaxData(MaxData { limit })),
+        (number(), number()).prop_map(|(limit, read)| Frame::MaxData(MaxData { limit, read })),
         number().prop_map(|limit| Frame::DataBlocked(DataBlocked { limit })),
-        (stream_id(), number())
-            .prop_map(|(id, limit)| Frame::MaxStreamData(MaxStreamData { id, limit })),
+        (stream_id(), number(), number()).prop_map(|(id, limit, read)| {
+            Frame::MaxStreamData(MaxStreamData { id, limit, read })
+        }),
         (stream_id(), number())
             .prop_map(|(id, limit)| Frame::StreamDataBlocked(StreamDataBlocked { id, limit })),
         (dir(), count()).prop_map(|(dir, limit)| Frame::MaxStreams(MaxStreams { dir, limit })),
