@@ -27,7 +27,7 @@ pub(crate) use self::flows::Flows;
 use self::record::QueueRecord;
 pub use self::{
     algorithm::Algorithm,
-    config::{AckPolicy, Application, FlowConfig},
+    config::{AckPolicy, Application, ArrivalTimes, FlowConfig},
     record::{Queue, Record, State},
 };
 use crate::link::{Link, LinkConfig, LinkCounters};

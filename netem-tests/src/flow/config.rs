@@ -22,6 +22,23 @@ pub enum AckPolicy {
     Every(Duration),
 }
 
+/// What a receiver writes for the times at which packets arrived, in its ACKs and its train reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrivalTimes {
+    /// The true times.
+    True,
+    /// The true times divided by this: more seems to arrive in a second.
+    Divided(u32),
+    /// Always the same time.
+    Equal,
+    /// Times that go backwards.
+    Backwards,
+    /// Random times.
+    Random,
+    /// Times that pass four times too slowly, and leap to the true time at the end of each period.
+    Leaping(Duration),
+}
+
 /// What an application has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Application {
@@ -51,6 +68,7 @@ pub struct FlowConfig {
     pub(super) stop: Option<Duration>,
     pub(super) extra_rtt: Duration,
     pub(super) acks: AckPolicy,
+    pub(super) arrival_times: ArrivalTimes,
     pub(super) ack_loss: Loss,
     pub(super) ack_jitter: Option<Spread>,
     pub(super) application: Application,
@@ -73,6 +91,7 @@ impl FlowConfig {
             stop: None,
             extra_rtt: Duration::ZERO,
             acks: AckPolicy::Sparse,
+            arrival_times: ArrivalTimes::True,
             ack_loss: Loss::None,
             ack_jitter: None,
             application: Application::Bulk,
@@ -143,6 +162,13 @@ impl FlowConfig {
     #[must_use]
     pub fn acks(mut self, policy: AckPolicy) -> Self {
         self.acks = policy;
+        self
+    }
+
+    /// What the receiver writes for times of arrival. Default [`ArrivalTimes::True`].
+    #[must_use]
+    pub fn arrival_times(mut self, times: ArrivalTimes) -> Self {
+        self.arrival_times = times;
         self
     }
 

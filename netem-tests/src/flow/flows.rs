@@ -61,7 +61,7 @@ impl Flows {
         let rtt = delay + back_delay;
         self.flows.push(Flow {
             sender: Sender::new(number, &config, rtt, start, seed),
-            receiver: Receiver::new(config.acks, rtt, self.epoch),
+            receiver: Receiver::new(config.acks, config.arrival_times, rtt, self.epoch),
             back: Link::new(back, seed).epoch(self.epoch),
             record: Record::new(config.trace),
             changes: 0,

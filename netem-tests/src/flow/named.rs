@@ -6,7 +6,7 @@ use std::time::Duration;
 use rp_protocol::{config::Policy, units::Bandwidth};
 
 use super::{
-    AckPolicy, Application, Bottleneck, FlowConfig,
+    AckPolicy, Application, ArrivalTimes, Bottleneck, FlowConfig,
     scenario::{self, Cell, Solo},
 };
 use crate::{
@@ -359,6 +359,18 @@ pub fn marking_queue(seed: u64) -> (f64, f64) {
     let goodput = bottleneck.flow(0).goodput(range.clone()).bytes_per_second() as f64;
     let queue = bottleneck.queue(range).mean.as_secs_f64();
     (goodput / cell.limit(), queue / cell.rtt().as_secs_f64())
+}
+
+/// A receiver that lies about the times of arrival, alone on a link: packets sent over packets that the link
+/// passed in 20 s, and goodput over the limit from 5 s on.
+pub fn lying_receiver(cell: &Cell, policy: Policy, times: ArrivalTimes, seed: u64) -> (f64, f64) {
+    let mut bottleneck = Bottleneck::new(cell.link(), seed);
+    let flow = bottleneck.add(FlowConfig::new(policy).arrival_times(times));
+    bottleneck.run(secs(20));
+    let record = bottleneck.flow(flow);
+    let goodput = record.goodput(secs(5)..secs(20)).bytes_per_second() as f64;
+    let sent = record.sent_packets() as f64 / bottleneck.link().delivered as f64;
+    (sent, goodput / cell.limit())
 }
 
 /// A typed rate of 800 Mbit/s on a 10 Mbit/s link: sent over delivered.

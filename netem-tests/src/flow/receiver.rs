@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Packet, TrainPart, config::AckPolicy};
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+
+use super::{
+    Packet, TrainPart,
+    config::{AckPolicy, ArrivalTimes},
+};
 
 /// A packet that arrived.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,7 @@ struct Train {
 #[derive(Debug)]
 pub(super) struct Receiver {
     policy: AckPolicy,
+    times: ArrivalTimes,
     rtt: Duration,
     epoch: Instant,
     /// Arrivals not yet taken by the sender; `base` is the position of the first.
@@ -59,9 +65,15 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(policy: AckPolicy, rtt: Duration, epoch: Instant) -> Self {
+    pub(super) fn new(
+        policy: AckPolicy,
+        times: ArrivalTimes,
+        rtt: Duration,
+        epoch: Instant,
+    ) -> Self {
         Self {
             policy,
+            times,
             rtt,
             epoch,
             log: VecDeque::new(),
@@ -114,11 +126,13 @@ impl Receiver {
         self.due_at = None;
         let (largest, at) = self.largest?;
         self.acked = self.base + self.log.len() as u64;
-        let micros = (at - self.epoch).as_micros();
+        let received_at = self.written(at);
         Some(Ack {
             upto: self.acked,
             largest,
-            received_at: Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)),
+            received_at: Duration::from_micros(
+                u64::try_from(received_at.as_micros()).unwrap_or(u64::MAX),
+            ),
             delay: now - at,
             train: self.report.take(),
         })
@@ -131,6 +145,25 @@ impl Receiver {
         self.base += fresh.len() as u64;
         fresh.sort_by_key(|arrival| arrival.index);
         fresh
+    }
+
+    /// What is written for the time `at`.
+    fn written(&self, at: Instant) -> Duration {
+        let at = at - self.epoch;
+        match self.times {
+            ArrivalTimes::True => at,
+            ArrivalTimes::Divided(by) => at / by,
+            ArrivalTimes::Equal => Duration::ZERO,
+            ArrivalTimes::Backwards => Duration::from_secs(1_000_000).saturating_sub(at),
+            ArrivalTimes::Random => {
+                let seed = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+                at.mul_f64(Xoshiro256PlusPlus::seed_from_u64(seed).random::<f64>())
+            }
+            ArrivalTimes::Leaping(period) => {
+                let into = Duration::from_nanos_u128(at.as_nanos() % period.as_nanos().max(1));
+                at - into + into / 4
+            }
+        }
     }
 
     fn time_train(&mut self, now: Instant, packet: &Packet) {
@@ -169,7 +202,9 @@ impl Receiver {
             self.report = Some(TrainReport {
                 packets: train.last.0 - train.first.0,
                 bytes: train.bytes,
-                span: train.last.1 - train.first.1,
+                span: self
+                    .written(train.last.1)
+                    .saturating_sub(self.written(train.first.1)),
             });
         }
     }

@@ -165,6 +165,7 @@ impl Sender {
         self.probes = 0;
         self.controller.on_ack(&AckSample {
             now,
+            arrived_at: now,
             acked: &acked,
             rtt: newest.map(|_| self.rtt.latest()),
             smoothed_rtt: self.rtt.smoothed(),

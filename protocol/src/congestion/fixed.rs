@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{AckSample, Controller, ControllerReport, LossSample, SentSample, pacer::send_quantum};
+use super::{
+    AckSample, Controller, ControllerReport, LossSample, SentSample,
+    arrivals::{Arrival, Arrivals},
+    pacer::send_quantum,
+};
 use crate::{config::Policy, units::Bandwidth};
 
 #[cfg(test)]
@@ -25,7 +29,7 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(20);
 struct Mark {
     index: u64,
     sent_at: Instant,
-    received_at: Duration,
+    arrival: Arrival,
 }
 
 /// The fixed-rate controller.
@@ -36,6 +40,9 @@ pub struct Fixed {
     mtu: u16,
     smoothed_rtt: Duration,
     min_rtt: Option<Duration>,
+    /// When the first ACK arrived.
+    epoch: Option<Instant>,
+    clock: Arrivals,
     mark: Option<Mark>,
     acked_packets: u64,
     acked_bytes: u64,
@@ -54,6 +61,8 @@ impl Fixed {
             mtu,
             smoothed_rtt: initial_rtt,
             min_rtt: None,
+            epoch: None,
+            clock: Arrivals::default(),
             mark: None,
             acked_packets: 0,
             acked_bytes: 0,
@@ -77,13 +86,14 @@ impl Fixed {
             self.mark = Some(mark);
             return;
         };
-        let span = mark.received_at.saturating_sub(from.received_at);
+        let span =
+            Duration::try_from_secs_f64(mark.arrival.since(&from.arrival)).unwrap_or_default();
         let sent_span = mark.sent_at.saturating_duration_since(from.sent_at);
         let round = SHORTEST_ROUND.max(self.smoothed_rtt);
         if span < round || self.acked_packets < SAMPLE_PACKETS || mark.index <= from.index {
             return;
         }
-        // A receiver's clock cannot make more arrive than was sent.
+        // No more can arrive than was sent.
         if let Some(rate) = Bandwidth::from_delivery(self.acked_bytes, span.max(sent_span / 2)) {
             let allowed = rate.scaled(SENT_OVER_DELIVERED);
             if !self.app_limited || allowed > self.allowed {
@@ -112,10 +122,17 @@ impl Controller for Fixed {
             self.app_limited |= packet.app_limited;
         }
         if let (Some(newest), Some(received_at)) = (sample.acked.last(), sample.received_at) {
+            let epoch = *self.epoch.get_or_insert(sample.arrived_at);
+            let acked_at = sample.arrived_at.saturating_duration_since(epoch);
+            let arrival = self.clock.on_ack(
+                received_at.as_secs_f64(),
+                acked_at.as_secs_f64(),
+                self.min_rtt.unwrap_or_default().as_secs_f64(),
+            );
             self.close_round(Mark {
                 index: newest.index,
                 sent_at: newest.sent_at,
-                received_at,
+                arrival,
             });
         }
     }

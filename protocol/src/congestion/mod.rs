@@ -14,6 +14,7 @@ pub use self::{
 use crate::{config::Policy, units::Bandwidth};
 
 mod adaptive;
+mod arrivals;
 mod cubic;
 mod fixed;
 mod memory;
@@ -63,13 +64,15 @@ pub struct SentSample {
 pub struct AckSample<'a> {
     /// When the ACK was processed.
     pub now: Instant,
+    /// When the ACK arrived, which may be earlier.
+    pub arrived_at: Instant,
     /// Newly acknowledged packets, oldest first; empty if only the ECN counts moved.
     pub acked: &'a [PacketSample],
     /// RTT of the newest packet less the peer's ACK delay, if this ACK gave a sample.
     pub rtt: Option<Duration>,
     /// Smoothed RTT after this sample.
     pub smoothed_rtt: Duration,
-    /// Arrival of the newest acknowledged packet on the receiver's clock (arbitrary epoch).
+    /// Arrival of the newest acknowledged packet on the receiver's clock (arbitrary epoch). It may be a lie.
     pub received_at: Option<Duration>,
     /// Bytes in flight before this ACK.
     pub prior_in_flight_bytes: u64,

@@ -105,6 +105,7 @@ impl Path {
         acked.sort_unstable_by_key(|sample| sample.index);
         self.controller.on_ack(&AckSample {
             now,
+            arrived_at: at,
             acked: &acked,
             rtt,
             smoothed_rtt: self.rtt.smoothed(),

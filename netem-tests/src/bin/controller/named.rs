@@ -7,9 +7,10 @@ use std::{
 
 use clap::Args;
 use rp_netem_tests::flow::{
-    Application,
+    Application, ArrivalTimes,
     named::{self, Impairment},
 };
+use rp_protocol::config::Policy;
 
 use crate::parallel::parallel;
 
@@ -28,6 +29,7 @@ impl Named {
     pub(crate) fn run(&self, out: &mut impl Write) -> io::Result<()> {
         let mut rows = alone();
         rows.extend(fragile());
+        rows.extend(lies());
         rows.extend(together());
         rows.retain(|(name, _)| name.contains(&self.only));
         let count = rows.len() * usize::try_from(self.seeds).unwrap_or(1);
@@ -134,6 +136,33 @@ fn alone() -> Vec<Row> {
         let (goodput, queue) = named::marking_queue(seed);
         format!("{goodput:.3} queue {queue:.3}")
     }));
+    rows
+}
+
+/// Receivers that lie about the times of arrival.
+fn lies() -> Vec<Row> {
+    let times = [
+        ArrivalTimes::Divided(4),
+        ArrivalTimes::Divided(100),
+        ArrivalTimes::Equal,
+        ArrivalTimes::Backwards,
+        ArrivalTimes::Random,
+        ArrivalTimes::Leaping(Duration::from_millis(200)),
+        ArrivalTimes::Leaping(Duration::from_secs(2)),
+    ];
+    let mut rows = Vec::new();
+    for times in times {
+        for (mbps, rtt, bdp) in [(10.0, 50, 1.0), (10.0, 20, 0.5), (20.0, 100, 4.0)] {
+            rows.push(row(
+                format!("lie {times:?} {mbps} {rtt} {bdp}"),
+                move |seed| {
+                    let cell = named::plain(mbps, rtt, bdp, 0.0);
+                    let (sent, goodput) = named::lying_receiver(&cell, Policy::Fair, times, seed);
+                    format!("sent/passed {sent:.2} goodput {goodput:.2}")
+                },
+            ));
+        }
+    }
     rows
 }
 

@@ -47,6 +47,7 @@ fn a_round_of_acks_doubles_at_first_and_then_adds_one_packet() {
         let acked: Vec<PacketSample> = (0..packets).map(|i| packet(i, now)).collect();
         reno.on_ack(&AckSample {
             now,
+            arrived_at: now,
             acked: &acked,
             rtt: None,
             smoothed_rtt: Duration::from_millis(100),

@@ -1,9 +1,10 @@
-//! Measures the delivered rate by the receiver's clock, from round to round.
+//! Measures the delivered rate from round to round: by the receiver's clock, as far as its ACKs confirm it.
 //! Which losses are congestion is decided in `random_loss`.
 
 use std::collections::VecDeque;
 
 use super::filters::Ewma;
+use crate::congestion::arrivals::{Arrival, Arrivals};
 
 /// Shortest time, in seconds, that a delivery sample may span: arrival times come in bunches.
 const SHORTEST: f64 = 0.000_5;
@@ -15,7 +16,7 @@ const FEWEST: u64 = 4;
 struct Mark {
     index: u64,
     sent_at: f64,
-    received_at: f64,
+    arrival: Arrival,
     received: u64,
     bytes: u64,
 }
@@ -37,6 +38,8 @@ pub(super) struct NewestAcked {
     pub(super) index: u64,
     /// By the sender's clock.
     pub(super) sent_at: f64,
+    /// When its ACK arrived, by the sender's clock.
+    pub(super) acked_at: f64,
     /// By the receiver's clock, if the ACK has it.
     pub(super) received_at: Option<f64>,
 }
@@ -44,6 +47,7 @@ pub(super) struct NewestAcked {
 /// Delivery marks and the smoothed rate.
 #[derive(Debug)]
 pub(super) struct Delivery {
+    clock: Arrivals,
     marks: VecDeque<Mark>,
     newest: Option<Mark>,
     received: u64,
@@ -60,6 +64,7 @@ pub(super) struct Delivery {
 impl Delivery {
     pub(super) fn new() -> Self {
         Self {
+            clock: Arrivals::default(),
             marks: VecDeque::new(),
             newest: None,
             received: 0,
@@ -71,20 +76,19 @@ impl Delivery {
         }
     }
 
-    pub(super) fn on_acked(&mut self, packets: u64, bytes: u64, newest: NewestAcked) {
+    /// Handles an ACK of so many packets on a path with this minimum RTT.
+    pub(super) fn on_acked(&mut self, packets: u64, bytes: u64, newest: NewestAcked, min_rtt: f64) {
         self.received += packets;
         self.bytes += bytes;
         let Some(received_at) = newest.received_at else {
             return;
         };
-        if self
-            .newest
-            .is_none_or(|mark| newest.index > mark.index && received_at >= mark.received_at)
-        {
+        let arrival = self.clock.on_ack(received_at, newest.acked_at, min_rtt);
+        if self.newest.is_none_or(|mark| newest.index > mark.index) {
             self.newest = Some(Mark {
                 index: newest.index,
                 sent_at: newest.sent_at,
-                received_at,
+                arrival,
                 received: self.received,
                 bytes: self.bytes,
             });
@@ -114,8 +118,7 @@ impl Delivery {
             .iter()
             .rev()
             .find(|mark| {
-                newest.received_at - mark.received_at >= least
-                    && newest.index >= mark.index + FEWEST
+                newest.arrival.since(&mark.arrival) >= least && newest.index >= mark.index + FEWEST
             })
             .copied();
         if self
@@ -125,7 +128,7 @@ impl Delivery {
         {
             self.marks.push_back(newest);
         }
-        while self.marks.len() > 2 && newest.received_at - self.marks[1].received_at > least {
+        while self.marks.len() > 2 && newest.arrival.since(&self.marks[1].arrival) > least {
             self.marks.pop_front();
         }
         while self.marks.len() > 64 {
@@ -136,7 +139,7 @@ impl Delivery {
             return None;
         }
         let from = from?;
-        let span = newest.received_at - from.received_at;
+        let span = newest.arrival.since(&from.arrival);
         let received = newest.received - from.received;
         if received == 0 {
             return None;

@@ -322,10 +322,14 @@ impl Controller for Adaptive {
         let newest = NewestAcked {
             index: newest.index,
             sent_at: self.seconds(newest.sent_at),
+            acked_at: self.seconds(sample.arrived_at),
             received_at: sample.received_at.map(|at| at.as_secs_f64()),
         };
         let packets = sample.acked.len() as u64;
-        self.model.delivery.on_acked(packets, bytes, newest);
+        let min_rtt = self.model.delay.min_rtt;
+        self.model
+            .delivery
+            .on_acked(packets, bytes, newest, min_rtt);
         if self.round_is_over(now) {
             self.close_round(now);
         }

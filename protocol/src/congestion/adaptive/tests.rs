@@ -25,6 +25,7 @@ fn run(controller: &mut Adaptive, from: Instant, first: u64, packets: u64, rate:
             let packet = sample(index);
             controller.on_ack(&AckSample {
                 now: packet.sent_at + RTT,
+                arrived_at: packet.sent_at + RTT,
                 acked: &[packet],
                 rtt: Some(RTT),
                 smoothed_rtt: RTT,

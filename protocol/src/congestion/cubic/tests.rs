@@ -16,6 +16,7 @@ fn packet(index: u64, sent_at: Instant) -> PacketSample {
 fn ack(controller: &mut Cubic, now: Instant, packets: &[PacketSample]) {
     controller.on_ack(&AckSample {
         now,
+        arrived_at: now,
         acked: packets,
         rtt: Some(RTT),
         smoothed_rtt: RTT,

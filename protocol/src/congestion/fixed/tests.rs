@@ -31,6 +31,7 @@ fn twice_the_delivered_rate_is_the_most() {
         };
         controller.on_ack(&AckSample {
             now: start + at + RTT,
+            arrived_at: start + at + RTT,
             acked: &[packet],
             rtt: Some(RTT),
             smoothed_rtt: RTT,
