@@ -9,13 +9,19 @@ mod tests;
 /// Timer granularity in the probe timeout (RFC 9002 section 6.1.2).
 const GRANULARITY: Duration = Duration::from_millis(1);
 
-/// The RTT estimator of RFC 9002 section 5.
+/// Time after which a minimum begins to be forgotten, and after twice which it is.
+const MIN_PERIOD: Duration = Duration::from_secs(15);
+
+/// The RTT estimator of RFC 9002 section 5, whose minimum ages.
 #[derive(Clone, Debug)]
 pub struct Rtt {
     latest: Duration,
     smoothed: Duration,
     var: Duration,
+    /// Minimum of the period before the current one and of the current one, and when that began.
+    min_before: Duration,
     min: Duration,
+    min_since: Option<Instant>,
     sampled_at: Option<Instant>,
 }
 
@@ -26,7 +32,9 @@ impl Rtt {
             latest: initial,
             smoothed: initial,
             var: initial / 2,
+            min_before: initial,
             min: initial,
+            min_since: None,
             sampled_at: None,
         }
     }
@@ -39,15 +47,18 @@ impl Rtt {
         let first = self.sampled_at.is_none();
         self.sampled_at = Some(now);
         if first {
+            self.min_before = sample;
             self.min = sample;
+            self.min_since = Some(now);
             self.latest = sample;
             self.smoothed = sample;
             self.var = sample / 2;
             return;
         }
+        self.age_min(now, sample);
         self.min = self.min.min(sample);
         let adjusted = match sample.checked_sub(ack_delay) {
-            Some(adjusted) if adjusted >= self.min => adjusted,
+            Some(adjusted) if adjusted >= self.min() => adjusted,
             _ => sample,
         };
         self.latest = adjusted;
@@ -71,9 +82,26 @@ impl Rtt {
         self.var
     }
 
-    /// Smallest sample of this path's life, ACK delay not deducted.
+    /// Smallest sample of the last 15 to 30 s, ACK delay not deducted.
     pub fn min(&self) -> Duration {
-        self.min
+        self.min.min(self.min_before)
+    }
+
+    //= spec/04-congestion.md#round-trip-time
+    //# A sender SHOULD forget a minimum RTT that is older than 30 s.
+    fn age_min(&mut self, now: Instant, sample: Duration) {
+        let since = *self.min_since.get_or_insert(now);
+        let age = now.saturating_duration_since(since);
+        if age < MIN_PERIOD {
+            return;
+        }
+        self.min_before = if age < 2 * MIN_PERIOD {
+            self.min
+        } else {
+            sample
+        };
+        self.min = sample;
+        self.min_since = Some(now);
     }
 
     /// Whether any sample was taken, and when the newest was.

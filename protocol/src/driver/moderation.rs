@@ -2,15 +2,21 @@
 //! as network cards do with interrupts. `receive` does the polling.
 //!
 //! Each poll costs several thread switches, one more packet in it costs next to nothing, and the kernel's
-//! timestamps preserve the arrival times. What it costs is delay: a part of the round trip so small that
-//! nobody notices, so that on a local network, where a microsecond counts, only bulk transfers wait.
+//! timestamps preserve the arrival times. What it costs is delay: a part of the round trip that is small where
+//! every packet may be waited for, and larger for bulk data, which arrives in full packets: ACKs of those come a
+//! millisecond apart anyway.
 
 use std::time::{Duration, Instant};
 
-/// Part of the smallest round trip by which a packet may be delayed.
+/// Part of the minimum RTT by which a packet may be delayed.
 const PART_OF_RTT: u32 = 32;
 /// Longest wait: what the pacing of the fastest sender bunches anyway, and long before ACKs are due.
 const LONGEST: Duration = Duration::from_millis(2);
+/// The same for bulk data, of which ACKs are asked for once per millisecond at most.
+const BULK_PART_OF_RTT: u32 = 2;
+const BULK_LONGEST: Duration = Duration::from_millis(1);
+/// Mean payload from which datagrams are bulk data: small messages are never waited for so long.
+const BULK_BYTES: usize = 900;
 /// Shorter waits are not worth a timer.
 const SHORTEST: Duration = Duration::from_micros(200);
 /// Most datagrams to coalesce: the smallest receive buffer that is usual, 208 KB, holds three times as
@@ -26,9 +32,51 @@ const FULL_BATCH: usize = 64;
 /// What is counted over such a time says what to expect in the next.
 const COUNTED: Duration = Duration::from_millis(10);
 
-/// Longest delay for packets of a connection with this round trip; zero before it is known.
-pub(super) fn max_delay(min_rtt: Option<Duration>) -> Duration {
-    min_rtt.map_or(Duration::ZERO, |rtt| (rtt / PART_OF_RTT).min(LONGEST))
+/// Longest delay for packets of a connection: of any kind, and of bulk data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxDelay {
+    pub(super) any: Duration,
+    pub(super) bulk: Duration,
+}
+
+impl MaxDelay {
+    /// Before the minimum RTT is known.
+    pub(super) const NONE: Self = Self {
+        any: Duration::ZERO,
+        bulk: Duration::ZERO,
+    };
+
+    /// For datagrams of no connection.
+    pub(super) const LONGEST: Self = Self {
+        any: LONGEST,
+        bulk: LONGEST,
+    };
+
+    /// For a connection with this minimum RTT.
+    pub(super) fn for_rtt(min_rtt: Option<Duration>) -> Self {
+        min_rtt.map_or(Self::NONE, |rtt| {
+            let any = (rtt / PART_OF_RTT).min(LONGEST);
+            let bulk = (rtt / BULK_PART_OF_RTT).min(BULK_LONGEST).max(any);
+            Self { any, bulk }
+        })
+    }
+
+    /// What packets of both allow.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self {
+            any: self.any.min(other.any),
+            bulk: self.bulk.min(other.bulk),
+        }
+    }
+}
+
+/// What a poll of the socket found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) datagrams: usize,
+    pub(super) bytes: usize,
+    /// Least of the connections they are for.
+    pub(super) max_delay: MaxDelay,
 }
 
 /// Decides after each poll when the next one is due.
@@ -36,8 +84,9 @@ pub(super) fn max_delay(min_rtt: Option<Duration>) -> Duration {
 pub(super) struct Moderation {
     since: Instant,
     count: u32,
+    bytes: usize,
     /// Least of the connections heard of since then.
-    max_delay: Duration,
+    max_delay: MaxDelay,
     /// What the time counted before has shown.
     expected: Option<Expected>,
 }
@@ -45,7 +94,8 @@ pub(super) struct Moderation {
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     spacing: Duration,
-    max_delay: Duration,
+    is_bulk: bool,
+    max_delay: MaxDelay,
 }
 
 impl Moderation {
@@ -53,41 +103,44 @@ impl Moderation {
         Self {
             since: now,
             count: 0,
-            max_delay: LONGEST,
+            bytes: 0,
+            max_delay: MaxDelay::LONGEST,
             expected: None,
         }
     }
 
-    /// A poll at `now` found `datagrams` for connections of at least this `max_delay`. Returns when to poll
-    /// again, if not as soon as the socket is readable.
-    pub(super) fn on_poll(
-        &mut self,
-        now: Instant,
-        datagrams: usize,
-        max_delay: Duration,
-    ) -> Option<Instant> {
-        let found = u32::try_from(datagrams).unwrap_or(u32::MAX);
-        self.count = self.count.saturating_add(found);
-        self.max_delay = self.max_delay.min(max_delay);
+    /// Handles a poll at `now`. Returns when to poll again, if not as soon as the socket is readable.
+    pub(super) fn on_poll(&mut self, now: Instant, found: Found) -> Option<Instant> {
+        let datagrams = u32::try_from(found.datagrams).unwrap_or(u32::MAX);
+        self.count = self.count.saturating_add(datagrams);
+        self.bytes = self.bytes.saturating_add(found.bytes);
+        self.max_delay = self.max_delay.min(found.max_delay);
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= COUNTED {
             // A count over a longer time includes a pause.
             self.expected = (self.count > 0 && elapsed < 2 * COUNTED).then(|| Expected {
                 spacing: elapsed / self.count,
+                is_bulk: self.bytes >= self.count as usize * BULK_BYTES,
                 max_delay: self.max_delay,
             });
             self.since = now;
             self.count = 0;
-            self.max_delay = max_delay;
+            self.bytes = 0;
+            self.max_delay = found.max_delay;
         }
         let expected = self.expected?;
-        let mut max_delay = expected.max_delay.min(self.max_delay);
+        let allowed = expected.max_delay.min(self.max_delay);
+        let mut max_delay = if expected.is_bulk {
+            allowed.bulk
+        } else {
+            allowed.any
+        };
         if expected.spacing <= DENSE {
             max_delay = max_delay.max(SHORTEST);
         }
         let wait = max_delay.min(expected.spacing * COALESCED);
         let is_worth_it = wait >= SHORTEST && wait >= expected.spacing * WORTH;
-        (is_worth_it && (1..FULL_BATCH).contains(&datagrams)).then_some(now + wait)
+        (is_worth_it && (1..FULL_BATCH).contains(&found.datagrams)).then_some(now + wait)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use super::{
     clock::{self, Timer},
     endpoint,
-    moderation::Moderation,
+    moderation::{Found, MaxDelay, Moderation},
     shared::Shared,
     socket::{ReceiveSlots, Received, SLOTS, Watch},
 };
@@ -31,8 +31,8 @@ pub(super) struct Receiver {
     out: Vec<u8>,
     /// A connection has not taken its last delivery.
     is_behind: bool,
-    /// Longest delay the connections of this batch bear before the next.
-    max_delay: Duration,
+    /// Longest delay the connections of this batch allow before the next.
+    max_delay: MaxDelay,
     moderation: Moderation,
     /// Signals packets; dropped while they are coalesced, or each would wake a thread.
     watch: Option<Watch>,
@@ -43,9 +43,6 @@ pub(super) struct Receiver {
 
 /// Time between two polls where the system cannot signal packets.
 const UNWATCHED: Duration = Duration::from_millis(1);
-
-/// For datagrams that are no connection's, and where there is no other reason to hurry.
-const UNLIMITED: Duration = Duration::MAX;
 
 /// Go to the end of the queue. Tokio's own yield waits until the thread has nothing else to do, which
 /// under load may be long after ACKs are due.
@@ -92,7 +89,7 @@ impl Receiver {
             spare: Vec::new(),
             out: Vec::new(),
             is_behind: false,
-            max_delay: UNLIMITED,
+            max_delay: MaxDelay::LONGEST,
             moderation: Moderation::new(clock::now()),
             watch: None,
             again_at: None,
@@ -189,11 +186,19 @@ impl Receiver {
             .iter()
             .map(|one| one.payload.len().div_ceil(one.stride.max(1)))
             .sum();
+        let bytes = received.iter().map(|one| one.payload.len()).sum();
         let now = clock::now();
-        self.max_delay = UNLIMITED;
+        self.max_delay = MaxDelay::LONGEST;
         self.route(now);
         self.deliver();
-        let again_at = self.moderation.on_poll(now, datagrams, self.max_delay);
+        let again_at = self.moderation.on_poll(
+            now,
+            Found {
+                datagrams,
+                bytes,
+                max_delay: self.max_delay,
+            },
+        );
         let is_full = is_full || self.is_behind;
         if is_full {
             // What is there is not waited for.

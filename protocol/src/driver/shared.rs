@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::{clock, moderation};
+use super::{clock, moderation::MaxDelay};
 use crate::{
     crypto::identity::PublicKey,
     engine::{self, Datagram, Event, StreamEvent},
@@ -37,8 +37,8 @@ pub(super) struct Shared {
     /// Known once the handshake is complete, and from then on for ever.
     pub(super) established: OnceLock<Established>,
     pub(super) notify: Notifies,
-    /// See [`max_delay`](Self::max_delay), in microseconds.
-    max_delay_us: AtomicU32,
+    /// The minimum RTT in microseconds; 0 before it is known.
+    min_rtt_us: AtomicU32,
 }
 
 /// Whom the handshake connected us to, for what.
@@ -134,21 +134,21 @@ impl Shared {
             inbox: Mutex::default(),
             established: OnceLock::new(),
             notify: Notifies::default(),
-            max_delay_us: AtomicU32::new(0),
+            min_rtt_us: AtomicU32::new(0),
         }
     }
 
     /// How long the receive loop may leave this connection's datagrams in the socket for others to come.
-    pub(super) fn max_delay(&self) -> Duration {
-        Duration::from_micros(self.max_delay_us.load(Relaxed).into())
+    pub(super) fn max_delay(&self) -> MaxDelay {
+        let min_rtt_us = self.min_rtt_us.load(Relaxed);
+        MaxDelay::for_rtt((min_rtt_us > 0).then(|| Duration::from_micros(min_rtt_us.into())))
     }
 
     /// The round trip is known, or has changed.
-    pub(super) fn set_max_delay(&self, min_rtt: Option<Duration>) {
-        let max_delay = moderation::max_delay(min_rtt).as_micros();
-        // At most a few milliseconds.
-        self.max_delay_us
-            .store(u32::try_from(max_delay).unwrap_or(0), Relaxed);
+    pub(super) fn set_min_rtt(&self, min_rtt: Option<Duration>) {
+        let micros = min_rtt.map_or(0, |rtt| rtt.as_micros());
+        self.min_rtt_us
+            .store(u32::try_from(micros).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// The connection's one lock. Never held across an await.

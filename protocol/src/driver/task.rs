@@ -79,7 +79,7 @@ impl Task {
             self.deadline = None;
             state.engine.handle_timeout(now);
         }
-        self.shared.set_max_delay(state.engine.min_rtt());
+        self.shared.set_min_rtt(state.engine.min_rtt());
     }
 
     /// Ask the engine until it wants to send or has nothing more to say.

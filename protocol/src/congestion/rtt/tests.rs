@@ -41,3 +41,29 @@ fn a_lying_ack_delay_cannot_shrink_the_rtt() {
     rtt.update(epoch(), ms(500), ms(130));
     assert_eq!(rtt.latest(), ms(130));
 }
+
+//= spec/04-congestion.md#round-trip-time
+//= type=test
+//# A sender SHOULD forget a minimum RTT that is older than 30 s.
+#[test]
+fn the_minimum_of_a_path_that_has_become_longer_is_forgotten() {
+    let start = epoch();
+    let (short, long) = (Duration::from_millis(2), Duration::from_millis(100));
+    let mut rtt = Rtt::new(long);
+    for second in 0..60 {
+        let sample = if second < 10 { short } else { long };
+        rtt.update(start + Duration::from_secs(second), Duration::ZERO, sample);
+        let expected = if second < 30 { short } else { long };
+        assert_eq!(rtt.min(), expected, "{second} s");
+    }
+}
+
+#[test]
+fn the_minimum_is_forgotten_over_an_idle_time_too() {
+    let start = epoch();
+    let (short, long) = (Duration::from_millis(2), Duration::from_millis(100));
+    let mut rtt = Rtt::new(long);
+    rtt.update(start, Duration::ZERO, short);
+    rtt.update(start + Duration::from_secs(40), Duration::ZERO, long);
+    assert_eq!(rtt.min(), long);
+}
