@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod client;
+mod closing;
 pub mod error;
 pub mod exit;
 mod front;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use rp_protocol::{RecvStream, SendStream, units::CloseCode};
+use rp_protocol::{RecvStream, SendStream, error::WriteError, units::CloseCode};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
@@ -24,6 +24,8 @@ use tokio::{
     task::coop::consume_budget,
     time::{MissedTickBehavior, interval},
 };
+
+use crate::closing::{close_in_order, discard, drain, linger, reset_on_close};
 
 /// Bytes one read takes at most: large enough that a busy stream costs few system calls, small
 /// enough that a read's data is gone within a millisecond at 1 Gbit/s and streams take turns.
@@ -58,6 +60,9 @@ pub struct Near {
     pub tcp: TcpStream,
     /// Bytes read from it that the stream has not seen.
     pub early: Bytes,
+    /// Whether what its peer goes on sending after the stream takes no more is read and discarded for
+    /// a while, so that an answer that came early is not destroyed by a reset.
+    pub lingers: bool,
 }
 
 /// A stream to relay, and bytes already taken from it.
@@ -85,12 +90,49 @@ pub struct Traffic {
 pub enum End {
     /// Both directions ended in order.
     Finished,
-    /// The TCP connection was reset or failed; the stream was reset.
+    /// The stream's peer took no more, and its own direction ended in order.
+    Refused,
+    /// The TCP connection was reset or failed; so was the stream, behind what came before.
     TcpReset,
-    /// The stream was reset, stopped or lost; the TCP connection was reset.
+    /// The stream was reset or lost; the TCP connection was reset.
     StreamReset,
     /// Nothing moved for the idle timeout; both sides were reset.
     Idle,
+}
+
+/// How the direction from TCP to the stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UpEnd {
+    /// The TCP peer ended it, which was passed on.
+    Finished,
+    /// The TCP connection was reset or failed, which was passed on.
+    TcpReset,
+    /// The peer stopped the stream.
+    Refused,
+    /// The connection to the peer is over.
+    Lost,
+}
+
+/// How the direction from the stream to TCP ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DownEnd {
+    /// The peer ended it, which was passed on.
+    Finished,
+    /// Nothing more can be written to TCP; the stream was stopped.
+    TcpRefused,
+    /// The stream was reset or lost.
+    StreamReset,
+}
+
+/// What both directions of a relay share.
+#[derive(Debug)]
+struct Shared<'a> {
+    tcp: &'a TcpStream,
+    /// Something moved since the last look.
+    moved: AtomicBool,
+    /// A write met the reset of the TCP connection. The kernel reports it once: a later read of the
+    /// same socket finds what looks like an orderly end.
+    was_reset: AtomicBool,
 }
 
 /// Relays until both directions ended, one side failed, or nothing moved for `idle`.
@@ -100,31 +142,41 @@ pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> E
     let Near {
         tcp,
         early: up_early,
+        lingers,
     } = near;
     let Far {
         mut send,
         mut recv,
         early: down_early,
     } = far;
-    let moved = AtomicBool::new(false);
+    //= spec/10-proxy.md#ends
+    //# A relay SHOULD have the TCP connection reset if its process dies.
+    reset_on_close(&tcp);
+    let shared = Shared {
+        tcp: &tcp,
+        moved: AtomicBool::new(false),
+        was_reset: AtomicBool::new(false),
+    };
     let end = {
-        let up = upward(&tcp, &mut send, up_early, &moved, &traffic.sent);
-        let down = downward(&mut recv, &tcp, down_early, &moved, &traffic.received);
-        both(up, down, &moved, idle).await
+        let up = upward(&shared, &mut send, up_early, &traffic.sent);
+        let down = downward(&shared, &mut recv, down_early, &traffic.received);
+        both(up, down, &shared, idle).await
     };
     //= spec/10-proxy.md#ends
     //# A relay MUST pass a reset on as a reset, in both directions.
     match end {
-        End::Finished => {}
-        End::TcpReset => abandon(&mut send, &mut recv, code::RESET),
-        End::StreamReset => {
+        End::Finished => close_in_order(&tcp),
+        End::Refused if lingers => {
+            linger(&tcp).await;
+            close_in_order(&tcp);
+        }
+        End::TcpReset => recv.stop(code::RESET),
+        End::Refused | End::StreamReset => {
             abandon(&mut send, &mut recv, code::RESET);
-            reset_on_drop(&tcp);
+            drop((send, recv));
+            drain(&tcp).await;
         }
-        End::Idle => {
-            abandon(&mut send, &mut recv, code::IDLE);
-            reset_on_drop(&tcp);
-        }
+        End::Idle => abandon(&mut send, &mut recv, code::IDLE),
     }
     end
 }
@@ -135,85 +187,118 @@ pub fn abandon(send: &mut SendStream, recv: &mut RecvStream, code: CloseCode) {
     recv.stop(code);
 }
 
-/// Makes dropping `tcp` send a reset instead of an orderly end, so that cut data never looks whole.
-pub fn reset_on_drop(tcp: &TcpStream) {
-    let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
-}
-
-/// Runs both directions to their ends, or until one fails or nothing moved for `idle`.
+/// Runs both directions to their ends, or until one side failed or nothing moved for `idle`.
 async fn both(
-    up: impl Future<Output = Result<(), End>>,
-    down: impl Future<Output = Result<(), End>>,
-    moved: &AtomicBool,
+    up: impl Future<Output = UpEnd>,
+    down: impl Future<Output = DownEnd>,
+    shared: &Shared<'_>,
     idle: Duration,
 ) -> End {
     let mut up = pin!(up);
     let mut down = pin!(down);
-    let (mut up_open, mut down_open) = (true, true);
+    let mut discarding = pin!(discard(shared.tcp));
+    let (mut up_end, mut down_end) = (None, None);
+    let mut is_discarded = false;
     let mut quiet = 0;
     let mut ticks = interval(idle / IDLE_TICKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is now.
     ticks.reset();
-    while up_open || down_open {
+    loop {
+        if let Some(end) = outcome(up_end, down_end) {
+            return end;
+        }
         tokio::select! {
-            ended = &mut up, if up_open => match ended {
-                Ok(()) => up_open = false,
-                Err(end) => return end,
-            },
-            ended = &mut down, if down_open => match ended {
-                Ok(()) => down_open = false,
-                Err(end) => return end,
-            },
+            ended = &mut up, if up_end.is_none() => up_end = Some(ended),
+            ended = &mut down, if down_end.is_none() => down_end = Some(ended),
+            // A client that is blocked in a write would not read the answer to come.
+            () = &mut discarding, if up_end == Some(UpEnd::Refused) && !is_discarded => {
+                is_discarded = true;
+            }
             _ = ticks.tick() => {
-                quiet = if moved.swap(false, Ordering::Relaxed) { 0 } else { quiet + 1 };
+                quiet = if shared.moved.swap(false, Ordering::Relaxed) { 0 } else { quiet + 1 };
                 if quiet >= IDLE_TICKS {
                     return End::Idle;
                 }
             }
         }
     }
-    End::Finished
+}
+
+/// How the relay ends once its directions have come so far; `None` while it goes on.
+fn outcome(up: Option<UpEnd>, down: Option<DownEnd>) -> Option<End> {
+    match (up, down) {
+        (_, Some(DownEnd::StreamReset)) => Some(End::StreamReset),
+        (Some(UpEnd::TcpReset), _) | (Some(_), Some(DownEnd::TcpRefused)) => Some(End::TcpReset),
+        (Some(UpEnd::Finished), Some(DownEnd::Finished)) => Some(End::Finished),
+        (Some(UpEnd::Refused), Some(DownEnd::Finished)) => Some(End::Refused),
+        (Some(UpEnd::Lost), Some(DownEnd::Finished)) => Some(End::StreamReset),
+        (None, _) | (_, None) => None,
+    }
 }
 
 /// TCP to stream.
 async fn upward(
-    tcp: &TcpStream,
+    shared: &Shared<'_>,
     send: &mut SendStream,
     early: Bytes,
-    moved: &AtomicBool,
     count: &AtomicU64,
-) -> Result<(), End> {
+) -> UpEnd {
     let mut data = early;
     loop {
         if !data.is_empty() {
             let len = data.len() as u64;
-            let written = send.write_bytes(data).await;
-            written.map_err(|_| End::StreamReset)?;
+            if let Err(error) = send.write_bytes(data).await {
+                return refusal(&error);
+            }
             count.fetch_add(len, Ordering::Relaxed);
-            moved.store(true, Ordering::Relaxed);
+            shared.moved.store(true, Ordering::Relaxed);
         }
-        data = match read_now(tcp) {
+        data = match read_now(shared.tcp) {
             Ok(read) if read.is_empty() => break,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait_readable(tcp, send).await?;
+                if let Some(end) = wait_readable(shared.tcp, send).await {
+                    return end;
+                }
                 Bytes::new()
             }
-            Err(_) => return Err(End::TcpReset),
+            Err(_) => {
+                shared.was_reset.store(true, Ordering::Relaxed);
+                break;
+            }
         };
         consume_budget().await;
     }
-    // Stopped or lost in the meantime: the other direction tells.
-    let _ = send.finish();
-    Ok(())
+    if shared.was_reset.load(Ordering::Relaxed) {
+        //= spec/10-proxy.md#ends
+        //# What was read from a TCP connection before it failed MUST be passed on before the reset.
+        send.reset_after_delivery(code::RESET);
+        return UpEnd::TcpReset;
+    }
+    send.finish()
+        .map_or_else(|error| refusal(&error), |()| UpEnd::Finished)
 }
 
-/// Waits for bytes from TCP; fails as soon as the peer wants none.
-async fn wait_readable(tcp: &TcpStream, send: &mut SendStream) -> Result<(), End> {
+/// Waits for bytes from TCP; an end as soon as the peer wants none.
+async fn wait_readable(tcp: &TcpStream, send: &mut SendStream) -> Option<UpEnd> {
     tokio::select! {
-        readable = tcp.readable() => readable.map_err(|_| End::TcpReset),
-        _ = send.stopped() => Err(End::StreamReset),
+        // A failure is met again by the read that follows.
+        _ = tcp.readable() => None,
+        //= spec/10-proxy.md#ends
+        //# A relay whose sending part was stopped MUST pass on what the stream still brings, to its end.
+        stopped = send.stopped() => Some(match stopped {
+            Ok(_) => UpEnd::Refused,
+            Err(error) => refusal(&error),
+        }),
+    }
+}
+
+/// Why the stream takes no more.
+fn refusal(error: &WriteError) -> UpEnd {
+    match error {
+        WriteError::Stopped(_) => UpEnd::Refused,
+        _ => UpEnd::Lost,
     }
 }
 
@@ -240,33 +325,64 @@ fn read_now(tcp: &TcpStream) -> io::Result<Bytes> {
 
 /// Stream to TCP.
 async fn downward(
+    shared: &Shared<'_>,
     recv: &mut RecvStream,
-    tcp: &TcpStream,
     early: Bytes,
-    moved: &AtomicBool,
     count: &AtomicU64,
-) -> Result<(), End> {
+) -> DownEnd {
+    let end = match pass_down(shared, recv, early, count).await {
+        Ok(()) => SockRef::from(shared.tcp)
+            .shutdown(Shutdown::Write)
+            .map_or(DownEnd::TcpRefused, |()| DownEnd::Finished),
+        Err(Failed::Stream) => DownEnd::StreamReset,
+        Err(Failed::Tcp(error)) => {
+            // Without a reset before, the TCP peer had ended its own direction in order.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                shared.was_reset.store(true, Ordering::Relaxed);
+            }
+            DownEnd::TcpRefused
+        }
+    };
+    //= spec/10-proxy.md#ends
+    //# A relay that can write no more to its TCP connection MUST stop the receiving part of the stream
+    //# and pass on what that connection has sent, to its end.
+    if end == DownEnd::TcpRefused {
+        recv.stop(code::RESET);
+    }
+    end
+}
+
+/// Which side of the direction from the stream to TCP failed.
+enum Failed {
+    Tcp(io::Error),
+    Stream,
+}
+
+/// Writes what the stream has to TCP, up to the stream's end.
+async fn pass_down(
+    shared: &Shared<'_>,
+    recv: &mut RecvStream,
+    early: Bytes,
+    count: &AtomicU64,
+) -> Result<(), Failed> {
     let mut rest = early;
     count.fetch_add(rest.len() as u64, Ordering::Relaxed);
     loop {
         while !rest.is_empty() {
-            let written = write_now(tcp, &rest)?;
+            let written = write_now(shared.tcp, &rest)?;
             if written == 0 {
-                tcp.writable().await.map_err(|_| End::TcpReset)?;
+                shared.tcp.writable().await.map_err(Failed::Tcp)?;
             }
             rest.advance(written);
-            moved.store(true, Ordering::Relaxed);
+            shared.moved.store(true, Ordering::Relaxed);
         }
-        match poll_fn(|cx| poll_give(cx, recv, tcp, count)).await? {
+        match poll_fn(|cx| poll_give(cx, recv, shared.tcp, count)).await? {
             Some(unwritten) => rest = unwritten,
-            None => break,
+            None => return Ok(()),
         }
-        moved.store(true, Ordering::Relaxed);
+        shared.moved.store(true, Ordering::Relaxed);
         consume_budget().await;
     }
-    SockRef::from(tcp)
-        .shutdown(Shutdown::Write)
-        .map_err(|_| End::TcpReset)
 }
 
 /// Moves what the stream has into the connection, as far as that takes it; `Some` holds the rest,
@@ -276,11 +392,11 @@ fn poll_give(
     recv: &mut RecvStream,
     tcp: &TcpStream,
     count: &AtomicU64,
-) -> Poll<Result<Option<Bytes>, End>> {
+) -> Poll<Result<Option<Bytes>, Failed>> {
     GIVEN.with_borrow_mut(|scratch| {
         scratch.resize(READ_BYTES, 0);
         let mut read = ReadBuf::new(scratch);
-        ready!(Pin::new(recv).poll_read(cx, &mut read)).map_err(|_| End::StreamReset)?;
+        ready!(Pin::new(recv).poll_read(cx, &mut read)).map_err(|_| Failed::Stream)?;
         let data = read.filled();
         if data.is_empty() {
             return Poll::Ready(Ok(None));
@@ -292,10 +408,10 @@ fn poll_give(
 }
 
 /// One write that does not wait: how much of `data` was taken, perhaps nothing.
-fn write_now(tcp: &TcpStream, data: &[u8]) -> Result<usize, End> {
+fn write_now(tcp: &TcpStream, data: &[u8]) -> Result<usize, Failed> {
     match tcp.try_write(data) {
         Ok(written) => Ok(written),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        Err(_) => Err(End::TcpReset),
+        Err(error) => Err(Failed::Tcp(error)),
     }
 }

@@ -313,6 +313,8 @@ impl Exit {
         let near = Near {
             tcp,
             early: Bytes::new(),
+            // A client that has gone reads no answer: its target learns of it at once.
+            lingers: false,
         };
         let far = Far { send, recv, early };
         // A task of its own frees what dialling needed.

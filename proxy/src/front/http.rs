@@ -28,7 +28,7 @@ use tracing::debug;
 
 use self::{
     answer::Answer,
-    connection::{linger, read_more, write_all},
+    connection::{end_and_linger, read_more, write_all},
     exchange::{Failed, Finished, Origin, Request, exchange},
     forward::Route,
     framing::{BadFraming, Framing},
@@ -37,8 +37,9 @@ use self::{
 use super::{FrontEndContext, FrontError, SemaphorePermit};
 use crate::{
     client::TargetStream,
+    closing::{close_in_order, drain, reset_on_close},
     error::OpenError,
-    relay::{Near, reset_on_drop},
+    relay::Near,
     target::Target,
 };
 
@@ -72,6 +73,8 @@ pub(super) async fn serve(
     permit: SemaphorePermit,
     context: &FrontEndContext,
 ) -> Result<(), FrontError> {
+    // A response may end with the connection, so only what ended in order may look so.
+    reset_on_close(&tcp);
     let mut session = Session {
         tcp,
         ahead: BytesMut::new(),
@@ -84,6 +87,7 @@ pub(super) async fn serve(
             Asked::Bad(answer) => session.refuse(&answer, Reply::LAST).await?,
             Asked::Nothing => {
                 session.leave_origin();
+                close_in_order(&session.tcp);
                 return Ok(());
             }
         };
@@ -91,19 +95,21 @@ pub(super) async fn serve(
             Next::Keep => {}
             Next::Close => {
                 session.leave_origin();
-                linger(&session.tcp).await;
+                end_and_linger(&session.tcp).await;
+                close_in_order(&session.tcp);
                 return Ok(());
             }
             Next::Reset => {
                 //= spec/10-proxy.md#ends
                 //# A relay MUST pass a reset on as a reset, in both directions.
-                reset_on_drop(&session.tcp);
+                drain(&session.tcp).await;
                 return Ok(());
             }
             Next::Tunnel(stream) => {
                 let near = Near {
                     tcp: session.tcp,
                     early: session.ahead.freeze(),
+                    lingers: true,
                 };
                 context.relay(near, stream, permit);
                 return Ok(());

@@ -170,6 +170,7 @@ impl Handshake {
         Near {
             tcp: self.tcp,
             early: self.ahead.freeze(),
+            lingers: true,
         }
     }
 

@@ -3,24 +3,17 @@
 
 use std::{
     io::{self, IoSlice},
-    time::Duration,
+    net::Shutdown,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::closing::linger;
 
 /// Bytes one read takes at most.
 const READ_BYTES: usize = 32 << 10;
-
-/// Silence after which a client that was answered before its request's end is no longer listened
-/// to.
-const LINGER_QUIET: Duration = Duration::from_secs(2);
-
-/// Time in all for such a client to end.
-const LINGER_IN_ALL: Duration = Duration::from_secs(30);
 
 /// Reads more from `tcp` behind what is in `ahead`; 0 at the end. Holds no buffer while it waits
 /// with nothing ahead.
@@ -53,23 +46,10 @@ pub(super) async fn write_all(tcp: &TcpStream, mut data: impl Buf) -> io::Result
     Ok(())
 }
 
-/// Closes so that what was written arrives: closing with unread bytes in the receive buffer would
-/// send a reset, which may destroy it at the client (RFC 9112 section 9.6).
-pub(super) async fn linger(tcp: &TcpStream) {
-    if socket2::SockRef::from(tcp)
-        .shutdown(std::net::Shutdown::Write)
-        .is_err()
-    {
-        return;
-    }
-    let end = Instant::now() + LINGER_IN_ALL;
-    let mut unread = BytesMut::new();
-    loop {
-        let quiet = end.min(Instant::now() + LINGER_QUIET);
-        unread.clear();
-        match timeout_at(quiet, read_more(tcp, &mut unread)).await {
-            Ok(Ok(read)) if read > 0 => {}
-            _ => return,
-        }
+/// Ends the sending direction and lets what was written arrive: closing with unread bytes in the
+/// receive buffer would send a reset, which may destroy it at the client (RFC 9112 section 9.6).
+pub(super) async fn end_and_linger(tcp: &TcpStream) {
+    if SockRef::from(tcp).shutdown(Shutdown::Write).is_ok() {
+        linger(tcp).await;
     }
 }
