@@ -9,7 +9,9 @@ use std::{
 
 use clap::Parser as _;
 use rp_protocol::{
-    Connection, RecvStream, SendStream, config::TransportConfig, error::ConnectionError,
+    Connection, RecvStream, SendStream,
+    config::TransportConfig,
+    error::{ConnectionError, ReadError},
     units::CloseCode,
 };
 use rp_proxy::{
@@ -237,6 +239,7 @@ async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
         tokio::select! {
             ended = &mut down => ended,
             ended = &mut up => match ended {
+                // Also where the target takes no more: what it still says tells how it ended.
                 Ok(()) => down.await,
                 error => error,
             },
@@ -248,6 +251,7 @@ async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
     result
 }
 
+/// Passes standard input on, to its end or until the target takes no more.
 async fn upward(send: &mut SendStream) -> Result<(), Failure> {
     let mut input = stdin();
     let mut buffer = bytes::BytesMut::new();
@@ -257,16 +261,18 @@ async fn upward(send: &mut SendStream) -> Result<(), Failure> {
         match read {
             Ok(0) => break,
             Ok(_) => {
-                let written = send.write_bytes(buffer.split().freeze()).await;
-                written.map_err(|error| Failure::other(error.to_string()))?;
+                if send.write_bytes(buffer.split().freeze()).await.is_err() {
+                    return Ok(());
+                }
             }
             Err(error) => return Err(Failure::other(format!("standard input: {error}"))),
         }
     }
-    send.finish()
-        .map_err(|error| Failure::other(error.to_string()))
+    let _ = send.finish();
+    Ok(())
 }
 
+/// Passes what the target sends to standard output, to its end; fails if the target was cut off.
 async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
     let mut output = stdout();
     let failed = |error: io::Error| Failure::other(format!("standard output: {error}"));
@@ -279,6 +285,9 @@ async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
                 output.flush().await.map_err(failed)?;
             }
             Ok(None) => return Ok(()),
+            Err(ReadError::Reset(_)) => {
+                return Err(Failure::other("the target's connection was reset"));
+            }
             Err(error) => return Err(Failure::other(error.to_string())),
         }
     }

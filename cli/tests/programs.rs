@@ -1,176 +1,20 @@
 //! The real `rpserver` and `rpclient`: what they print, what they relay, how they end.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+mod world;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-    thread,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::{Command, Stdio},
 };
 
-use rp_cli::{identity, openssh, prompt::Nobody};
-use tempfile::TempDir;
-
-/// A program that runs, and the lines it has said.
-struct Running {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    /// What stands behind `label` on the next line that begins with it.
-    fn said(&mut self, label: &str) -> String {
-        loop {
-            let mut line = String::new();
-            if self.lines.read_line(&mut line).unwrap() == 0 {
-                let mut errors = String::new();
-                let mut stderr = self.child.stderr.take().unwrap();
-                stderr.read_to_string(&mut errors).unwrap();
-                panic!("ended before it said {label}: {errors}");
-            }
-            if let Some(rest) = line.strip_prefix(label) {
-                return rest.trim().to_owned();
-            }
-        }
-    }
-
-    fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A folder with a user's key, and a server that lets it in.
-struct World {
-    folder: TempDir,
-    server: Running,
-    address: String,
-    fingerprint: String,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::serving(&["--allow", "127.0.0.0/8"])
-    }
-
-    fn serving(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
-        let line = openssh::format_key(&key.identity.public_key());
-        fs::write(folder.path().join("authorized_keys"), line + "\n").unwrap();
-        let mut command = program("rpserver", &folder);
-        command.args(["--listen", "127.0.0.1:0"]);
-        command.arg("--key").arg(folder.path().join("host_key"));
-        command
-            .arg("--authorized-keys")
-            .arg(folder.path().join("authorized_keys"));
-        command.args(args);
-        let mut server = Running::start(command);
-        let fingerprint = server.said("host key ");
-        let fingerprint = fingerprint.split(' ').next().unwrap().to_owned();
-        let address = server.said("listening on ");
-        Self {
-            folder,
-            server,
-            address,
-            fingerprint,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// `rpclient` with everything it needs to reach the server.
-    fn client(&self, args: &[&str]) -> Command {
-        let mut command = self.bare_client(args);
-        command.args(["--host-key", &self.fingerprint]);
-        command
-    }
-
-    /// `rpclient` that does not know the server's key.
-    fn bare_client(&self, args: &[&str]) -> Command {
-        let mut command = program("rpclient", &self.folder);
-        command.args(args);
-        command.args(["--server", &self.address, "--listen", "127.0.0.1:0"]);
-        command.arg("-i").arg(self.path("id"));
-        command
-    }
-
-    fn proxy(&self) -> (Running, String) {
-        let mut client = Running::start(self.client(&[]));
-        let proxy = client.said("listening on ");
-        (client, proxy)
-    }
-}
-
-/// A program of ours, away from the settings of whoever runs the tests and from any terminal.
-fn program(name: &str, folder: &TempDir) -> Command {
-    let path = match name {
-        "rpserver" => env!("CARGO_BIN_EXE_rpserver"),
-        _ => env!("CARGO_BIN_EXE_rpclient"),
-    };
-    let mut command = Command::new("setsid");
-    command.arg("--wait").arg(path);
-    command.env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", folder.path());
-    command
-}
-
-fn ends_with(mut command: Command, code: i32) -> String {
-    let Output { status, stderr, .. } = command.stdin(Stdio::null()).output().unwrap();
-    let text = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(code), "{text}");
-    text
-}
-
-/// A web server with one answer.
-fn web(body: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for tcp in listener.incoming() {
-            let mut tcp = BufReader::new(tcp.unwrap());
-            let mut line = String::new();
-            while tcp.read_line(&mut line).unwrap() > 2 {
-                line.clear();
-            }
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            let _ = tcp.get_mut().write_all(&[head.as_bytes(), body].concat());
-        }
-    });
-    addr
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
-}
+use rp_cli::identity;
+use world::{Running, World, ends_with, has, program, web};
 
 #[test]
 fn help_names_every_option() {
