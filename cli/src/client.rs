@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,8 @@ use rp_proxy::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, stdin, stdout},
     net::TcpListener,
-    time::timeout,
+    sync::mpsc,
+    time::{sleep, timeout},
 };
 use tracing::warn;
 
@@ -45,6 +49,10 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Time the server has to take our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a service waits for its server before it listens: long enough for one that is there, so
+/// that mistakes end the program before anybody relies on it.
+const FIRST_CONTACT: Duration = Duration::from_secs(2);
 
 /// Runs `rpclient` with the process's arguments.
 ///
@@ -86,24 +94,38 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     })?;
     warn_if_open(local, settings.credentials.is_required());
     let reach = Reach::new(&settings)?;
-    let connection = tokio::select! {
-        connection = reach.first() => connection?,
-        stopped = run::stopped() => return stopped,
-    };
-    let link = {
+    let (refused, mut refusals) = mpsc::channel(1);
+    let connect = {
         let reach = reach.clone();
-        Link::new(connection, move || {
-            let reach = reach.clone();
-            async move { reach.again().await }
-        })
+        move || {
+            let (reach, refused) = (reach.clone(), refused.clone());
+            async move { reach.next(&refused).await }
+        }
+    };
+    let link = tokio::select! {
+        // A question about the server's key is asked in here and takes its time.
+        biased;
+        first = reach.first() => match first {
+            Ok(connection) => Link::new(connection, connect),
+            Err(NoContact { failure, is_final: true }) => return Err(failure),
+            Err(NoContact { failure, .. }) => {
+                warn!(%failure, "cannot reach the server, trying on");
+                Link::connecting(connect)
+            }
+        },
+        stopped = run::stopped() => return stopped,
+        () = sleep(FIRST_CONTACT) => {
+            warn!(server = %reach.connector.server(), "no answer from the server, trying on");
+            Link::connecting(connect)
+        }
     };
     let config = ClientConfig::default().credentials(settings.credentials);
-    run::say(&format!("connected to {}", reach.connector.server()));
     run::say(&format!("listening on {local}"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
     tokio::select! {
         () = client.serve(listener) => {}
+        Some(failure) = refusals.recv() => return Err(failure),
         stopped = run::stopped() => stopped?,
     }
     reach.shut_down().await;
@@ -124,6 +146,8 @@ struct Reach {
     transport: TransportConfig,
     paths: Option<PathFile>,
     connected: Arc<Mutex<Option<Connected>>>,
+    /// The server has let us in once.
+    was_let_in: Arc<AtomicBool>,
 }
 
 impl Reach {
@@ -134,18 +158,45 @@ impl Reach {
             transport: settings.transport.clone(),
             paths: PathFile::open(settings.remembers_paths),
             connected: Arc::default(),
+            was_let_in: Arc::default(),
         })
     }
 
-    /// A connection the server has let in. A client's side of the handshake ends before its key is
-    /// judged, so an answer is waited for.
-    async fn first(&self) -> Result<Connection, Failure> {
-        let connection = self.connect().await?;
+    /// A connection of a server that has let us in. A client's side of the handshake ends before its
+    /// key is judged, so an answer is waited for.
+    async fn first(&self) -> Result<Connection, NoContact> {
+        let transport = self.transport.clone();
+        let connected = self
+            .connector
+            .connect(rp_proxy::SERVICE, transport, &Terminal);
+        let connection = self.keep(connected.await?);
         match Client::confirm_access(&connection).await {
-            Ok(()) => Ok(connection),
-            Err(OpenError::ConnectionLost(lost)) => Err(self.explain(lost)),
-            Err(error) => Err(Failure::new(ExitCode::Connect, error.to_string())),
+            Ok(()) => {
+                self.was_let_in.store(true, Ordering::Relaxed);
+                run::say(&format!("connected to {}", self.connector.server()));
+                Ok(connection)
+            }
+            Err(OpenError::ConnectionLost(lost)) => Err(self.explain(lost).into()),
+            Err(error) => Err(NoContact {
+                failure: Failure::new(ExitCode::Connect, error.to_string()),
+                is_final: false,
+            }),
         }
+    }
+
+    /// The next connection of a service: the first one that is let in, or a new one after a loss. A
+    /// refusal that only the user can lift goes to `refused`; once let in, we try on whatever happens.
+    async fn next(&self, refused: &mpsc::Sender<Failure>) -> Result<Connection, Failure> {
+        if self.was_let_in.load(Ordering::Relaxed) {
+            return self.again().await.map_err(Into::into);
+        }
+        self.first().await.map_err(|no_contact| {
+            if no_contact.is_final {
+                // One is enough to end the program.
+                let _ = refused.try_send(no_contact.failure.clone());
+            }
+            no_contact.failure
+        })
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
@@ -181,9 +232,9 @@ impl Reach {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn explain(&self, lost: ConnectionError) -> Failure {
+    fn explain(&self, lost: ConnectionError) -> ConnectFailure {
         let server = self.connector.server();
-        ConnectFailure::explain(lost.into(), server, rp_proxy::SERVICE).into()
+        ConnectFailure::explain(lost.into(), server, rp_proxy::SERVICE)
     }
 
     async fn shut_down(&self) {
@@ -198,6 +249,22 @@ impl Reach {
             }
             endpoint.close(CloseCode::default(), b"done");
             let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+        }
+    }
+}
+
+/// Why a server did not let us in at the first contact.
+struct NoContact {
+    failure: Failure,
+    /// See [`ConnectFailure::is_final`].
+    is_final: bool,
+}
+
+impl From<ConnectFailure> for NoContact {
+    fn from(failure: ConnectFailure) -> Self {
+        Self {
+            is_final: failure.is_final(),
+            failure: failure.into(),
         }
     }
 }
@@ -225,7 +292,7 @@ async fn connect(settings: ClientSettings, target: Target) -> Result<(), Failure
 async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
     let connection = reach.connect().await?;
     let failed = |error| match error {
-        OpenError::ConnectionLost(lost) => reach.explain(lost),
+        OpenError::ConnectionLost(lost) => reach.explain(lost).into(),
         error => Failure::other(format!("{target}: {error}")),
     };
     let mut stream = Client::open_on(&connection, target).await.map_err(failed)?;

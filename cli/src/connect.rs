@@ -206,6 +206,26 @@ impl ConnectFailure {
         ExitCode::Connect
     }
 
+    /// Whether trying again would fail as well until the user has changed something here or there. A
+    /// server, a network or a name server may be late instead, as after a power cut.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Identity(_)
+            | Self::NoKnownHosts
+            | Self::HostKey(_)
+            | Self::NoService { .. }
+            | Self::KeyRefused(_)
+            | Self::NotPermitted { .. }
+            | Self::Version(_) => true,
+            Self::Resolve { .. }
+            | Self::NoAddress(_)
+            | Self::Socket(_)
+            | Self::Silence(_)
+            | Self::TooMany { .. }
+            | Self::Connect { .. } => false,
+        }
+    }
+
     /// Why the connection to `server` for `service` failed, with what to do about it.
     pub fn explain(source: ConnectError, server: &Server, service: &str) -> Self {
         let server = server.clone();

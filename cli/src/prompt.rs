@@ -8,7 +8,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Somebody who can be asked.
-pub trait Prompt {
+pub trait Prompt: Sync {
     /// Whether there is anybody.
     fn is_available(&self) -> bool;
 
@@ -82,22 +82,22 @@ impl Prompt for Nobody {
 pub(crate) mod testing {
     //! A person with answers written down beforehand.
 
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use super::*;
 
     /// Answers in order; then the end of input.
     #[derive(Debug, Default)]
     pub(crate) struct Script {
-        pub(crate) answers: RefCell<Vec<String>>,
-        pub(crate) questions: RefCell<Vec<String>>,
+        pub(crate) answers: Mutex<Vec<String>>,
+        pub(crate) questions: Mutex<Vec<String>>,
     }
 
     impl Script {
         pub(crate) fn of(answers: &[&str]) -> Self {
             Self {
-                answers: RefCell::new(answers.iter().rev().map(|&a| a.to_owned()).collect()),
-                questions: RefCell::default(),
+                answers: Mutex::new(answers.iter().rev().map(|&a| a.to_owned()).collect()),
+                questions: Mutex::default(),
             }
         }
     }
@@ -108,8 +108,8 @@ pub(crate) mod testing {
         }
 
         fn ask(&self, question: &str) -> io::Result<Option<String>> {
-            self.questions.borrow_mut().push(question.to_owned());
-            Ok(self.answers.borrow_mut().pop())
+            self.questions.lock().unwrap().push(question.to_owned());
+            Ok(self.answers.lock().unwrap().pop())
         }
 
         fn passphrase(&self, question: &str) -> io::Result<Zeroizing<String>> {

@@ -8,13 +8,13 @@ mod world;
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    io::Write as _,
+    net::{TcpListener, UdpSocket},
     process::{Command, Stdio},
 };
 
 use rp_cli::identity;
-use world::{Running, World, ends_with, has, program, web};
+use world::{World, ends_with, has, program, web};
 
 #[test]
 fn help_names_every_option() {
@@ -156,7 +156,8 @@ fn silence_is_told_from_refusal() {
     command
         .args(["--listen", "127.0.0.1:0"])
         .arg("-i")
-        .arg(world.path("id"));
+        .arg(world.path("id"))
+        .args(["connect", "127.0.0.1", "9"]);
     let text = ends_with(command, 3);
     assert!(text.contains("blocks UDP"), "{text}");
 }
@@ -226,38 +227,6 @@ fn curl_fetches_by_every_door() {
             assert_eq!(output.stdout, b"fetched", "{scheme} {errors}");
         }
     }
-}
-
-#[test]
-fn a_restarted_server_is_found_again() {
-    let world = World::new();
-    let web = web(b"again");
-    let (_client, proxy) = world.proxy();
-    let fetch = || {
-        let mut tcp = TcpStream::connect(&proxy).unwrap();
-        let request = format!("GET http://{web}/ HTTP/1.1\r\nConnection: close\r\n\r\n");
-        tcp.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        tcp.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    assert!(fetch().ends_with("again"));
-    let address = world.address.clone();
-    let World {
-        folder, mut server, ..
-    } = world;
-    server.terminate();
-    assert!(server.child.wait().unwrap().success());
-    let mut command = program("rpserver", &folder);
-    command.args(["--listen", &address, "--allow", "127.0.0.0/8"]);
-    command.arg("--key").arg(folder.path().join("host_key"));
-    command
-        .arg("--authorized-keys")
-        .arg(folder.path().join("authorized_keys"));
-    let mut server = Running::start(command);
-    server.said("listening on ");
-    // The client waits for its link, so that at most the first request meets the dead one.
-    assert!((0..5).any(|_| fetch().ends_with("again")));
 }
 
 #[test]

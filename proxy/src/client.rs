@@ -2,8 +2,9 @@
 //! What the front ends speak lives in `front`.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -24,7 +25,7 @@ use crate::{
     auth::Credentials,
     error::OpenError,
     front::{self, FrontEndContext},
-    link::{Link, LinkGuard},
+    link::{Generation, Link, LinkGuard},
     open::{self, Request},
     relay::{Far, Traffic, code},
     target::Target,
@@ -36,6 +37,9 @@ pub const DEFAULT_IDLE: Duration = Duration::from_secs(124 * 60);
 
 /// Clients served at once by default; each costs two descriptors at most and some 10 KB.
 pub const DEFAULT_MAX_CLIENTS: usize = 16384;
+
+/// Times a target is asked for when the connection to the server fails under the question.
+const MAX_ASKED: usize = 3;
 
 /// Pause after `accept` failed, in which descriptors may become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -113,14 +117,69 @@ impl Client {
     //= spec/10-proxy.md#request
     //# A client MAY send the target's first bytes directly behind the request.
     pub async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
-        let guard = self.link.acquire();
-        let connection = self.link.connection().await?;
-        let mut stream = Self::open_on(&connection, target).await?;
-        if !early.is_empty() {
-            stream.send.write_bytes(early).await?;
-        }
-        stream.guard = Some(guard);
+        let (stream, _) = self.ask(target, early, None).await?;
         Ok(stream)
+    }
+
+    /// Opens a stream to `target`, sends `early` behind the request, and waits for the dial's outcome:
+    /// the address the exit dialled from.
+    ///
+    /// Where the connection is lost or replaced before the answer and nothing but the request was sent,
+    /// it is asked again over the next one: the target has seen nothing of the client at worst.
+    pub async fn connect(
+        &self,
+        target: &Target,
+        early: Bytes,
+    ) -> Result<(SocketAddr, TargetStream), OpenError> {
+        let mut failed = None;
+        for _ in 1..MAX_ASKED {
+            if !early.is_empty() {
+                break;
+            }
+            let (mut stream, generation) = self.ask(target, Bytes::new(), failed).await?;
+            tokio::select! {
+                bound = stream.connected() => match bound {
+                    Err(OpenError::ConnectionLost(_)) => {}
+                    bound => return bound.map(|bound| (bound, stream)),
+                },
+                () = self.link.replaced(generation) => {}
+            }
+            failed = Some(generation);
+        }
+        let (mut stream, _) = self.ask(target, early, failed).await?;
+        let bound = stream.connected().await?;
+        Ok((bound, stream))
+    }
+
+    /// Opens a stream on the link's connection, one made after `failed` if that is given.
+    async fn ask(
+        &self,
+        target: &Target,
+        early: Bytes,
+        mut failed: Option<Generation>,
+    ) -> Result<(TargetStream, Generation), OpenError> {
+        let guard = self.link.acquire();
+        loop {
+            let (connection, generation) = self.link.current(failed).await?;
+            let mut stream = match Self::open_on(&connection, target).await {
+                Ok(stream) => stream,
+                // Nothing has left yet.
+                Err(OpenError::ConnectionLost(_)) => {
+                    failed = Some(generation);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !early.is_empty() {
+                stream.send.write_bytes(early).await?;
+            }
+            stream.asked = Some(Asked {
+                guard,
+                link: self.link.clone(),
+                generation,
+            });
+            return Ok((stream, generation));
+        }
     }
 
     /// Waits until the exit has answered anything on `connection`: it has let us in.
@@ -153,7 +212,7 @@ impl Client {
             send,
             recv,
             reply: Progress::Waiting(BytesMut::new()),
-            guard: None,
+            asked: None,
         })
     }
 
@@ -188,7 +247,7 @@ impl Client {
 #[derive(Debug)]
 enum Progress {
     Waiting(BytesMut),
-    Connected(std::net::SocketAddr, Bytes),
+    Connected(SocketAddr, Bytes),
     Failed(OpenError),
 }
 
@@ -199,19 +258,24 @@ pub struct TargetStream {
     send: SendStream,
     recv: RecvStream,
     reply: Progress,
-    guard: Option<LinkGuard>,
+    asked: Option<Asked>,
+}
+
+/// Over what a target was asked for.
+#[derive(Debug)]
+struct Asked {
+    guard: LinkGuard,
+    link: Link,
+    generation: Generation,
 }
 
 impl TargetStream {
     /// Waits for the dial's outcome: the address the exit dialled from.
-    pub async fn connected(&mut self) -> Result<std::net::SocketAddr, OpenError> {
+    pub async fn connected(&mut self) -> Result<SocketAddr, OpenError> {
         poll_fn(|cx| self.poll_connected(cx)).await
     }
 
-    fn poll_connected(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<std::net::SocketAddr, OpenError>> {
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<SocketAddr, OpenError>> {
         let (send, mut reader) = self.split();
         let connected = ready!(reader.poll_connected(cx));
         if connected.is_err() {
@@ -225,6 +289,7 @@ impl TargetStream {
         let reader = TargetReader {
             recv: &mut self.recv,
             reply: &mut self.reply,
+            asked: self.asked.as_ref(),
         };
         (&mut self.send, reader)
     }
@@ -255,7 +320,7 @@ impl TargetStream {
 
     /// The mark that the link is in use, to be kept as long as the parts.
     pub(crate) fn take_guard(&mut self) -> Option<LinkGuard> {
-        self.guard.take()
+        self.asked.take().map(|asked| asked.guard)
     }
 }
 
@@ -264,13 +329,11 @@ impl TargetStream {
 pub(crate) struct TargetReader<'a> {
     recv: &'a mut RecvStream,
     reply: &'a mut Progress,
+    asked: Option<&'a Asked>,
 }
 
 impl TargetReader<'_> {
-    fn poll_connected(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<std::net::SocketAddr, OpenError>> {
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<SocketAddr, OpenError>> {
         loop {
             let head = match self.reply {
                 Progress::Connected(bound, _) => return Poll::Ready(Ok(*bound)),
@@ -311,6 +374,20 @@ impl TargetReader<'_> {
             return Ok(Some(std::mem::take(early)));
         }
         Ok(self.recv.read_bytes(READ_BYTES).await?)
+    }
+
+    /// Waits until the link has replaced the connection this stream belongs to, which was silent or
+    /// lost: what got no answer may be asked again.
+    pub(crate) fn replaced(&self) -> impl Future<Output = ()> + use<> {
+        let asked = self
+            .asked
+            .map(|asked| (asked.link.clone(), asked.generation));
+        async move {
+            match asked {
+                Some((link, generation)) => link.replaced(generation).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Whether there is nothing to read, not even an end. What there is may be lost.

@@ -1,10 +1,16 @@
-//! The one connection to the server that everything shares, and how it comes back after a loss.
-//! What runs over its streams is `client`'s business.
+//! The one connection to the server that everything shares, and how it is replaced when it is lost or
+//! falls silent. What runs over its streams is `client`'s business.
+//!
+//! 1. While the connection is up, everybody gets it.
+//! 2. When its probes go unanswered, a second connection is made beside it. Whoever wants a stream
+//!    meanwhile waits for the one that answers first.
+//! 3. When it is lost, attempts go on with growing pauses; a request cuts a pause short.
+
+mod attempts;
 
 use std::{
     fmt,
     future::Future,
-    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,22 +26,24 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::attempts::reconnect;
 use crate::error::OpenError;
 
-/// First pause after a failed attempt, doubled up to [`MAX_BACK_OFF`]; each pause is drawn
-/// between half and all of it, so that clients of a restarted server do not return in step.
-const MIN_BACK_OFF: Duration = Duration::from_millis(500);
-
-/// Longest pause between attempts: what a person who repaired something is willing to wait.
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
-
-/// How long a client that wants a stream waits for the connection to come back.
+/// How long a client that wants a stream waits for a connection.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Probe timeouts in a row after which the server may be gone: two lost packets are no sign of it.
+const SILENT_PROBES: u32 = 3;
+
+/// Least silence after which a second connection is worth its packets. A busy machine on a short path
+/// misses three probes within a moment.
+const MIN_SILENCE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
 enum State {
-    Up(Connection),
-    /// Lost or never made; attempts go on.
+    /// The connection, and how many there were before it.
+    Up(Connection, u64),
+    /// Lost, silent or not yet made; attempts go on.
     Down(String),
     /// Given up by silence while nothing used it; the next use brings it back.
     Asleep,
@@ -87,8 +95,12 @@ impl Drop for LinkGuard {
     }
 }
 
+/// Which of a link's connections something was asked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
 impl Link {
-    /// A link that starts with `connection` and calls `connect` whenever it is lost. Must be
+    /// A link that starts with `connection` and calls `connect` whenever it is lost or silent. Must be
     /// called inside a tokio runtime.
     pub fn new<C, F, E>(connection: Connection, connect: C) -> Self
     where
@@ -96,11 +108,40 @@ impl Link {
         F: Future<Output = Result<Connection, E>> + Send + 'static,
         E: fmt::Display + Send + 'static,
     {
-        let (sender, state) = watch::channel(State::Up(connection.clone()));
+        Self::start(Some(connection), connect)
+    }
+
+    /// A link without a connection yet: the first is made by `connect`, too, however long its server
+    /// takes to come. Must be called inside a tokio runtime.
+    pub fn connecting<C, F, E>(connect: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Connection, E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        Self::start(None, connect)
+    }
+
+    fn start<C, F, E>(connection: Option<Connection>, connect: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Connection, E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let (state, receiver) = watch::channel(State::Down("connecting".into()));
         let demand = Arc::<Demand>::default();
-        let supervisor = tokio::spawn(supervise(connection, connect, sender, demand.clone()));
+        let supervisor = Supervisor {
+            connect,
+            state,
+            demand: demand.clone(),
+            made: 0,
+        };
+        let supervisor = tokio::spawn(supervisor.run(connection));
         let shared = Arc::new(Shared { demand, supervisor });
-        Self { state, shared }
+        Self {
+            state: receiver,
+            shared,
+        }
     }
 
     /// Registers a user until the returned value is dropped.
@@ -111,13 +152,30 @@ impl Link {
 
     /// The connection; where there is none at the moment, waits a while for the next attempts.
     pub async fn connection(&self) -> Result<Connection, OpenError> {
+        let (connection, _) = self.current(None).await?;
+        Ok(connection)
+    }
+
+    /// As [`connection`](Self::connection), with what tells it from later ones; one made after `failed`
+    /// if that is given.
+    pub(crate) async fn current(
+        &self,
+        failed: Option<Generation>,
+    ) -> Result<(Connection, Generation), OpenError> {
         let mut state = self.state.clone();
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut reason = String::from("connecting");
         loop {
             match &*state.borrow_and_update() {
-                State::Up(connection) => return Ok(connection.clone()),
-                State::Down(why) => reason.clone_from(why),
+                State::Up(connection, made) if failed.is_none_or(|failed| *made > failed.0) => {
+                    return Ok((connection.clone(), Generation(*made)));
+                }
+                // Its end is about to be noticed here, too.
+                State::Up(..) => {}
+                State::Down(why) => {
+                    reason.clone_from(why);
+                    self.shared.demand.wanted.notify_one();
+                }
                 State::Asleep => self.shared.demand.wanted.notify_one(),
             }
             match timeout_at(deadline, state.changed()).await {
@@ -127,60 +185,111 @@ impl Link {
             }
         }
     }
+
+    /// Waits until a connection made after `asked` took its place: what that one has not answered may
+    /// be asked again.
+    pub(crate) async fn replaced(&self, asked: Generation) {
+        let is_later = |state: &State| matches!(state, State::Up(_, made) if *made > asked.0);
+        let mut state = self.state.clone();
+        if state.wait_for(is_later).await.is_err() {
+            // Nobody makes connections any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
-async fn supervise<C, F, E>(
-    mut connection: Connection,
+/// What keeps a link's connection.
+struct Supervisor<C> {
     connect: C,
     state: watch::Sender<State>,
     demand: Arc<Demand>,
-) where
-    C: Fn() -> F + Send + Sync + 'static,
+    /// Connections made so far.
+    made: u64,
+}
+
+/// Why a connection is no longer the link's.
+enum Left {
+    Lost(ConnectionError),
+    /// It fell silent, and this one was made before it answered.
+    Replaced(Connection),
+}
+
+impl<C, F, E> Supervisor<C>
+where
+    C: Fn() -> F + Sync,
     F: Future<Output = Result<Connection, E>> + Send + 'static,
     E: fmt::Display + Send + 'static,
 {
-    loop {
-        let error = connection.closed().await;
-        let is_idle = demand.users.load(Ordering::Relaxed) == 0;
-        if error == ConnectionError::LocallyClosed {
-            return;
-        }
-        if error == ConnectionError::TimedOut && is_idle {
-            state.send_replace(State::Asleep);
-            demand.wanted.notified().await;
-        } else {
-            warn!(%error, "connection to the server lost, reconnecting");
-            state.send_replace(State::Down(error.to_string()));
-        }
-        connection = reconnect(&connect, &state).await;
-        info!("connected again");
-        state.send_replace(State::Up(connection.clone()));
-    }
-}
-
-async fn reconnect<C, F, E>(connect: &C, state: &watch::Sender<State>) -> Connection
-where
-    C: Fn() -> F + Sync,
-    F: Future<Output = Result<Connection, E>>,
-    E: fmt::Display,
-{
-    let mut back_off = MIN_BACK_OFF;
-    loop {
-        match connect().await {
-            Ok(connection) => return connection,
-            Err(error) => {
-                info!(%error, "cannot reach the server");
-                state.send_replace(State::Down(error.to_string()));
+    async fn run(mut self, first: Option<Connection>) {
+        let mut next = first;
+        loop {
+            let connection = match next.take() {
+                Some(connection) => connection,
+                None => {
+                    reconnect(&self.connect, &self.demand.wanted, |why| {
+                        self.state.send_replace(State::Down(why.into()));
+                    })
+                    .await
+                }
+            };
+            if self.made > 0 {
+                info!("connected again");
+            }
+            self.made += 1;
+            match self.keep(connection).await {
+                Left::Replaced(connection) => next = Some(connection),
+                Left::Lost(ConnectionError::LocallyClosed) => return,
+                Left::Lost(error) => self.lost(&error).await,
             }
         }
-        sleep(jittered(back_off)).await;
-        back_off = (back_off * 2).min(MAX_BACK_OFF);
     }
-}
 
-/// Between half and all of `pause`. The standard library's hasher keys are random enough for it.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0_u8);
-    let half = pause / 2;
-    half + half.mul_f64(random as f64 / u64::MAX as f64)
+    /// Hands `connection` out until it is lost or replaced.
+    async fn keep(&self, connection: Connection) -> Left {
+        loop {
+            let up = State::Up(connection.clone(), self.made);
+            self.state.send_replace(up);
+            let replaced = tokio::select! {
+                error = connection.closed() => return Left::Lost(error),
+                replaced = self.replacement(&connection) => replaced,
+            };
+            let Some(replacement) = replaced else {
+                info!("the server answers again");
+                continue;
+            };
+            // What runs over it goes on, should it answer again.
+            tokio::spawn(async move { connection.closed().await });
+            return Left::Replaced(replacement);
+        }
+    }
+
+    /// Waits until `connection` is silent, and then for another one; `None` if it answers before.
+    async fn replacement(&self, connection: &Connection) -> Option<Connection> {
+        loop {
+            connection.unanswered(SILENT_PROBES).await;
+            tokio::select! {
+                () = connection.answered() => {}
+                () = sleep(MIN_SILENCE) => break,
+            }
+        }
+        warn!("the server does not answer, connecting again");
+        let silent = State::Down("the server does not answer".into());
+        self.state.send_replace(silent);
+        tokio::select! {
+            () = connection.answered() => None,
+            connection = reconnect(&self.connect, &self.demand.wanted, |_| ()) => Some(connection),
+        }
+    }
+
+    /// Says that the connection is lost; one that nobody used waits until somebody wants one.
+    async fn lost(&self, error: &ConnectionError) {
+        let is_idle = self.demand.users.load(Ordering::Relaxed) == 0;
+        if *error == ConnectionError::TimedOut && is_idle {
+            self.state.send_replace(State::Asleep);
+            self.demand.wanted.notified().await;
+        } else {
+            warn!(%error, "connection to the server lost, reconnecting");
+            self.state.send_replace(State::Down(error.to_string()));
+        }
+    }
 }

@@ -58,7 +58,7 @@ fn unknown_key_is_refused_then_asked_about_then_trusted_and_remembered() {
 
     let person = Script::of(&["yes"]);
     s.policy.settle(&person).unwrap();
-    assert!(person.questions.borrow()[0].contains(&key(1).fingerprint()));
+    assert!(person.questions.lock().unwrap()[0].contains(&key(1).fingerprint()));
     s.policy.verify(&key(1)).unwrap();
 
     let later = HostKeyPolicy::known(host(), s.list);

@@ -60,7 +60,7 @@ fn encrypted_key_asks_for_its_passphrase() {
     let person = Script::of(&["wrong", "secret"]);
     let identity = load(Some(file.path()), &person).unwrap();
     assert_eq!(print(&identity), LOCKED_PRINT);
-    let asked = person.questions.borrow();
+    let asked = person.questions.lock().unwrap();
     assert_eq!(asked.len(), 2);
     assert!(asked[0].contains(&file.path().display().to_string()));
 }
@@ -71,7 +71,7 @@ fn three_wrong_passphrases_are_enough() {
     let person = Script::of(&["a", "b", "c", "secret"]);
     let error = load(Some(file.path()), &person).unwrap_err();
     assert!(matches!(error, IdentityError::Passphrase(_)), "{error}");
-    assert_eq!(person.questions.borrow().len(), PASSPHRASE_ATTEMPTS);
+    assert_eq!(person.questions.lock().unwrap().len(), PASSPHRASE_ATTEMPTS);
 }
 
 #[test]

@@ -95,14 +95,7 @@ impl World {
         let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
         let line = openssh::format_key(&key.identity.public_key());
         fs::write(folder.path().join("authorized_keys"), line + "\n").unwrap();
-        let mut command = program("rpserver", &folder);
-        command.args(["--listen", "127.0.0.1:0"]);
-        command.arg("--key").arg(folder.path().join("host_key"));
-        command
-            .arg("--authorized-keys")
-            .arg(folder.path().join("authorized_keys"));
-        command.args(args);
-        let mut server = Running::start(command);
+        let mut server = Self::server(&folder, "127.0.0.1:0", args);
         let fingerprint = server.said("host key ");
         let fingerprint = fingerprint.split(' ').next().unwrap().to_owned();
         let address = server.said("listening on ");
@@ -112,6 +105,24 @@ impl World {
             address,
             fingerprint,
         }
+    }
+
+    fn server(folder: &TempDir, address: &str, args: &[&str]) -> Running {
+        let mut command = program("rpserver", folder);
+        command.args(["--listen", address]);
+        command.arg("--key").arg(folder.path().join("host_key"));
+        command
+            .arg("--authorized-keys")
+            .arg(folder.path().join("authorized_keys"));
+        command.args(args);
+        Running::start(command)
+    }
+
+    /// Starts the server again, at its old address, after it has ended.
+    pub(crate) fn start_server(&mut self) {
+        let args = ["--allow", "127.0.0.0/8"];
+        self.server = Self::server(&self.folder, &self.address, &args);
+        self.server.said("listening on ");
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

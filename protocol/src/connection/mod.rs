@@ -383,6 +383,12 @@ impl Connection {
         self.paths.iter().filter_map(Path::min_rtt).min()
     }
 
+    /// Probe timeouts since something was last acknowledged, of the path on which there are fewest.
+    pub fn unanswered_probes(&self) -> u32 {
+        let counts = self.paths.iter().map(Path::unanswered_probes);
+        counts.min().unwrap_or(0)
+    }
+
     /// Numbers at this moment.
     pub fn stats(&self) -> Stats {
         Stats {

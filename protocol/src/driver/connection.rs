@@ -194,6 +194,26 @@ impl Connection {
         self.shared.close(code, reason);
     }
 
+    /// Waits until `probes` probe timeouts in a row have brought no answer: the peer, or the path to it,
+    /// may be gone. Never ready again once the connection is over.
+    pub async fn unanswered(&self, probes: u32) {
+        self.until_probed(|count| count >= probes).await;
+    }
+
+    /// Waits until no probe timeout is unanswered. Never ready again once the connection is over.
+    pub async fn answered(&self) {
+        self.until_probed(|count| count == 0).await;
+    }
+
+    async fn until_probed(&self, is_met: impl Fn(u32) -> bool) {
+        let met = self.until(&self.shared.notify.probed, |state| {
+            is_met(state.engine.unanswered_probes()).then_some(())
+        });
+        if met.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits for the end of the connection, and says why.
     pub async fn closed(&self) -> ConnectionError {
         let ended = self.until(&self.shared.notify.closed, |_| None::<ConnectionError>);

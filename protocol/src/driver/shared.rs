@@ -54,6 +54,8 @@ pub(super) struct Established {
 pub(super) struct Notifies {
     pub(super) connected: Notify,
     pub(super) closed: Notify,
+    /// The count of unanswered probe timeouts has changed.
+    pub(super) probed: Notify,
     pub(super) opened: [Notify; 2],
     pub(super) available: [Notify; 2],
     pub(super) datagram_received: Notify,
@@ -265,6 +267,7 @@ impl Notifies {
     pub(super) fn all(&self) {
         self.connected.notify_waiters();
         self.closed.notify_waiters();
+        self.probed.notify_waiters();
         for notify in self.opened.iter().chain(&self.available) {
             notify.notify_waiters();
         }

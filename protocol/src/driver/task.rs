@@ -72,6 +72,7 @@ impl Task {
         self.shared.collect(cx, &mut self.datagrams);
         let mut state = self.shared.lock();
         state.register_task(cx);
+        let unanswered = state.engine.unanswered_probes();
         for datagram in self.datagrams.drain(..) {
             state.engine.handle_datagram(now, datagram);
         }
@@ -80,6 +81,9 @@ impl Task {
             state.engine.handle_timeout(now);
         }
         self.shared.set_min_rtt(state.engine.min_rtt());
+        if state.engine.unanswered_probes() != unanswered {
+            self.shared.notify.probed.notify_waiters();
+        }
     }
 
     /// Ask the engine until it wants to send or has nothing more to say.

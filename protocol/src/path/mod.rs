@@ -149,6 +149,11 @@ impl Path {
             })
     }
 
+    /// Probe timeouts since something was last acknowledged.
+    pub(crate) fn unanswered_probes(&self) -> u32 {
+        self.loss.probe_count()
+    }
+
     /// How long to wait for an answer before asking again.
     pub(crate) fn probe_interval(&self) -> Duration {
         self.rtt.pto(self.peer_ack_delay())

@@ -109,9 +109,7 @@ impl FrontEndContext {
         target: &Target,
         early: Bytes,
     ) -> Result<(SocketAddr, TargetStream), OpenError> {
-        let mut stream = self.open(target, early).await?;
-        let bound = stream.connected().await?;
-        Ok((bound, stream))
+        self.client.connect(target, early).await
     }
 
     /// Relays between a client and its target in a task of its own, so that what the handshake

@@ -89,24 +89,36 @@ fn serve_exit(server: &Endpoint, exit: &Exit, access: TargetAccess) {
     });
 }
 
+fn identity(seed: u8) -> Arc<Identity> {
+    Arc::new(Identity::from_seed(&[seed; 32]))
+}
+
+/// An exit that listens on `addr`, and its endpoint.
+pub(crate) fn exit_at(addr: SocketAddr, policy: Policy, access: TargetAccess) -> (Endpoint, Exit) {
+    let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
+    let server = Endpoint::bind(addr, EndpointConfig::default(), Some(server)).unwrap();
+    let exit = Exit::new(ExitConfig::default().policy(policy));
+    serve_exit(&server, &exit, access);
+    (server, exit)
+}
+
+/// What a client connects to an exit with.
+pub(crate) fn transport() -> TransportClient {
+    TransportClient::new(identity(2), Arc::new(Anybody), SERVICE)
+}
+
 pub(crate) async fn world_with(
     policy: Policy,
     access: TargetAccess,
     config: ClientConfig,
 ) -> World {
-    let identity = |seed| Arc::new(Identity::from_seed(&[seed; 32]));
-    let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
-    let server = Endpoint::bind(local(), EndpointConfig::default(), Some(server)).unwrap();
+    let (server, exit) = exit_at(local(), policy, access);
     let remote = server.local_addr().unwrap();
-    let exit = Exit::new(ExitConfig::default().policy(policy));
-    serve_exit(&server, &exit, access);
-
     let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
-    let transport = TransportClient::new(identity(2), Arc::new(Anybody), SERVICE);
-    let connection = near.connect(remote, transport.clone()).await.unwrap();
+    let connection = near.connect(remote, transport()).await.unwrap();
     let link = Link::new(connection.clone(), move || {
-        let (near, transport) = (near.clone(), transport.clone());
-        async move { near.connect(remote, transport).await }
+        let near = near.clone();
+        async move { near.connect(remote, transport()).await }
     });
     let client = Client::new(link, config);
     let listener = TcpListener::bind(local()).await.unwrap();

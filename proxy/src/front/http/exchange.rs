@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use rp_protocol::SendStream;
+use rp_protocol::{SendStream, error::ConnectionError};
 use tokio::{
     net::TcpStream,
     task::coop::consume_budget,
@@ -355,7 +355,7 @@ impl Down<'_> {
         loop {
             match ResponseHead::take(self.ahead, &mut end).map_err(BadResponse::from)? {
                 Some(head) => return Ok(head),
-                None => match self.reader.read().await {
+                None => match self.read_or_lose().await {
                     Ok(Some(data)) => self.take(data),
                     Ok(None) | Err(_) if self.is_heard => {
                         return Err(BadResponse::CutShort.into());
@@ -363,6 +363,18 @@ impl Down<'_> {
                     Ok(None) => return Err(Failed::NoResponse(OpenError::BadReply)),
                     Err(error) => return Err(Failed::NoResponse(error)),
                 },
+            }
+        }
+    }
+
+    /// The next bytes. A request that may be repeated does not wait for a connection to the server
+    /// that is silent, once there is another one.
+    async fn read_or_lose(&mut self) -> Result<Option<Bytes>, OpenError> {
+        let replaced = self.reader.replaced();
+        tokio::select! {
+            read = self.reader.read() => read,
+            () = replaced, if !self.is_heard && self.request.is_repeatable() => {
+                Err(OpenError::ConnectionLost(ConnectionError::TimedOut))
             }
         }
     }
