@@ -2,6 +2,7 @@
 //! What clients speak to the near side never gets here.
 
 mod dial;
+mod lookups;
 pub mod policy;
 mod resolve;
 
@@ -23,7 +24,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use self::policy::Policy;
+use self::{policy::Policy, resolve::Resolver};
 use crate::{
     client::DEFAULT_IDLE,
     error::{DialFailure, FailureKind},
@@ -198,6 +199,7 @@ struct Shared {
     targets: Shares<User>,
     pending: Shares<PublicKey>,
     connections: AtomicU64,
+    resolver: Resolver,
     counters: ExitCounters,
     traffic: Traffic,
 }
@@ -211,6 +213,7 @@ impl Exit {
                 targets: Shares::new(),
                 pending: Shares::new(),
                 connections: AtomicU64::new(0),
+                resolver: Resolver::new(lookups::DEFAULT_LOOKUPS),
                 counters: ExitCounters::default(),
                 traffic: Traffic::default(),
             }),
@@ -367,7 +370,7 @@ impl Exit {
         target: &Target,
         client: &Peer,
     ) -> Result<(TcpStream, SocketAddr), DialFailure> {
-        match self.dial(target).await {
+        match self.dial(target, client).await {
             Ok(connected) => {
                 let counters = &self.shared.counters;
                 counters.connected.fetch_add(1, Ordering::Relaxed);
@@ -391,10 +394,16 @@ impl Exit {
         failure
     }
 
-    async fn dial(&self, target: &Target) -> Result<(TcpStream, SocketAddr), DialFailure> {
+    async fn dial(
+        &self,
+        target: &Target,
+        client: &Peer,
+    ) -> Result<(TcpStream, SocketAddr), DialFailure> {
         let config = &self.shared.config;
         let deadline = Instant::now() + config.dial_timeout;
-        let addrs = resolve::resolve(target, &config.policy, config.dial_timeout).await?;
+        let resolver = &self.shared.resolver;
+        let found = resolver.resolve(target, &config.policy, &client.name, deadline);
+        let addrs = found.await?;
         let left = deadline.saturating_duration_since(Instant::now());
         let tcp = dial::dial(&addrs, left).await?;
         let bound = tcp

@@ -1,10 +1,32 @@
-//! From a target's host to the addresses policy allows. Connecting lives in `dial`.
+//! From a target's host to the addresses policy allows. Connecting lives in `dial`, shares of the lookups in
+//! `lookups`.
+//!
+//! Names are looked up as the system's own resolver would: the hosts file first, then the name servers of
+//! `/etc/resolv.conf` with its search list, `ndots`, timeout and attempts; answers are kept as long as their TTL
+//! says. Both files are read again when they change. What nsswitch adds to that (mDNS, LDAP) is not asked.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
-use tokio::{net::lookup_host, time::timeout};
+use hickory_resolver::{
+    Hosts, TokioResolver,
+    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{NetError, runtime::TokioRuntimeProvider},
+    proto::{
+        op::Query,
+        rr::{Name, RecordType},
+    },
+    system_conf::read_system_conf,
+};
+use tokio::time::{Instant, timeout_at};
 
-use super::policy::{Denial, Policy};
+use super::{
+    lookups::Lookups,
+    policy::{Denial, Policy},
+};
 use crate::{
     error::{DialFailure, FailureKind},
     target::{Host, Target},
@@ -12,35 +34,193 @@ use crate::{
 
 /// Most addresses of one name that are tried; more only lengthen a failure.
 const MAX_ADDRESSES: usize = 16;
+/// Time between two looks at whether the system's files have changed.
+const RECHECK: Duration = Duration::from_secs(1);
+/// Longest time one name server gets for one question, whatever the system's file says: the dial has ten seconds.
+const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time a failure is kept, whatever its zone says.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// The allowed addresses of `target`, in the order to try them; never empty.
-///
-/// A name that resolves to allowed and denied addresses keeps the allowed ones: a denied one among
-/// them is never dialled, which is all that DNS rebinding could aim at.
-pub(crate) async fn resolve(
-    target: &Target,
-    policy: &Policy,
-    within: Duration,
-) -> Result<Vec<SocketAddr>, DialFailure> {
-    let found = match target.host() {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port())],
-        Host::Name(name) => {
-            let lookup = timeout(within, lookup_host((name.as_str(), target.port()))).await;
-            match lookup {
-                Ok(Ok(found)) => found.take(MAX_ADDRESSES).collect(),
-                Ok(Err(_)) => return Err(DialFailure::new(FailureKind::NameNotFound)),
-                Err(_) => {
-                    return Err(DialFailure::because(
-                        FailureKind::TimedOut,
-                        "the name server did not answer",
-                    ));
-                }
-            }
-        }
-    };
-    select(&found, policy)
+/// Looks names up, each client within its share.
+pub(super) struct Resolver {
+    lookups: Arc<Lookups>,
+    system: Mutex<Option<System>>,
+    /// The name servers of a test.
+    fixed: Option<(ResolverConfig, ResolverOpts)>,
 }
 
+/// What the system's files say, and when they said it.
+struct System {
+    names: Names,
+    stamps: [Option<SystemTime>; FILES.len()],
+    checked: Instant,
+}
+
+/// Where names are looked up.
+#[derive(Clone)]
+struct Names {
+    hosts: Arc<Hosts>,
+    servers: TokioResolver,
+}
+
+impl Resolver {
+    /// The system's resolver with so many lookups at once.
+    pub(super) fn new(lookups: usize) -> Self {
+        Self {
+            lookups: Lookups::new(lookups),
+            system: Mutex::new(None),
+            fixed: None,
+        }
+    }
+
+    /// The allowed addresses of `target`, in the order to try them; never empty. `client` is whose share counts.
+    ///
+    /// A name that resolves to allowed and denied addresses keeps the allowed ones: a denied one among
+    /// them is never dialled, which is all that DNS rebinding could aim at.
+    pub(super) async fn resolve(
+        &self,
+        target: &Target,
+        policy: &Policy,
+        client: &str,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, DialFailure> {
+        let found = match target.host() {
+            Host::Ip(ip) => vec![*ip],
+            Host::Name(name) => {
+                let mut found = self.look_up(name.as_str(), client, deadline).await?;
+                let first = found.iter().copied().find(IpAddr::is_ipv6);
+                let prefers_ipv6 = first.is_some_and(is_reachable);
+                found.sort_by_key(|ip| ip.is_ipv6() != prefers_ipv6);
+                found
+            }
+        };
+        let found = found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, target.port()));
+        let mut selected = select(&found.collect::<Vec<_>>(), policy)?;
+        selected.truncate(MAX_ADDRESSES);
+        Ok(selected)
+    }
+
+    async fn look_up(
+        &self,
+        name: &str,
+        client: &str,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, DialFailure> {
+        let unknown = || DialFailure::new(FailureKind::NameNotFound);
+        let silent =
+            || DialFailure::because(FailureKind::TimedOut, "the name server did not answer");
+        let asked = Name::from_utf8(name).map_err(|_| unknown())?;
+        let names = self
+            .names()
+            .map_err(|error| DialFailure::because(FailureKind::General, error.to_string()))?;
+        let known = names.in_hosts_file(&asked);
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let place = timeout_at(deadline, self.lookups.acquire(client));
+        let _place = place.await.map_err(|_| silent())?.ok_or_else(|| {
+            DialFailure::because(FailureKind::Exhausted, "too many names are being looked up")
+        })?;
+        match timeout_at(deadline, names.servers.lookup_ip(asked)).await {
+            Ok(Ok(found)) => Ok(found.iter().collect()),
+            Ok(Err(error)) if error.is_no_records_found() => Err(unknown()),
+            Ok(Err(NetError::Timeout)) | Err(_) => Err(silent()),
+            Ok(Err(error)) => Err(DialFailure::because(
+                FailureKind::NameNotFound,
+                error.to_string(),
+            )),
+        }
+    }
+
+    /// Where to look, as the system's files are.
+    fn names(&self) -> Result<Names, NetError> {
+        let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some(known) = &mut *system {
+            if self.fixed.is_some() || now < known.checked + RECHECK {
+                return Ok(known.names.clone());
+            }
+            known.checked = now;
+            if known.stamps == stamps() {
+                return Ok(known.names.clone());
+            }
+        }
+        let stamps = stamps();
+        let names = Names::read(self.fixed.clone())?;
+        *system = Some(System {
+            names: names.clone(),
+            stamps,
+            checked: now,
+        });
+        Ok(names)
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver")
+            .field("lookups", &self.lookups)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Names {
+    fn read(fixed: Option<(ResolverConfig, ResolverOpts)>) -> Result<Self, NetError> {
+        let (config, mut options) = match fixed {
+            Some(fixed) => fixed,
+            None => read_system_conf().unwrap_or_else(|error| {
+                // As resolv.conf(5) says of a file that is missing or names nobody.
+                tracing::warn!(%error, "no name servers in /etc/resolv.conf; asking 127.0.0.1");
+                let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
+                let config = ResolverConfig::from_parts(None, Vec::new(), vec![local]);
+                (config, ResolverOpts::default())
+            }),
+        };
+        options.timeout = options.timeout.min(MAX_QUERY_TIMEOUT);
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+        options.use_hosts_file = ResolveHosts::Never;
+        let provider = TokioRuntimeProvider::default();
+        let builder = TokioResolver::builder_with_config(config, provider);
+        Ok(Self {
+            hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
+            servers: builder.with_options(options).build()?,
+        })
+    }
+
+    /// The addresses the hosts file has for `name`; when there is one, nobody else is asked.
+    fn in_hosts_file(&self, name: &Name) -> Vec<IpAddr> {
+        [RecordType::AAAA, RecordType::A]
+            .into_iter()
+            .filter_map(|kind| {
+                let query = Query::query(name.clone(), kind);
+                self.hosts.lookup_static_host(&query)
+            })
+            .flat_map(|lookup| {
+                let ips = lookup.answers().iter();
+                ips.filter_map(|record| record.data.ip_addr())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+fn stamps() -> [Option<SystemTime>; FILES.len()] {
+    FILES.map(|file| std::fs::metadata(file).and_then(|of| of.modified()).ok())
+}
+
+/// Whether this machine has a route to `ip` (RFC 6724 section 6, rule 1). Connecting a UDP socket tells, and sends
+/// no packet.
+fn is_reachable(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => IpAddr::from([0; 4]),
+        IpAddr::V6(_) => IpAddr::from([0_u16; 8]),
+    };
+    UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect((ip, 9)).is_ok())
+}
 /// Keeps what policy allows, families taking turns from the resolver's first choice on
 /// (RFC 8305 section 4).
 fn select(found: &[SocketAddr], policy: &Policy) -> Result<Vec<SocketAddr>, DialFailure> {

@@ -1,5 +1,14 @@
 //! Selection and order of resolved addresses.
 
+use hickory_resolver::{
+    config::ConnectionConfig,
+    proto::{
+        op::{Message, OpCode},
+        rr::{RData, Record, rdata::A},
+    },
+};
+use tokio::sync::watch;
+
 use super::*;
 
 fn addrs(list: &[&str]) -> Vec<SocketAddr> {
@@ -33,19 +42,108 @@ fn only_denied_addresses_means_denied() {
     );
 }
 
+/// A name server that answers for `live*` with one address and says nothing to other questions, and the count of
+/// those.
+async fn name_server() -> (Resolver, watch::Receiver<usize>) {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let (count, silenced) = watch::channel(0);
+    tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
+            let asked = Message::from_vec(&buffer[..len]).unwrap();
+            let query = asked.queries[0].clone();
+            if !query.name().to_utf8().starts_with("live") {
+                count.send_modify(|count| *count += 1);
+                continue;
+            }
+            let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+            if query.query_type() == RecordType::A {
+                let data = RData::A(A::new(1, 1, 1, 1));
+                answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+            }
+            answer.add_query(query);
+            let _ = socket.send_to(&answer.to_vec().unwrap(), client).await;
+        }
+    });
+    let mut connection = ConnectionConfig::udp();
+    connection.port = port;
+    let server = NameServerConfig::new([127, 0, 0, 1].into(), true, vec![connection]);
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    let resolver = Resolver {
+        fixed: Some((config, ResolverOpts::default())),
+        ..Resolver::new(1000)
+    };
+    (resolver, silenced)
+}
+
+fn name(text: &str) -> Target {
+    Target::parse(&format!("{text}:80"), None).unwrap()
+}
+
+async fn resolve(
+    resolver: &Resolver,
+    target: &str,
+    client: &str,
+) -> Result<Vec<SocketAddr>, DialFailure> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let policy = Policy::default();
+    resolver
+        .resolve(&name(target), &policy, client, deadline)
+        .await
+}
+
 #[tokio::test]
 async fn a_numeric_name_cannot_dodge_the_policy() {
+    let (resolver, _silenced) = name_server().await;
     for disguise in ["2130706433", "0x7f.1", "127.1", "localhost", "localhost."] {
-        let target = Target::parse(&format!("{disguise}:80"), None).unwrap();
-        let failure = resolve(&target, &Policy::default(), Duration::from_secs(10))
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let target = name(disguise);
+        let policy = Policy::default();
+        let failure = resolver
+            .resolve(&target, &policy, "key", deadline)
             .await
             .unwrap_err();
         assert!(
-            matches!(
-                failure.kind,
-                FailureKind::Denied | FailureKind::NameNotFound
-            ),
+            matches!(failure.kind, FailureKind::Denied | FailureKind::TimedOut),
             "{disguise}: {failure}"
         );
     }
+}
+
+#[tokio::test]
+async fn names_nobody_answers_for_hold_up_neither_their_own_client_nor_others() {
+    let (resolver, mut silenced) = name_server().await;
+    let resolver = Arc::new(resolver);
+    let dead: Vec<_> = (0..1400)
+        .map(|number| {
+            let resolver = resolver.clone();
+            tokio::spawn(
+                async move { resolve(&resolver, &format!("dead{number}.test"), "flood").await },
+            )
+        })
+        .collect();
+    // As many as one client's share are under way, each with its two questions.
+    silenced.wait_for(|count| *count >= 900).await.unwrap();
+    let live = Ok(addrs(&["1.1.1.1:80"]));
+    assert_eq!(resolve(&resolver, "live.test", "honest").await, live);
+    assert!(dead.iter().all(|lookup| !lookup.is_finished()));
+    for lookup in &dead {
+        lookup.abort();
+    }
+    for lookup in dead {
+        let _ = lookup.await;
+    }
+    assert_eq!(resolve(&resolver, "live2.test", "flood").await, live);
+}
+
+#[tokio::test]
+async fn a_name_server_that_says_nothing_is_a_timeout_and_not_an_unknown_name() {
+    let (resolver, _silenced) = name_server().await;
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let target = name("dead.test");
+    let failure = resolver
+        .resolve(&target, &Policy::default(), "key", deadline)
+        .await;
+    assert_eq!(failure.unwrap_err().kind, FailureKind::TimedOut);
 }
