@@ -100,6 +100,11 @@ impl Lookups {
 }
 
 impl State {
+    //= spec/10-proxy.md#egress
+    //# An exit MUST bound how many names it looks up at once.
+
+    //= spec/10-proxy.md#egress
+    //# Names of one client that nobody answers for MUST NOT hold up those of another.
     fn may_take(&self, client: &str) -> bool {
         let held = self.clients.get(client).map_or(0, |client| client.held);
         let free = self.places - self.used;

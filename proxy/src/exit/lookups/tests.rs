@@ -38,6 +38,9 @@ fn who_takes_all_he_can_leaves_half_and_then_a_third() {
 
 #[test]
 fn who_takes_all_he_can_under_many_names_meets_the_whole() {
+    //= spec/10-proxy.md#egress
+    //= type=test
+    //# An exit MUST bound how many names it looks up at once.
     let lookups = Lookups::new(64);
     let held: Vec<Place> = (0..100)
         .flat_map(|client| greedy(&lookups, &client.to_string()))

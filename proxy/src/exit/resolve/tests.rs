@@ -123,6 +123,9 @@ async fn names_nobody_answers_for_hold_up_neither_their_own_client_nor_others() 
             )
         })
         .collect();
+    //= spec/10-proxy.md#egress
+    //= type=test
+    //# Names of one client that nobody answers for MUST NOT hold up those of another.
     // As many as one client's share are under way, each with its two questions.
     silenced.wait_for(|count| *count >= 900).await.unwrap();
     let live = Ok(addrs(&["1.1.1.1:80"]));
