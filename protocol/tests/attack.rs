@@ -6,7 +6,7 @@ mod pair;
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
-use pair::{Pair, Setup, pattern};
+use pair::{Pair, Setup, transfer::pattern};
 use rp_protocol::{
     config::EndpointConfig,
     engine::{Datagram, Event, Routed},

@@ -5,7 +5,7 @@ mod pair;
 
 use std::{sync::Arc, time::Duration};
 
-use pair::{Fate, Pair, Setup, pattern};
+use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
     config::EndpointConfig,
     crypto::identity::{PeerRejected, PeerVerifier, PublicKey},

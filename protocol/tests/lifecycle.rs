@@ -6,7 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pair::{Fate, Pair, Setup, pattern};
+use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
     config::TransportConfig,
     engine::{Endpoint, Event},
@@ -83,6 +83,32 @@ fn close_during_the_handshake_says_nothing_of_the_application() {
     match closed(&pair, true) {
         Some(ConnectionError::PeerTransport { reason, .. }) => assert!(reason.is_empty()),
         other => panic!("{other:?}"),
+    }
+}
+
+//= spec/06-lifecycle.md#closing
+//= type=test
+//# Until the handshake is confirmed, an endpoint MUST send CLOSE in a packet of each level whose keys it has, in one datagram.
+#[test]
+fn close_during_the_handshake_can_be_opened_whatever_was_lost_before() {
+    // All that the server has sent, or its first datagram only.
+    for lost in [usize::MAX, 1] {
+        let mut pair = Pair::new();
+        pair.server.script = Box::new(move |count, _| match count < lost {
+            true => Fate::Drop,
+            false => Fate::Deliver,
+        });
+        pair.drive_while(|pair| pair.server.sent_datagrams == 0);
+        pair.run(Duration::from_millis(1));
+        pair.server.script = Box::new(|_, _| Fate::Deliver);
+        let now = pair.now;
+        pair.server().close(now, CloseCode::default(), Bytes::new());
+        pair.run(Duration::from_millis(50));
+        let closed = closed(&pair, false);
+        assert!(
+            matches!(closed, Some(ConnectionError::PeerTransport { .. })),
+            "{closed:?}"
+        );
     }
 }
 
@@ -167,6 +193,33 @@ fn restarted_server_resets_the_connection_at_once() {
     pair.drive_while(|pair| closed(pair, false).is_none());
     assert_eq!(closed(&pair, false), Some(ConnectionError::Reset));
     assert!(pair.now - before <= Duration::from_millis(100));
+}
+
+//= spec/02-handshake.md#stateless-reset
+//= type=test
+//# An endpoint MUST NOT take a datagram for a stateless reset unless it comes from the address the endpoint sends to.
+#[test]
+fn reset_from_another_address_resets_nothing() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(300));
+    pair.server.connections.clear();
+    pair.server.endpoint = Setup::default().build().server.endpoint;
+    pair.server.captured = Some(Vec::new());
+    pair.server.script = Box::new(|_, _| Fate::Drop);
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    pair.client().write(id, &[0; 300]).expect("there is room");
+    pair.run(Duration::from_millis(60));
+    let reset = pair.server.captured.take().expect("set above").remove(0);
+    for elsewhere in ["192.0.2.1:7378", "192.0.2.9:7377"] {
+        let from = elsewhere.parse().expect("an address");
+        pair.inject_from(from, false, reset.clone());
+    }
+    pair.run(Duration::from_millis(1));
+    assert_eq!(closed(&pair, false), None);
+    pair.inject(false, reset);
+    pair.run(Duration::from_millis(1));
+    assert_eq!(closed(&pair, false), Some(ConnectionError::Reset));
 }
 
 #[test]

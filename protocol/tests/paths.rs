@@ -3,9 +3,10 @@
 #[expect(dead_code, reason = "each test binary uses its part of the harness")]
 mod pair;
 
-use std::{net::SocketAddr, time::Duration};
-
-use pair::{Fate, Pair, Receiver, Sender, pattern};
+use pair::{
+    Fate, Pair,
+    transfer::{Receiver, Sender, pattern},
+};
 use rp_protocol::units::Dir;
 
 /// Transfers `len` bytes and calls `change` once a quarter of them has arrived.
@@ -76,56 +77,4 @@ fn heavy_random_loss_does_not_lower_the_packet_size() {
     assert_eq!(pair.transfer(3_000_000), pattern(3_000_000));
     assert_eq!(pair.client().stats().paths[0].max_payload, size);
     assert_eq!(pair.client().stats().paths[0].black_holes, 0);
-}
-
-//= spec/07-paths.md#rebinding
-//= type=test
-//# A server MUST follow the client to the address its newest packet came from, and MUST challenge that
-//# address; a client MUST NOT follow a server.
-#[test]
-fn transfer_goes_on_when_the_clients_address_changes() {
-    let mut pair = Pair::new();
-    pair.connect();
-    let moved: SocketAddr = "198.51.100.7:50123".parse().expect("an address");
-    let data = transfer_with(&mut pair, 2_000_000, |pair| pair.client.address = moved);
-    assert_eq!(data, pattern(2_000_000));
-    assert_eq!(pair.server().remote_address(), moved);
-    pair.run(Duration::from_secs(1));
-    assert_eq!(
-        pair.server().remote_address(),
-        moved,
-        "the new address was proven"
-    );
-}
-
-//= spec/07-paths.md#rebinding
-//= type=test
-//# When the new address never answers, the server MUST go back to the one before.
-#[test]
-fn address_that_never_answers_is_given_up() {
-    let mut pair = Pair::new();
-    pair.connect();
-    pair.run(Duration::from_millis(300));
-    let home = pair.client.address;
-    // One fresh packet of the client arrives from elsewhere, as if an attacker had sent it on.
-    pair.client.captured = Some(Vec::new());
-    let dropped = pair.client.sent_datagrams;
-    pair.client.script = Box::new(move |count, _| {
-        if count == dropped {
-            Fate::Drop
-        } else {
-            Fate::Deliver
-        }
-    });
-    let id = pair.client().open(Dir::Uni).expect("allowed");
-    pair.client().write(id, b"x").expect("there is room");
-    pair.run(Duration::from_millis(1));
-    let stolen = pair.client.captured.take().expect("set above").remove(0);
-    pair.client.address = "203.0.113.66:6666".parse().expect("an address");
-    pair.inject(true, stolen);
-    pair.client.address = home;
-    assert_ne!(pair.server().remote_address(), home);
-    pair.run(Duration::from_secs(5));
-    assert_eq!(pair.server().remote_address(), home);
-    assert_eq!(pair.transfer(50_000), pattern(50_000));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rp_protocol::{config::Policy, congestion::PathMemory, units::Bandwidth};
 
-use pair::{Pair, pattern};
+use pair::{Pair, transfer::pattern};
 
 fn state(pair: &mut Pair) -> &'static str {
     pair.client().stats().paths[0].state

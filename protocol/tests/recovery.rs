@@ -5,7 +5,7 @@ mod pair;
 
 use std::time::Duration;
 
-use pair::{Fate, Pair, Setup, pattern};
+use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
     stream::id::StreamId,
     units::{Bandwidth, Dir},
@@ -185,8 +185,8 @@ fn lost_messages_beside_a_bulk_transfer_cost_no_round_trip() {
     let bulk = pair.client().open(Dir::Uni).expect("a stream is allowed");
     let urgent = pair.client().open(Dir::Uni).expect("a stream is allowed");
     pair.client().set_priority(urgent, 1).expect("it is open");
-    let mut sender = pair::Sender::new(bulk, 60_000_000);
-    let mut receiver = pair::Receiver::default();
+    let mut sender = pair::transfer::Sender::new(bulk, 60_000_000);
+    let mut receiver = pair::transfer::Receiver::default();
     let mut pump = |pair: &mut Pair| {
         sender.pump(pair.client());
         receiver.pump(pair.server(), bulk);
@@ -242,7 +242,7 @@ fn copies_of_many_messages_are_a_small_part_of_what_is_sent() {
     assert!(copied <= 200_000 / 64 + 2 * 10_000, "{copied}");
     pair.run(Duration::from_secs(1));
     for id in messages {
-        let mut receiver = pair::Receiver::default();
+        let mut receiver = pair::transfer::Receiver::default();
         receiver.pump(pair.server(), id);
         assert_eq!(receiver.data, [7; 1000], "{id}");
     }
@@ -256,7 +256,7 @@ fn copies_of_many_messages_are_a_small_part_of_what_is_sent() {
 fn a_lost_end_of_a_stream_costs_no_round_trip_where_packets_get_lost() {
     let mut pair = after_losses_of(5);
     let id = pair.client().open(Dir::Uni).expect("a stream is allowed");
-    let mut receiver = pair::Receiver::default();
+    let mut receiver = pair::transfer::Receiver::default();
     (pair.client().write(id, &[7; 500])).expect("the stream is open");
     pair.run(Duration::from_millis(500));
     receiver.pump(pair.server(), id);
@@ -287,11 +287,11 @@ fn outage_of_three_seconds_ends_soon_after_it_ends() {
     let start = pair.now;
     pair.client.script = Box::new(|_, _| Fate::Drop);
     let id = pair.client().open(Dir::Uni).expect("allowed");
-    let mut sender = pair::Sender::new(id, 100_000);
+    let mut sender = pair::transfer::Sender::new(id, 100_000);
     sender.pump(pair.client());
     pair.run(Duration::from_secs(3));
     pair.client.script = Box::new(|_, _| Fate::Deliver);
-    let mut receiver = pair::Receiver::default();
+    let mut receiver = pair::transfer::Receiver::default();
     pair.drive_while(|pair| {
         sender.pump(pair.client());
         receiver.pump(pair.server(), id);

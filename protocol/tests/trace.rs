@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use pair::{Fate, Pair, Setup, pattern};
+use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
     config::TransportConfig,
     stats::PathStats,

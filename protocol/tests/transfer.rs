@@ -5,7 +5,10 @@ mod pair;
 
 use std::time::Duration;
 
-use pair::{Fate, Pair, Receiver, Sender, Setup, pattern};
+use pair::{
+    Fate, Pair, Setup,
+    transfer::{Receiver, Sender, pattern},
+};
 use rp_protocol::{engine::Event, stream::StreamEvent, units::Dir};
 
 #[test]

@@ -1,6 +1,8 @@
 //! The CLOSE frame on its way out, at every level the peer may be able to read. When to close, and how long
 //! to linger, lives in `mod.rs` and `state.rs`.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::{Connection, event::Transmit, packet_builder::PacketBuilder, state::State};
@@ -8,69 +10,93 @@ use crate::{
     crypto::handshake::Level,
     error::TransportCode,
     path::MIN_PAYLOAD,
+    units::Side,
     wire::frame::{Close, Frame},
 };
 
 impl Connection {
     /// The CLOSE frame, if it wants to be sent.
-    pub(super) fn transmit_close(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn transmit_close(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         let State::Closing(closing) = &mut self.state else {
             return None;
         };
-        if !std::mem::take(&mut closing.pending) || !self.paths[0].may_answer() {
+        let frame = closing.frame.clone();
+        if std::mem::take(&mut closing.pending)
+            && let Some(len) = self.write_close(&frame, out)
+        {
+            return Some(self.transmit_of(len, None));
+        }
+        let State::Closing(closing) = &mut self.state else {
+            return None;
+        };
+        if !std::mem::take(&mut closing.pending_elsewhere) {
             return None;
         }
-        let frame = closing.frame.clone();
-        // Until the handshake is confirmed the peer may have only one kind of keys, so both are used.
-        if !self.handshake.confirmed {
-            self.write_handshake_close(&frame, out);
-        }
-        if !self.handshake.session().is_handshaking() {
-            self.write_data_close(frame, out);
-        }
-        let len = out.len();
-        (len > 0).then(|| self.transmit_of(len, None))
+        self.transmit_close_to_candidate(now, frame, out)
     }
 
-    fn write_data_close(&mut self, frame: Close, out: &mut Vec<u8>) {
-        let room = usize::from(MIN_PAYLOAD).saturating_sub(out.len());
-        let Some((packet, number)) = self.begin_packet(room, out) else {
+    /// One datagram with CLOSE at each level that the peer may be able to open; says its length.
+    fn write_close(&mut self, frame: &Close, out: &mut Vec<u8>) -> Option<usize> {
+        let allowance = self.paths[0].validation.allowance();
+        let room = usize::from(MIN_PAYLOAD).min(allowance);
+        //= spec/06-lifecycle.md#closing
+        //# Until the handshake is confirmed, an endpoint MUST send CLOSE in a packet of each level whose keys it has, in one
+        //# datagram.
+        if !self.handshake.confirmed {
+            for level in [Level::Initial, Level::Handshake] {
+                self.write_handshake_close(level, frame, room, out);
+            }
+        }
+        if !self.handshake.session().is_handshaking() {
+            self.write_data_close(frame.clone(), room, out);
+        }
+        (!out.is_empty()).then_some(out.len())
+    }
+
+    fn write_data_close(&mut self, frame: Close, room: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        let Some((packet, number)) = self.begin_packet(room.saturating_sub(start), out) else {
             return;
         };
-        let start = packet.start();
-        packet.writer(out).put(&Frame::Close(frame));
-        let sealed = self.keys.as_mut().is_some_and(|keys| {
-            packet
-                .seal_data(out, keys, self.paths[0].id, number)
-                .is_ok()
-        });
+        let is_written = packet.writer(out).put(&Frame::Close(frame));
+        let path = self.paths[0].id;
+        let sealed = is_written
+            && self
+                .keys
+                .as_mut()
+                .is_some_and(|keys| packet.seal_data(out, keys, path, number).is_ok());
         if !sealed {
             out.truncate(start);
         }
     }
 
-    fn write_handshake_close(&mut self, frame: &Close, out: &mut Vec<u8>) {
-        let Some(level) = self.handshake.spaces.highest() else {
-            return;
-        };
+    fn write_handshake_close(
+        &mut self,
+        level: Level,
+        frame: &Close,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let start = out.len();
         let Some((header, number)) = self.level_header(level) else {
             return;
         };
-        let Some(packet) = PacketBuilder::begin(out, &header, usize::from(MIN_PAYLOAD)) else {
+        let Some(packet) = PacketBuilder::begin(out, &header, room.saturating_sub(start)) else {
             return;
         };
-        packet
+        let is_written = packet
             .writer(out)
             .put(&Frame::Close(without_application(frame)));
-        if level == Level::Initial {
+        // The server's asks for no ACK, so it needs no padding; a client has no other packet beside this one.
+        if level == Level::Initial && self.side == Side::Client {
             packet.pad(out);
         }
         let Some(space) = self.handshake.spaces.get_mut(level) else {
             return;
         };
         space.skip_number();
-        if packet.seal(out, &space.keys, number).is_err() {
-            out.clear();
+        if !is_written || packet.seal(out, &space.keys, number).is_err() {
+            out.truncate(start);
         }
     }
 }

@@ -296,7 +296,7 @@ impl Connection {
             self.confirm_handshake();
         }
         for datagram in std::mem::take(&mut self.handshake.early) {
-            self.handle_datagram(now, datagram);
+            self.handle_packets(now, datagram);
         }
     }
 

@@ -2,16 +2,14 @@
 
 use std::time::Instant;
 
-use super::{Connection, event::Event, receive::Origin, state::State};
+use super::{Connection, event::Event, receive::Origin};
 use crate::{
     crypto::handshake::Level,
     error::{ConnectionError, TransportCode, TransportError},
     path::{AckPolicy, Path, SentFrame, id::PathId},
     units::Side,
-    wire::frame::{Ack, Close, Frame, Nak, PathResponse},
+    wire::frame::{Ack, Close, Frame, Nak},
 };
-
-use rand::RngExt;
 
 impl Connection {
     /// A frame of an Initial or Handshake packet; its type was checked.
@@ -93,19 +91,23 @@ impl Connection {
                 self.on_close(now, close);
                 Ok(())
             }
-            Frame::NewConnectionId(offer) => self.ids.on_offer(&offer, &mut self.endpoint_events),
+            Frame::NewConnectionId(offer) => {
+                self.path_mut(offer.path)?;
+                self.ids.on_offer(&offer, &mut self.endpoint_events)
+            }
             Frame::RetireConnectionId(retired) => {
+                self.path_mut(retired.path)?;
                 self.ids
                     .on_retirement(retired.sequence, &mut self.rng, &mut self.endpoint_events)
             }
             Frame::PathChallenge(challenge) => {
                 //= spec/07-paths.md#validation
                 //# An endpoint MUST answer a PATH_CHALLENGE to the address it came from, with the same bytes.
-                self.path_response = Some((challenge.data, origin.remote));
+                self.path_response = Some((challenge.data, origin));
                 Ok(())
             }
             Frame::PathResponse(response) => {
-                self.on_path_response(origin, &response);
+                self.on_path_response(now, &response);
                 Ok(())
             }
             Frame::HandshakeDone => self.on_handshake_done(),
@@ -115,7 +117,8 @@ impl Connection {
             )),
             Frame::TrainReport(report) => self.path_mut(report.path)?.on_train_report(now, &report),
             // What TRAIN says of its packet is noted with the packet.
-            Frame::Padding(_) | Frame::Ping | Frame::Train(_) => Ok(()),
+            Frame::Train(part) => self.path_mut(part.path).map(drop),
+            Frame::Padding(_) | Frame::Ping => Ok(()),
         }
     }
 
@@ -206,45 +209,6 @@ impl Connection {
             // The next report says more than the lost one did.
             SentFrame::Ack { .. } | SentFrame::Nak { .. } => {}
             SentFrame::MtuProbe { .. } => {}
-        }
-    }
-
-    /// A packet newer than all others came from another address.
-    pub(super) fn on_new_address(&mut self, now: Instant, origin: Origin) {
-        //= spec/07-paths.md#rebinding
-        //# A server MUST follow the client to the address its newest packet came from, and MUST challenge that
-        //# address; a client MUST NOT follow a server.
-        if self.side == Side::Client || !matches!(self.state, State::Established) {
-            self.dropped.unexpected += 1;
-            return;
-        }
-        let challenge = self.rng.random();
-        self.previous_remote = Some(self.paths[0].remote);
-        self.paths[0].rebind(now, origin.remote, origin.local_ip, &self.config, challenge);
-        self.paths[0].validation.on_received(origin.bytes);
-        //= spec/07-paths.md#rebinding
-        //# An endpoint SHOULD use another of the peer's connection ids after the peer's address changed.
-        self.ids.rotate(&mut self.endpoint_events);
-    }
-
-    fn on_path_response(&mut self, origin: Origin, response: &PathResponse) {
-        let path = &mut self.paths[0];
-        if path.remote == origin.remote && path.validation.on_response(response.data) {
-            self.previous_remote = None;
-        }
-    }
-
-    /// An address that never answered is not the peer's: go back to the one that was.
-    pub(super) fn revert_failed_rebinding(&mut self, now: Instant) {
-        let path = &mut self.paths[0];
-        //= spec/07-paths.md#rebinding
-        //# When the new address never answers, the server MUST go back to the one before.
-        let interval = path.probe_interval();
-        if path.validation.on_timeout(now, interval)
-            && let Some(previous) = self.previous_remote.take()
-        {
-            path.remote = previous;
-            path.validation.set_validated();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - `establish.rs`: driving TLS, and what a finished handshake settles
 //! - `transmit.rs`: what may leave now, in which order; `reports.rs`: what is said of arrivals;
 //!   `packet_builder.rs` lays it out; `probe.rs`, `close.rs`: packets that are sent alone
+//! - `migration.rs`: the peer at another address
 //! - `application.rs`: streams and datagrams as the application uses them
 //! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
 
@@ -17,6 +18,7 @@ mod event;
 mod frames;
 mod handshake;
 mod ids;
+mod migration;
 mod packet_builder;
 mod probe;
 mod receive;
@@ -42,6 +44,7 @@ pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use self::{
     datagrams::Datagrams,
     ids::Ids,
+    receive::Origin,
     redundancy::Redundancy,
     state::{Closing, Idle, State},
 };
@@ -82,10 +85,8 @@ pub struct Connection {
     idle: Idle,
     /// The server owes HANDSHAKE_DONE.
     announce_done: bool,
-    /// An answer to a PATH_CHALLENGE: the bytes, and where they go.
-    path_response: Option<([u8; 8], SocketAddr)>,
-    /// Where the peer was before its address changed, until the new one is proven.
-    previous_remote: Option<SocketAddr>,
+    /// An answer to a PATH_CHALLENGE: the bytes, and where they came from.
+    path_response: Option<([u8; 8], Origin)>,
     /// A sign of life is wanted.
     ping: bool,
     /// The pacer lets the next packet go at this time; nothing else is in the way.
@@ -141,7 +142,6 @@ impl Connection {
             idle: Idle::new(now, config.idle_timeout, config.keep_alive),
             announce_done: false,
             path_response: None,
-            previous_remote: None,
             ping: false,
             paced_until: None,
             events: VecDeque::new(),
@@ -194,12 +194,12 @@ impl Connection {
             State::Handshaking | State::Established => {}
         }
         let path = self.paths.iter().filter_map(Path::due_at).min();
-        let keep_alive = self.wants_keep_alive().then(|| self.idle.keep_alive_at());
+        let ping = self.wants_keep_alive().then(|| self.ping_at());
         [
             path,
             self.handshake.due_at(&self.paths[0].rtt),
             Some(self.expires_at()),
-            keep_alive,
+            ping,
             self.keys.as_ref().and_then(DataKeys::due_at),
             self.paced_until,
         ]
@@ -239,13 +239,12 @@ impl Connection {
         if let Some(keys) = &mut self.keys {
             keys.on_timeout(now);
         }
-        if self.wants_keep_alive() && self.idle.keep_alive_at() <= now {
+        if self.wants_keep_alive() && self.ping_at() <= now {
             self.ping = true;
         }
         for path in &mut self.paths {
             path.on_timeout(now, &mut self.feedback);
         }
-        self.revert_failed_rebinding(now);
         self.settle();
     }
 
@@ -254,6 +253,16 @@ impl Connection {
         //# An endpoint SHOULD send a PING when it has streams open and has sent nothing that asks for an ACK
         //# for the keep-alive interval, and MUST NOT send one for this reason while no stream is open.
         matches!(self.state, State::Established) && !self.ping && self.streams.has_open()
+    }
+
+    /// When a PING is due while streams are open.
+    fn ping_at(&self) -> Instant {
+        let keep_alive = self.idle.keep_alive_at();
+        let silence = match self.side {
+            Side::Client => self.idle.silence_at(self.paths[0].rtt.smoothed()),
+            Side::Server => None,
+        };
+        silence.map_or(keep_alive, |at| at.min(keep_alive))
     }
 
     fn expires_at(&self) -> Instant {

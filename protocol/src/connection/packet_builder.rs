@@ -38,11 +38,6 @@ impl PacketBuilder {
         FrameWriter::new(out, self.limit)
     }
 
-    /// Where the packet starts in the buffer.
-    pub(super) fn start(&self) -> usize {
-        self.layout.start
-    }
-
     /// Whether nothing was written after the header.
     pub(super) fn is_empty(&self, out: &[u8]) -> bool {
         out.len() == self.layout.payload_offset()

@@ -16,7 +16,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let path = &mut self.paths[0];
-        if !self.handshake.confirmed || !path.has_room() || !path.validation.is_validated() {
+        if !self.handshake.confirmed || !path.has_room() {
             return None;
         }
         let size = path.mtu.poll(now)?;
@@ -45,7 +45,7 @@ impl Connection {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let (data, remote) = self.path_response.take()?;
+        let (data, origin) = self.path_response.take()?;
         let (packet, number) = self.begin_packet(usize::from(MIN_PAYLOAD), out)?;
         packet
             .writer(out)
@@ -54,17 +54,7 @@ impl Connection {
         let len = packet
             .seal_data(out, self.keys.as_mut()?, path.id, number)
             .ok()?;
-        let departure = Departure {
-            number,
-            bytes: u16::try_from(len).unwrap_or(u16::MAX),
-            ack_eliciting: true,
-            in_flight: false,
-            frames: SentFrames::new(),
-        };
-        path.on_departure(now, departure);
-        Some(Transmit {
-            remote,
-            ..self.transmit_of(len, None)
-        })
+        path.on_departure(now, Departure::apart(number, len));
+        Some(self.transmit_to((origin.remote, origin.local_ip), len))
     }
 }

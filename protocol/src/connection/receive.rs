@@ -51,11 +51,22 @@ struct Traits {
 impl Connection {
     /// A datagram for this connection arrived.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        if !self.accepts_from(datagram.remote) {
+            self.dropped.unexpected += 1;
+            return;
+        }
         match &mut self.state {
             State::Closing(closing) => closing.on_datagram(),
             State::Draining { .. } | State::Drained => return,
             State::Handshaking | State::Established => {}
         }
+        let (remote, bytes) = (datagram.remote, datagram.payload.len());
+        self.paths[0].on_datagram(remote, bytes);
+        self.handle_packets(now, datagram);
+    }
+
+    /// The packets of a datagram that has been counted.
+    pub(super) fn handle_packets(&mut self, now: Instant, datagram: Datagram) {
         let Datagram {
             remote,
             local_ip,
@@ -63,21 +74,22 @@ impl Connection {
             received_at,
             payload: mut rest,
         } = datagram;
+        let known = self.paths[0].remote;
         let origin = Origin {
-            remote,
+            remote: if self.is_in_use(remote) {
+                known
+            } else {
+                remote
+            },
             local_ip,
             ecn,
             at: received_at.min(now),
             bytes: rest.len(),
         };
-        let path = &mut self.paths[0];
-        if path.remote == remote {
-            path.validation.on_received(rest.len());
-        }
         self.streams.begin_datagram(rest.len());
         while !rest.is_empty() {
             let Ok(header) = PartialHeader::decode(&rest) else {
-                self.on_unreadable(now, &rest);
+                self.on_unreadable(now, origin, &rest);
                 break;
             };
             let packet = rest.split_to(header.packet_len);
@@ -87,12 +99,19 @@ impl Connection {
     }
 
     /// Too short or too odd for a packet: a stateless reset looks like that too.
-    fn on_unreadable(&mut self, now: Instant, bytes: &[u8]) {
-        if self.ids.is_reset(bytes) {
+    fn on_unreadable(&mut self, now: Instant, origin: Origin, bytes: &[u8]) {
+        if self.is_reset(origin, bytes) {
             self.fail_silently(now, ConnectionError::Reset);
         } else {
             self.dropped.malformed += 1;
         }
+    }
+
+    /// Whether the datagram from `origin` that ends with `bytes` says that the peer has lost this connection.
+    fn is_reset(&self, origin: Origin, bytes: &[u8]) -> bool {
+        //= spec/02-handshake.md#stateless-reset
+        //# An endpoint MUST NOT take a datagram for a stateless reset unless it comes from the address the endpoint sends to.
+        self.is_in_use(origin.remote) && self.ids.is_reset(bytes)
     }
 
     fn handle_packet(
@@ -269,7 +288,7 @@ impl Connection {
         };
         let path = &mut self.paths[0];
         let Some(unprotected) = keys.unprotect_header(&mut packet, pn_offset) else {
-            self.on_unreadable(now, &packet);
+            self.on_unreadable(now, origin, &packet);
             return;
         };
         let expected = path.recv.largest().map_or(0, |largest| largest + 1);
@@ -289,7 +308,7 @@ impl Connection {
         let opened = match keys.open(path.id, number, &packet, &mut payload) {
             Ok(opened) => opened,
             Err(error) => {
-                if self.ids.is_reset(&tail) {
+                if self.is_reset(origin, &tail) {
                     self.fail_silently(now, ConnectionError::Reset);
                 } else if let Some(error) = error.fatal() {
                     self.fail(now, error);
@@ -395,7 +414,7 @@ impl Connection {
 
     fn record(&mut self, now: Instant, origin: Origin, number: u64, traits: Traits) {
         let path = &mut self.paths[0];
-        let newest = path.recv.on_packet(
+        path.recv.on_packet(
             now,
             Arrival {
                 number,
@@ -412,9 +431,13 @@ impl Connection {
         {
             path.recv.ack.hasten(now);
         }
+        if traits.ack_eliciting {
+            self.idle.on_eliciting_received(now);
+        }
         if path.remote == origin.remote {
             path.local_ip = origin.local_ip.or(path.local_ip);
-        } else if newest && !traits.probing {
+            path.on_packet_from_here(number, !traits.probing);
+        } else if !traits.probing && path.is_newer_than_here(number) {
             self.on_new_address(now, origin);
         }
     }

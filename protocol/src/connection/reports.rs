@@ -50,13 +50,7 @@ pub(super) fn write_reports(
     {
         path.recv.trains.on_report_sent();
     }
-    let head = AckHead {
-        path: path.id,
-        delay_us: micros(path.recv.ack_delay(now)),
-        received_at_us: micros(path.recv.largest_at()),
-        ecn: path.recv.ecn(),
-    };
-    if Ack::encode_from(&head, path.recv.ranges().iter().rev(), out) > 0 {
+    if write_ack(now, path, out) {
         path.recv.ack.on_sent();
         frames.push(SentFrame::Ack {
             path: path.id,
@@ -69,6 +63,17 @@ pub(super) fn write_reports(
         }
     }
     ack_eliciting
+}
+
+/// The ACK of one path, as it stands. Returns whether it fits.
+pub(super) fn write_ack(now: Instant, path: &Path, out: &mut FrameWriter<'_>) -> bool {
+    let head = AckHead {
+        path: path.id,
+        delay_us: micros(path.recv.ack_delay(now)),
+        received_at_us: micros(path.recv.largest_at()),
+        ecn: path.recv.ecn(),
+    };
+    Ack::encode_from(&head, path.recv.ranges().iter().rev(), out) > 0
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {

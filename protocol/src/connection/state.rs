@@ -41,6 +41,8 @@ pub(super) struct Closing {
     pub(super) until: Instant,
     /// The frame wants to be sent.
     pub(super) pending: bool,
+    /// It wants to be sent to the address that is being asked, too.
+    pub(super) pending_elsewhere: bool,
     received: u32,
     answer_at: u32,
 }
@@ -52,6 +54,7 @@ impl Closing {
             frame,
             until,
             pending: true,
+            pending_elsewhere: true,
             received: 0,
             answer_at: 1,
         }
@@ -67,6 +70,7 @@ impl Closing {
             self.received = 0;
             self.answer_at = self.answer_at.saturating_mul(2);
             self.pending = true;
+            self.pending_elsewhere = true;
         }
     }
 }
@@ -96,7 +100,16 @@ pub(super) struct Idle {
     active: Instant,
     last_eliciting: Instant,
     asked: bool,
+    /// Packets that asked for an ACK since the last packet of ours that did.
+    incoming: u32,
+    /// When the newest of them came.
+    heard_at: Instant,
 }
+
+/// Packets in one direction that make a bulk transfer, whose silence means something.
+const BULK_PACKETS: u32 = 8;
+/// Shortest silence in a bulk transfer that means something.
+const MIN_SILENCE: Duration = Duration::from_millis(50);
 
 impl Idle {
     /// Silence counts from `now`.
@@ -107,6 +120,8 @@ impl Idle {
             active: now,
             last_eliciting: now,
             asked: false,
+            incoming: 0,
+            heard_at: now,
         }
     }
 
@@ -125,8 +140,15 @@ impl Idle {
         self.asked = false;
     }
 
+    /// The packet was one that asks for an ACK.
+    pub(super) fn on_eliciting_received(&mut self, now: Instant) {
+        self.incoming = self.incoming.saturating_add(1);
+        self.heard_at = now;
+    }
+
     /// An ack-eliciting packet left.
     pub(super) fn on_sent(&mut self, now: Instant) {
+        self.incoming = 0;
         self.last_eliciting = now;
         if !self.asked {
             self.asked = true;
@@ -139,6 +161,15 @@ impl Idle {
         //= spec/06-lifecycle.md#idle-timeout
         //# An endpoint MUST NOT give the peer up before three probe intervals have passed.
         self.active + self.timeout.max(3 * probe_interval)
+    }
+
+    /// When to ask a peer that stopped in the middle of a bulk transfer whether it still reaches us.
+    pub(super) fn silence_at(&self, smoothed_rtt: Duration) -> Option<Instant> {
+        //= spec/07-paths.md#rebinding
+        //# A client that received eight packets or more that ask for an ACK, sent none itself since the first of them, and hears
+        //# nothing for one and a half round trips, at least 50 ms, SHOULD send a PING while it has streams open.
+        let silence = (smoothed_rtt * 3 / 2).max(MIN_SILENCE);
+        (self.incoming >= BULK_PACKETS).then(|| self.heard_at + silence)
     }
 
     /// When to send a sign of life.

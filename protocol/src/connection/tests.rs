@@ -8,7 +8,7 @@ use bytes::Bytes;
 #[expect(dead_code, reason = "the harness serves many tests")]
 mod pair;
 
-use self::pair::{Pair, Setup, pattern};
+use self::pair::{Pair, Setup, transfer::pattern};
 use super::receive::Origin;
 use crate::{
     config::TransportConfig,
@@ -17,7 +17,7 @@ use crate::{
     path::id::PathId,
     wire::frame::{
         Ack, AckHead, AckPolicy, AckRanges, Crypto, Datagram, Frame, Nak, NewConnectionId,
-        RetireConnectionId, TrainReport,
+        RetireConnectionId, Train, TrainReport,
     },
 };
 
@@ -188,22 +188,55 @@ fn repeated_nak_repairs_once() {
 //# opened.
 #[test]
 fn frames_of_unknown_paths_are_a_violation() {
-    let mut pair = connected();
-    assert_eq!(
-        code(hand(&mut pair, To::Client, nak(5, 0..1))),
-        TransportCode::PROTOCOL_VIOLATION
-    );
-    let policy = AckPolicy {
-        path: PathId(9),
-        sequence: 1,
-        packets: 2,
-        delay_us: 1,
-        reorder_us: 1,
+    let path = PathId(1);
+    let head = AckHead {
+        path,
+        delay_us: 0,
+        received_at_us: 0,
+        ecn: None,
     };
-    assert_eq!(
-        code(hand(&mut pair, To::Client, Frame::AckPolicy(policy))),
-        TransportCode::PROTOCOL_VIOLATION
-    );
+    let frames = [
+        Frame::Ack(Ack {
+            head,
+            ranges: ranges(0..1),
+        }),
+        nak(1, 0..1),
+        Frame::AckPolicy(AckPolicy {
+            path,
+            sequence: 1,
+            packets: 2,
+            delay_us: 1,
+            reorder_us: 1,
+        }),
+        Frame::NewConnectionId(NewConnectionId {
+            path,
+            sequence: 9,
+            retire_prior_to: 0,
+            id: ConnectionId::new([9; 8]),
+            reset_token: [9; 16],
+        }),
+        Frame::RetireConnectionId(RetireConnectionId { path, sequence: 0 }),
+        Frame::Train(Train {
+            path,
+            train: 0,
+            index: 0,
+            count: 2,
+        }),
+        Frame::TrainReport(TrainReport {
+            path,
+            train: 0,
+            first: 0,
+            last: 1,
+            span_ns: 1,
+        }),
+    ];
+    for frame in frames {
+        for to in [To::Client, To::Server] {
+            let mut pair = connected();
+            let result = hand(&mut pair, to, frame.clone());
+            assert_eq!(code(result), TransportCode::PROTOCOL_VIOLATION, "{frame:?}");
+        }
+    }
 }
 
 //= spec/02-handshake.md#levels

@@ -4,7 +4,10 @@
 //! interest, the path its budget; this file only asks, in that order, and lets each write its
 //! own frames.
 
-use std::time::Instant;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use super::{
     Connection,
@@ -20,7 +23,7 @@ use crate::{
     path::{Departure, MIN_PAYLOAD, SentFrame, SentFrames},
     units::Side,
     wire::{
-        frame::{AckPolicy, Frame, FrameWriter, PathChallenge},
+        frame::{AckPolicy, Frame, FrameWriter},
         header::{Header, MIN_INITIAL_DATAGRAM},
         packet_number::Truncated,
     },
@@ -51,7 +54,7 @@ impl Connection {
         //# An endpoint MUST NOT send anything but CLOSE once it has closed, and MUST NOT send
         //# anything at all once it has received CLOSE.
         match self.state {
-            State::Closing(_) => return self.transmit_close(out),
+            State::Closing(_) => return self.transmit_close(now, out),
             State::Draining { .. } | State::Drained => return None,
             State::Handshaking | State::Established => {}
         }
@@ -67,29 +70,47 @@ impl Connection {
         if let Some(transmit) = self.transmit_path_response(now, out) {
             return Some(transmit);
         }
+        if let Some(transmit) = self.transmit_to_candidate(now, out) {
+            return Some(transmit);
+        }
         if let Some(transmit) = self.transmit_mtu_probe(now, out) {
             return Some(transmit);
         }
         self.transmit_batch(now, out)
     }
 
+    /// The first `len` bytes of the buffer, to the address in use.
     pub(super) fn transmit_of(&mut self, len: usize, segment_size: Option<usize>) -> Transmit {
+        let path = &self.paths[0];
+        let to = (path.remote, path.local_ip);
+        let transmit = self.transmit_to(to, len);
+        Transmit {
+            segment_size,
+            ..transmit
+        }
+    }
+
+    /// The first `len` bytes of the buffer as one datagram to `remote`, from `local_ip`.
+    pub(super) fn transmit_to(
+        &mut self,
+        (remote, local_ip): (SocketAddr, Option<IpAddr>),
+        len: usize,
+    ) -> Transmit {
         let path = &mut self.paths[0];
-        path.validation.on_sent(len);
+        path.on_datagram_sent(remote, len);
         Transmit {
             path: path.id,
-            remote: path.remote,
-            local_ip: path.local_ip,
+            remote,
+            local_ip,
             len,
-            segment_size,
+            segment_size: None,
             ecn: path.ecn(),
         }
     }
 
     /// One datagram of handshake packets, of all levels that have something to say.
     fn write_handshake(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<usize> {
-        let allowance = usize::try_from(self.paths[0].validation.allowance()).unwrap_or(usize::MAX);
-        let room = usize::from(MIN_PAYLOAD).min(allowance);
+        let room = usize::from(MIN_PAYLOAD).min(self.paths[0].validation.allowance());
         let waiting = |level| {
             self.handshake
                 .spaces
@@ -229,9 +250,6 @@ impl Connection {
     /// What the next packet is for, if one should be sent at all.
     fn purpose(&self, now: Instant, has_budget: bool) -> Option<Purpose> {
         let path = &self.paths[0];
-        if !path.may_answer() {
-            return None;
-        }
         if path.probes > 0 {
             return Some(Purpose::Probe);
         }
@@ -255,7 +273,6 @@ impl Connection {
             || self.ping
             || self.ids.interest()
             || (self.paths[0].pending_policy().is_some() && self.streams.has_open())
-            || self.paths[0].validation.interest()
     }
 
     /// Why nothing more left: the pacer (then wake up in time), or nothing to send (then the rate
@@ -379,11 +396,6 @@ impl Connection {
             self.ping = false;
         }
         let path = &mut self.paths[0];
-        if out.remaining() > 16
-            && let Some(data) = path.validation.poll()
-        {
-            out.put(&Frame::PathChallenge(PathChallenge { data }));
-        }
         if let Some(policy) = path.pending_policy()
             && out.put(&Frame::AckPolicy(AckPolicy {
                 path: path.id,

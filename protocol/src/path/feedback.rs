@@ -201,6 +201,7 @@ impl Path {
     /// On timeout: packets are declared lost, or probes become due.
     pub(crate) fn on_timeout(&mut self, now: Instant, out: &mut Feedback) {
         self.detect_losses(now, out);
+        self.on_candidate_timeout(now);
         //= spec/03-reliability.md#probes
         //# A probe timeout alone MUST NOT declare anything lost.
         let delay = self.peer_ack_delay();

@@ -166,6 +166,12 @@ impl LossDetector {
         }
     }
 
+    /// The peer moved: what was sent before is settled, and the new address has not been silent yet.
+    pub(crate) fn on_moved(&mut self) {
+        self.loss_at = None;
+        self.probe_count = 0;
+    }
+
     /// Numbers that count as lost by `now`, oldest first; arms the timer for the next.
     pub(crate) fn detect(&mut self, now: Instant, sent: &SentPackets, rtt: &Rtt) -> Vec<u64> {
         self.loss_at = None;

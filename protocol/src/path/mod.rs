@@ -6,12 +6,14 @@
 //! - `sent_packets.rs`, `loss.rs`: what was sent and when it is declared lost, behind `feedback.rs`
 //! - `trace_hooks.rs`: what a trace is told
 //! - `train.rs`: packet trains, sent and timed
-//! - `mtu.rs`, `validation.rs`: how large a packet may be; whether the peer is there
+//! - `mtu.rs`: how large a packet may be
+//! - `validation.rs`, `migration.rs`: whether the peer is there; how the path follows it elsewhere
 
 mod ack;
 mod feedback;
 pub mod id;
 mod loss;
+mod migration;
 mod mtu;
 mod nak;
 mod recv;
@@ -33,6 +35,7 @@ pub(crate) use self::{
     recv::Arrival,
     send::Departure,
     sent_packets::{SentFrame, SentFrames},
+    validation::Candidate,
 };
 use self::{
     ack::INITIAL_POLICY, id::PathId, loss::LossDetector, mtu::MtuSearch, recv::Receiver,
@@ -56,6 +59,10 @@ pub(crate) struct Path {
     pub(crate) local_ip: Option<IpAddr>,
     /// Whether the peer is at `remote`.
     pub(crate) validation: Validation,
+    /// Largest number that came from there.
+    heard_here: Option<u64>,
+    /// Where it may have moved to, newest last.
+    pub(crate) candidates: Vec<Candidate>,
     /// What arrived.
     pub(crate) recv: Receiver,
     /// How large packets are.
@@ -112,11 +119,9 @@ impl Path {
             id,
             remote,
             local_ip: None,
-            validation: if validated {
-                Validation::validated()
-            } else {
-                Validation::pending()
-            },
+            validation: Validation::new(validated),
+            heard_here: None,
+            candidates: Vec::new(),
             recv: Receiver::new(now),
             mtu: MtuSearch::new(config.max_udp_payload, config.mtu_discovery),
             rtt: Rtt::new(config.initial_rtt),
@@ -161,51 +166,16 @@ impl Path {
 
     /// When this path wants `on_timeout` called, whatever the reason; the pacer's wish is apart.
     pub(crate) fn due_at(&self) -> Option<Instant> {
-        if !self.may_answer() {
-            // Nothing may leave before the peer is heard again, so no report can be due.
-            return self.validation.due_at();
-        }
         [
             self.loss
                 .due_at(&self.sent, &self.rtt, self.peer_ack_delay()),
             self.recv.ack.due_at(),
             self.recv.nak.due_at(),
-            self.validation.due_at(),
+            self.candidates.iter().map(Candidate::due_at).min(),
         ]
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// Whether the address has earned another packet.
-    pub(crate) fn may_answer(&self) -> bool {
-        self.validation.allowance() >= u64::from(MIN_PAYLOAD)
-    }
-
-    /// The peer moved to `remote`: what was learned of the old way is doubted, what was sent is not
-    /// forgotten (spec/07-paths.md#rebinding).
-    pub(crate) fn rebind(
-        &mut self,
-        now: Instant,
-        remote: SocketAddr,
-        local_ip: Option<IpAddr>,
-        config: &TransportConfig,
-        challenge: [u8; 8],
-    ) {
-        //= spec/07-paths.md#rebinding
-        //# An endpoint MUST reset its congestion controller and RTT estimate when the peer's address changes to
-        //# another network; a change of port, or inside the same /24 or /64, keeps them.
-        if !same_network(self.remote.ip(), remote.ip()) {
-            self.controller =
-                congestion::build(config.policy, self.mtu.current(), config.initial_rtt, now);
-            self.controller.set_max_rate(config.max_rate);
-            self.rtt = Rtt::new(config.initial_rtt);
-        }
-        self.remote = remote;
-        self.local_ip = local_ip;
-        self.validation = Validation::pending();
-        let interval = self.probe_interval();
-        self.validation.challenge(now, challenge, interval);
     }
 
     /// Numbers for people.
@@ -241,14 +211,5 @@ impl Path {
             congestion_marks: self.counters.congestion_marks,
             gaps_dropped: self.recv.nak.dropped(),
         }
-    }
-}
-
-/// Whether two addresses are likely behind the same last mile.
-fn same_network(a: IpAddr, b: IpAddr) -> bool {
-    match (a.to_canonical(), b.to_canonical()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8],
-        _ => false,
     }
 }

@@ -144,6 +144,23 @@ impl MtuSearch {
         }
     }
 
+    /// The probe under way says nothing any more: its path is no longer used.
+    pub(crate) fn on_probe_abandoned(&mut self) {
+        if let State::Searching { in_flight, .. } | State::Doubting { in_flight, .. } =
+            &mut self.state
+        {
+            *in_flight = false;
+        }
+    }
+
+    /// The search for another path to the same peer.
+    pub(crate) fn anew(&self, search: bool) -> Self {
+        Self {
+            black_holes: self.black_holes,
+            ..Self::new(self.max, search)
+        }
+    }
+
     /// A probe of `bytes` arrived. Returns whether the size in use grew.
     pub(crate) fn on_probe_acked(&mut self, now: Instant, bytes: u16) -> bool {
         self.run = 0;

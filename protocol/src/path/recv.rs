@@ -77,8 +77,8 @@ impl Receiver {
         self.replay.check(number)
     }
 
-    /// Record a packet that was opened. Returns whether it is the newest so far.
-    pub(crate) fn on_packet(&mut self, now: Instant, arrival: Arrival) -> bool {
+    /// Record a packet that was opened.
+    pub(crate) fn on_packet(&mut self, now: Instant, arrival: Arrival) {
         let number = arrival.number;
         self.replay.insert(number);
         self.ranges.insert(number..number + 1);
@@ -92,8 +92,7 @@ impl Receiver {
             None => {}
         }
         let expected = self.largest.map_or(0, |largest| largest + 1);
-        let newest = number >= expected;
-        if newest {
+        if number >= expected {
             if number > expected {
                 let window = self.ack.policy().reorder_window;
                 self.nak.on_gap(now, expected..number, window);
@@ -109,7 +108,6 @@ impl Receiver {
             let at_once = arrival.at_once || arrival.ecn == Some(EcnCodepoint::Ce);
             self.ack.on_packet(now, at_once);
         }
-        newest
     }
 
     /// The peer sets how to acknowledge.

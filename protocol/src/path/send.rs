@@ -149,6 +149,18 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
+    /// A packet outside the path's own traffic, of which only the number is kept: its fate says nothing of RTT,
+    /// loss or rate.
+    pub(crate) fn apart(number: u64, bytes: usize) -> Self {
+        Self {
+            number,
+            bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
+            ack_eliciting: false,
+            in_flight: false,
+            frames: SentFrames::new(),
+        }
+    }
+
     fn told(&self) -> Event {
         Event::PacketSent {
             number: self.number,
@@ -184,19 +196,17 @@ impl Path {
             .controller
             .window()
             .saturating_sub(self.sent.in_flight_bytes());
-        let allowance = window.min(self.validation.allowance());
-        if allowance < packet {
+        if window < packet {
             0
         } else {
-            allowance.min(self.pacer.budget(now))
+            window.min(self.pacer.budget(now))
         }
     }
 
-    /// Whether window and address allow another packet, so that only the pacer may be in the way.
+    /// Whether the window allows another packet, so that only the pacer may be in the way.
     pub(crate) fn has_room(&self) -> bool {
         let packet = u64::from(self.packet_size());
         self.sent.in_flight_bytes() + packet <= self.controller.window()
-            && self.validation.allowance() >= packet
     }
 
     /// When the pacer lets the next burst go.

@@ -61,6 +61,17 @@ impl SentPacket {
     }
 }
 
+/// What was under way to an address that the peer has left.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    /// What the controller was told of it.
+    pub(crate) sample: PacketSample,
+    /// Whether it counted against the window.
+    pub(crate) was_in_flight: bool,
+    /// What it carried.
+    pub(crate) frames: SentFrames,
+}
+
 /// Whether a packet of these frames searches for a larger packet size.
 pub(crate) fn is_mtu_probe(frames: &[SentFrame]) -> bool {
     frames
@@ -178,6 +189,26 @@ impl SentPackets {
         }
         self.settled.insert(number..number + 1);
         Some(packet)
+    }
+
+    /// Take everything whose fate is open for lost at `now`, oldest first: the peer has moved. The records stay, so
+    /// that a late ACK settles their frames, but no longer count for anything else.
+    pub(crate) fn abandon(&mut self, now: Instant) -> Vec<Abandoned> {
+        let open = self.open_in(self.base..self.next_number());
+        let mut abandoned = Vec::new();
+        for number in open.into_iter().flatten() {
+            let Some(packet) = self.declare_lost(number, now) else {
+                continue;
+            };
+            abandoned.push(Abandoned {
+                sample: packet.sample,
+                was_in_flight: packet.in_flight,
+                frames: packet.frames.clone(),
+            });
+            packet.in_flight = false;
+            packet.ack_eliciting = false;
+        }
+        abandoned
     }
 
     /// Forget settled packets from the old end: acknowledged ones, and those lost before `horizon`.

@@ -28,6 +28,13 @@ pub(super) struct TrainSender {
     sent: VecDeque<(u64, u16)>,
 }
 
+impl TrainSender {
+    /// What is reported of the trains sent so far says nothing any more.
+    pub(super) fn forget(&mut self) {
+        self.sent.clear();
+    }
+}
+
 impl Path {
     /// Packets that leave back to back from here on, if a train is due and has room. There must be
     /// data to fill them with; [`end_train`](Self::end_train) follows when they are written.
@@ -55,7 +62,7 @@ impl Path {
     /// Packets that may leave if the pacer does not object.
     fn train_room(&self) -> u64 {
         let room = self.window().saturating_sub(self.sent.in_flight_bytes());
-        room.min(self.validation.allowance()) / u64::from(self.packet_size())
+        room / u64::from(self.packet_size())
     }
 
     /// When a train is due that the pacer must not delay, if there is room for one.

@@ -8,14 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rp_protocol::{
     config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
     crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
     engine::{Connection, ConnectionHandle, Datagram, Endpoint, Event, Output, Routed},
-    stream::id::StreamId,
-    units::{Dir, EcnCodepoint},
+    units::EcnCodepoint,
 };
+
+pub(crate) mod transfer;
 
 pub(crate) const SERVICE: &str = "rpp-test/1";
 
@@ -63,8 +64,19 @@ pub(crate) struct Host {
 struct InFlight {
     to_server: bool,
     from: SocketAddr,
+    to: SocketAddr,
     ecn: Option<EcnCodepoint>,
     payload: Vec<u8>,
+}
+
+/// Copies of a client's datagram, by the count from 0 and its bytes: where from, and how long after it left.
+pub(crate) type Copies = Box<dyn FnMut(usize, &[u8]) -> Vec<(SocketAddr, Duration)>>;
+
+/// What an engine wants sent.
+struct Outgoing {
+    payload: Vec<u8>,
+    ecn: Option<EcnCodepoint>,
+    to: SocketAddr,
 }
 
 /// Client, server and the wire.
@@ -82,6 +94,12 @@ pub(crate) struct Pair {
     pub(crate) mtu: usize,
     /// Mark everything CE.
     pub(crate) congested: bool,
+    /// What an attacker sends on, in other addresses' names.
+    pub(crate) copies: Option<Copies>,
+    /// Bytes that came to the server from each address.
+    pub(crate) bytes_from: BTreeMap<SocketAddr, u64>,
+    /// Bytes that the server sent to each address.
+    pub(crate) bytes_to: BTreeMap<SocketAddr, u64>,
 }
 
 pub(crate) struct Setup {
@@ -148,6 +166,9 @@ impl Setup {
             order: 0,
             mtu: 1500,
             congested: false,
+            copies: None,
+            bytes_from: BTreeMap::new(),
+            bytes_to: BTreeMap::new(),
         }
     }
 }
@@ -166,11 +187,7 @@ impl Host {
         }
     }
 
-    fn next_timeout(
-        &mut self,
-        now: Instant,
-        out: &mut Vec<(Vec<u8>, Option<EcnCodepoint>)>,
-    ) -> Option<Instant> {
+    fn next_timeout(&mut self, now: Instant, out: &mut Vec<Outgoing>) -> Option<Instant> {
         let mut due: Option<Instant> = None;
         let mut drained = Vec::new();
         for (&handle, connection) in &mut self.connections {
@@ -180,7 +197,11 @@ impl Host {
                     Output::Transmit(transmit) => {
                         let segment = transmit.segment_size.unwrap_or(transmit.len);
                         for payload in buffer[..transmit.len].chunks(segment) {
-                            out.push((payload.to_vec(), transmit.ecn));
+                            out.push(Outgoing {
+                                payload: payload.to_vec(),
+                                ecn: transmit.ecn,
+                                to: transmit.remote,
+                            });
                         }
                     }
                     Output::Event(event) => self.events.push_back((handle, event)),
@@ -283,13 +304,14 @@ impl Pair {
             &mut self.client
         };
         let due = host.next_timeout(self.now, &mut out);
-        for (payload, ecn) in out {
-            self.send(from_server, payload, ecn);
+        for outgoing in out {
+            self.send(from_server, outgoing);
         }
         due
     }
 
-    fn send(&mut self, from_server: bool, payload: Vec<u8>, ecn: Option<EcnCodepoint>) {
+    fn send(&mut self, from_server: bool, outgoing: Outgoing) {
+        let Outgoing { payload, ecn, to } = outgoing;
         let (now, delay, mtu, congested) = (self.now, self.delay, self.mtu, self.congested);
         let host = if from_server {
             &mut self.server
@@ -303,8 +325,26 @@ impl Pair {
             captured.push(payload.clone());
         }
         let from = host.address;
+        if from_server {
+            *self.bytes_to.entry(to).or_default() += payload.len() as u64;
+        }
         if payload.len() > mtu {
             return;
+        }
+        let copies = match &mut self.copies {
+            Some(copies) if !from_server => copies(count, &payload),
+            _ => Vec::new(),
+        };
+        for (from, after) in copies {
+            self.order += 1;
+            let copy = InFlight {
+                to_server: true,
+                from,
+                to,
+                ecn: None,
+                payload: payload.clone(),
+            };
+            self.wire.insert((now + after, self.order), copy);
         }
         let fate = (host.script)(count, &payload);
         let ecn = if congested {
@@ -317,6 +357,7 @@ impl Pair {
             let packet = InFlight {
                 to_server: !from_server,
                 from,
+                to,
                 ecn,
                 payload,
             };
@@ -342,6 +383,12 @@ impl Pair {
     }
 
     fn deliver(&mut self, packet: InFlight) {
+        if packet.to_server {
+            *self.bytes_from.entry(packet.from).or_default() += packet.payload.len() as u64;
+        } else if packet.to != self.client.address {
+            // Nobody is there who would answer.
+            return;
+        }
         let host = if packet.to_server {
             &mut self.server
         } else {
@@ -370,7 +417,14 @@ impl Pair {
                 host.connections.insert(handle, connection);
                 self.server_handle.get_or_insert(handle);
             }
-            Routed::Response(_) => self.send(packet.to_server, out, None),
+            Routed::Response(transmit) => {
+                let outgoing = Outgoing {
+                    payload: out,
+                    ecn: None,
+                    to: transmit.remote,
+                };
+                self.send(packet.to_server, outgoing);
+            }
         }
     }
 
@@ -381,12 +435,28 @@ impl Pair {
         } else {
             self.server.address
         };
+        self.inject_from(from, to_server, payload);
+    }
+
+    /// Inject bytes as if they had come from `from`.
+    pub(crate) fn inject_from(&mut self, from: SocketAddr, to_server: bool, payload: Vec<u8>) {
+        let to = if to_server {
+            self.server.address
+        } else {
+            self.client.address
+        };
         self.deliver(InFlight {
             to_server,
             from,
+            to,
             ecn: None,
             payload,
         });
+    }
+
+    /// Both ways.
+    pub(crate) fn lose_what_is_on_the_wire(&mut self) {
+        self.wire.clear();
     }
 
     /// Handshake to the end.
@@ -404,80 +474,6 @@ impl Pair {
             !self.server().is_handshaking(),
             "the server's handshake finished"
         );
-    }
-}
-
-/// What a stream must carry: every byte tells its offset.
-pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|at| at.wrapping_mul(0x9E37_79B9).to_le_bytes()[1])
-        .collect()
-}
-
-/// A writer that goes on when it can.
-pub(crate) struct Sender {
-    pub(crate) id: StreamId,
-    pub(crate) data: Bytes,
-    pub(crate) finished: bool,
-}
-
-impl Sender {
-    pub(crate) fn new(id: StreamId, len: usize) -> Self {
-        Self {
-            id,
-            data: Bytes::from(pattern(len)),
-            finished: false,
-        }
-    }
-
-    pub(crate) fn pump(&mut self, connection: &mut Connection) {
-        while !self.data.is_empty() && connection.write_bytes(self.id, &mut self.data).is_ok() {}
-        if self.data.is_empty() && !self.finished {
-            connection.finish(self.id).expect("the stream is open");
-            self.finished = true;
-        }
-    }
-}
-
-/// A reader that takes whatever is there.
-#[derive(Default)]
-pub(crate) struct Receiver {
-    pub(crate) data: Vec<u8>,
-    pub(crate) done: bool,
-}
-
-impl Receiver {
-    pub(crate) fn pump(&mut self, connection: &mut Connection, id: StreamId) {
-        while !self.done {
-            match connection.read(id, usize::MAX) {
-                Ok(Some(bytes)) => self.data.extend_from_slice(&bytes),
-                Ok(None) => self.done = true,
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-impl Pair {
-    /// Send `len` bytes from client to server on a fresh stream; give back what arrived.
-    pub(crate) fn transfer(&mut self, len: usize) -> Vec<u8> {
-        let id = self.client().open(Dir::Uni).expect("a stream is allowed");
-        let mut sender = Sender::new(id, len);
-        let mut receiver = Receiver::default();
-        sender.pump(self.client());
-        self.drive_while(|pair| {
-            sender.pump(pair.client());
-            if pair.server_handle.is_some() {
-                receiver.pump(pair.server(), id);
-            }
-            !receiver.done
-        });
-        assert!(
-            receiver.done,
-            "the transfer ended after {} of {len} bytes",
-            receiver.data.len()
-        );
-        receiver.data
     }
 
     /// Whether an event of this kind was seen at the client or server.
