@@ -208,8 +208,9 @@ impl ConnectFailure {
 
     /// Whether trying again would fail as well until the user has changed something here or there. A
     /// server, a network or a name server may be late instead, as after a power cut.
-    pub const fn is_final(&self) -> bool {
+    pub fn is_final(&self) -> bool {
         match self {
+            Self::Connect { source, .. } => is_answer(source),
             Self::Identity(_)
             | Self::NoKnownHosts
             | Self::HostKey(_)
@@ -221,8 +222,7 @@ impl ConnectFailure {
             | Self::NoAddress(_)
             | Self::Socket(_)
             | Self::Silence(_)
-            | Self::TooMany { .. }
-            | Self::Connect { .. } => false,
+            | Self::TooMany { .. } => false,
         }
     }
 
@@ -257,6 +257,23 @@ impl ConnectFailure {
             ConnectError::Connection(ConnectionError::VersionMismatch) => Self::Version(server),
             source => Self::Connect { server, source },
         }
+    }
+}
+
+/// Whether a failed handshake is the answer of a server that is there and will answer so again.
+fn is_answer(source: &ConnectError) -> bool {
+    match source {
+        ConnectError::Connection(ConnectionError::PeerTransport { code, .. }) => ![
+            TransportCode::NO_ERROR,
+            TransportCode::INTERNAL_ERROR,
+            TransportCode::CONNECTION_REFUSED,
+            TransportCode::INVALID_TOKEN,
+        ]
+        .contains(code),
+        ConnectError::Connection(
+            ConnectionError::PeerRejected(_) | ConnectionError::Transport(_),
+        ) => true,
+        _ => false,
     }
 }
 
