@@ -3,8 +3,10 @@
 //!
 //! A line is `[host]:port ssh-ed25519 AAAA... comment`, a form OpenSSH shares, so that
 //! `ssh-keygen -R '[host]:7377' -f known_hosts` removes one. Several names may stand before a key,
-//! with commas between them; `@revoked` before them refuses the key. Names are neither patterns
-//! nor hashes. Lines that are empty or begin with `#` mean nothing.
+//! with commas between them; each may be a pattern (`[*.example]:*`), one that begins with `!` takes
+//! its hosts out again, and a name may be hashed, as `ssh-keygen -H` leaves it. `@revoked` before the
+//! names refuses the key; there they may also stand without a port, for every port. Lines that are
+//! empty or begin with `#` mean nothing.
 
 use std::{
     fmt,
@@ -14,6 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rp_protocol::crypto::identity::PublicKey;
 use thiserror::Error;
 
@@ -21,6 +25,7 @@ use crate::{
     dirs,
     guarded_file::{self, Guard, GuardError},
     openssh,
+    pattern::wildcard,
 };
 
 #[cfg(test)]
@@ -30,6 +35,9 @@ mod tests;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 
+/// The form of a hashed name: `|1|salt|hash`, both in base64.
+const HASHED: &str = "|1|";
+
 impl HostName {
     /// The server the user called `host`, a name or an address, at `port`.
     pub fn new(host: &str, port: u16) -> Self {
@@ -38,6 +46,13 @@ impl HostName {
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
         Self(format!("[{}]:{port}", host.to_ascii_lowercase()))
+    }
+
+    /// The host without its port.
+    fn bare(&self) -> &str {
+        let host = self.0.rsplit_once("]:").map(|(host, _)| host);
+        host.and_then(|host| host.strip_prefix('['))
+            .unwrap_or(&self.0)
     }
 
     /// Whether the name can stand in a line: it comes from the command line.
@@ -183,17 +198,52 @@ fn parse(line: &str, host: &HostName) -> Result<Option<(PublicKey, bool)>, &'sta
     let (Some(names), Some(kind), Some(base64)) = (words.next(), words.next(), words.next()) else {
         return Err("not a name, a key type and a key");
     };
-    if names.starts_with('|') {
-        return Err("hashed names are not understood");
-    }
-    if !names
-        .split(',')
-        .any(|name| name.eq_ignore_ascii_case(&host.0))
-    {
+    let spellings = [&*host.0, host.bare()];
+    let spellings = if is_revoked {
+        &spellings[..]
+    } else {
+        &spellings[..1]
+    };
+    if !are_for(names, spellings)? {
         return Ok(None);
     }
     match openssh::parse_key(kind, base64) {
         Ok(key) => Ok(Some((key, is_revoked))),
         Err(_) => Err("not an Ed25519 key"),
     }
+}
+
+/// Whether the `names` of a line are for the host with these `spellings`, in lower case.
+fn are_for(names: &str, spellings: &[&str]) -> Result<bool, &'static str> {
+    if let Some(hashed) = names.strip_prefix(HASHED) {
+        return is_hash_of(hashed, spellings).ok_or("a damaged hashed name");
+    }
+    if names.starts_with('|') {
+        return Err("a name hashed in an unknown way");
+    }
+    let mut is_named = false;
+    for name in names.split(',') {
+        let name = name.to_ascii_lowercase();
+        let (pattern, is_out) = match name.strip_prefix('!') {
+            Some(pattern) => (pattern, true),
+            None => (&*name, false),
+        };
+        let fits = |host: &&str| wildcard(pattern.as_bytes(), host.as_bytes());
+        if spellings.iter().any(fits) {
+            if is_out {
+                return Ok(false);
+            }
+            is_named = true;
+        }
+    }
+    Ok(is_named)
+}
+
+/// Whether `salt|hash` is the HMAC-SHA-1 of one of `spellings` under the salt; `None` if it is no hash.
+fn is_hash_of(hashed: &str, spellings: &[&str]) -> Option<bool> {
+    let (salt, hash) = hashed.split_once('|')?;
+    let (salt, hash) = (STANDARD.decode(salt).ok()?, STANDARD.decode(hash).ok()?);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
+    let is_hash = |host: &&str| hmac::verify(&key, host.as_bytes(), &hash).is_ok();
+    Some(spellings.iter().any(is_hash))
 }

@@ -87,6 +87,78 @@ fn comments_several_names_and_revoked_keys_are_understood() {
     assert_eq!(seen, [(key(1), 3, false), (key(2), 4, true)]);
 }
 
+/// The lines of `text` that are for `host`, with whether they revoke.
+fn lines(text: &str, host: &HostName) -> Vec<(usize, bool)> {
+    let (_dir, list) = list();
+    list.add(&HostName::new("other", 1), &key(0)).unwrap();
+    fs::write(list.path(), text).unwrap();
+    let found = list.lookup(host).unwrap();
+    found.iter().map(|k| (k.line, k.is_revoked)).collect()
+}
+
+#[test]
+fn patterns_name_the_hosts_they_fit() {
+    let key = openssh::format_key(&key(1));
+    for (names, is_for) in [
+        ("[server.example]:7377", true),
+        ("*", true),
+        ("[*]:7377", true),
+        ("[*.example]:7377", true),
+        ("[*.EXAMPLE]:7377", true),
+        ("[server.?xample]:*", true),
+        ("[a]:1,[server.*]:73??", true),
+        ("[*.example]:7378", false),
+        ("[*.example.org]:7377", false),
+        ("*.example", false),
+        ("server.example", false),
+        ("*,![server.example]:7377", false),
+        ("![server.*]:*,[*]:7377", false),
+        ("![other]:7377,[*]:7377", true),
+        ("![other]:7377", false),
+    ] {
+        let expected = if is_for { vec![(1, false)] } else { vec![] };
+        assert_eq!(
+            lines(&format!("{names} {key}\n"), &host()),
+            expected,
+            "{names}"
+        );
+    }
+}
+
+#[test]
+fn revoked_names_may_stand_without_a_port() {
+    let key = openssh::format_key(&key(1));
+    for names in [
+        "*",
+        "server.example",
+        "*.example",
+        "[server.example]:7377",
+        "x,SERVER.*",
+    ] {
+        let text = format!("[server.example]:7377 {key}\n@revoked {names} {key}\n");
+        assert_eq!(lines(&text, &host()), [(1, false), (2, true)], "{names}");
+    }
+    for names in ["*.org", "*,!server.example", "[server.example]:1"] {
+        let text = format!("@revoked {names} {key}\n");
+        assert_eq!(lines(&text, &host()), [], "{names}");
+    }
+    let v6 = HostName::new("2001:db8::1", 7377);
+    assert_eq!(
+        lines(&format!("@revoked 2001:db8::* {key}\n"), &v6),
+        [(1, true)]
+    );
+}
+
+#[test]
+fn hashed_names_are_found() {
+    // By `ssh-keygen -H` from `[server.example]:7377`.
+    let hashed = "|1|V6irV1J0tbo+lSgqXdVXSzlmbQ4=|JJSii5Whl9D4jFYqHRAGqxEbvCg=";
+    let key = openssh::format_key(&key(1));
+    let text = format!("{hashed} {key}\n@revoked {hashed} {key}\n|1|!|! {key}\n|2|a|b {key}\n");
+    assert_eq!(lines(&text, &host()), [(1, false), (2, true)]);
+    assert_eq!(lines(&text, &HostName::new("server.example", 7378)), []);
+}
+
 #[test]
 fn lines_not_understood_are_skipped() {
     let (_dir, list) = list();
