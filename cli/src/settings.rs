@@ -2,7 +2,7 @@
 //! understood. What was typed is in `args`.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -25,6 +25,7 @@ use crate::{
     connect::{DEFAULT_PORT, Server, Trust},
     dirs,
     exit_code::Failure,
+    guarded_file::{self, Guard, GuardError},
     identity, rate,
 };
 
@@ -190,9 +191,11 @@ pub fn read_file<T: DeserializeOwned + Default>(
     let Some(path) = named.map(Path::to_owned).or_else(default) else {
         return Ok(T::default());
     };
-    let text = match fs::read_to_string(&path) {
+    let text = match read_trusted(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+        Err(GuardError::Io(error))
+            if error.kind() == io::ErrorKind::NotFound && named.is_none() =>
+        {
             return Ok(T::default());
         }
         Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
@@ -211,6 +214,16 @@ pub fn read_file<T: DeserializeOwned + Default>(
             error.message()
         ))
     })
+}
+
+/// The text of a file that others cannot change.
+fn read_trusted(path: &Path) -> Result<String, GuardError> {
+    let (bytes, _) = guarded_file::read(path, Guard::Trusted)?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let what = format!("not UTF-8 after {} bytes", error.valid_up_to());
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
+    Ok(text.to_owned())
 }
 
 fn parse<T>(option: &str, text: &str) -> Result<T, Failure>
@@ -244,7 +257,7 @@ fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
 
 /// Reads `USER:PASSWORD` lines; empty lines and those that begin with `#` are skipped.
 fn read_users(path: &Path) -> Result<Credentials, Failure> {
-    let text = fs::read_to_string(path)
+    let text = read_trusted(path)
         .map_err(|error| Failure::usage(format!("--proxy-users {}: {error}", path.display())))?;
     let mut credentials = Credentials::default();
     for (index, line) in text.lines().enumerate() {

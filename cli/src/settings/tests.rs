@@ -1,5 +1,7 @@
 //! Precedence, defaults and the text of mistakes.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use super::*;
 
 fn client(options: ClientOptions) -> Result<ClientSettings, String> {
@@ -89,4 +91,35 @@ fn users_are_read_line_by_line() {
     assert!(read_users(&path).unwrap_err().text.contains("line 1"));
     fs::write(&path, "").unwrap();
     assert!(read_users(&path).unwrap_err().text.contains("no users"));
+}
+
+#[test]
+fn settings_and_passwords_that_others_can_change_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, users) = (dir.path().join("s.toml"), dir.path().join("users"));
+    fs::write(&config, "listen = '127.0.0.1:1'\n").unwrap();
+    fs::write(&users, "alice:sesame\n").unwrap();
+    let read = || {
+        let config = read_file::<ServerOptions>(Some(&config), "unused").map(drop);
+        [config, read_users(&users).map(drop)]
+    };
+    assert!(read().iter().all(Result::is_ok));
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&config, 0o666);
+    mode(&users, 0o620);
+    for refused in read() {
+        assert!(refused.unwrap_err().text.contains("chmod go-w"));
+    }
+    mode(&config, 0o644);
+    mode(&users, 0o600);
+    mode(dir.path(), 0o777);
+    for refused in read() {
+        let text = refused.unwrap_err().text;
+        assert!(
+            text.contains(&format!("chmod go-w {}", dir.path().display())),
+            "{text}"
+        );
+    }
 }
