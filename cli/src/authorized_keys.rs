@@ -13,7 +13,7 @@
 //! | `port-forwarding` | takes back the two before it |
 //! | `root="/dir"` | files beneath this folder only |
 //! | `read-only` | files are not changed |
-//! | `rate="200M"` | at most this many bits a second |
+//! | `rate="200M"` | at most this many bits a second each way, all its connections together |
 //!
 //! Options of sshd(8) about what is not there, as `no-pty`, are taken and mean nothing. Any other
 //! option refuses the key, as in sshd: it may be a restriction we do not know. Where several lines have the same key, the first that lets it in counts. The file is read again when
@@ -60,7 +60,7 @@ pub struct Grant {
     pub root: Option<PathBuf>,
     /// It may not change files.
     pub is_read_only: bool,
-    /// The most it may receive or send.
+    /// The most it may receive, and the most it may send, with all its connections together.
     pub rate: Option<Bandwidth>,
     /// It showed no key we know and is let in all the same.
     pub is_anonymous: bool,

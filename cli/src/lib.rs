@@ -13,6 +13,7 @@ pub mod exit_code;
 mod guarded_file;
 pub mod host_key;
 pub mod identity;
+pub mod key_rates;
 pub mod known_hosts;
 pub mod logging;
 pub mod openssh;

@@ -31,7 +31,9 @@ use crate::{
         service::{Access, AccessCheck},
     },
     exit_code::{ExitCode, Failure},
-    identity, logging,
+    identity,
+    key_rates::KeyRates,
+    logging,
     path_memory::KnownClients,
     prompt::Terminal,
     run,
@@ -71,6 +73,7 @@ struct Server {
     exit: Exit,
     root: Option<PathBuf>,
     rate: Option<Bandwidth>,
+    key_rates: Arc<KeyRates>,
     known: KnownClients,
 }
 
@@ -116,6 +119,7 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
         exit: Exit::new(ExitConfig::default().policy(policy)),
         root: settings.root,
         rate: settings.rate,
+        key_rates: Arc::default(),
         known: KnownClients::default(),
     });
     tokio::select! {
@@ -206,7 +210,9 @@ impl Server {
         self.known.recall(&connection);
         let is_proxy = connection.service() == rp_proxy::SERVICE;
         let keys = Arc::clone(&self.authorized_keys);
-        let session = Arc::new(Session::new(connection.clone(), keys, self.rate, grant));
+        let rates = Arc::clone(&self.key_rates);
+        let session = Session::new(connection.clone(), keys, rates, self.rate, grant);
+        let session = Arc::new(session);
         let serving = async {
             if is_proxy {
                 let access = Targets(Arc::clone(&session));

@@ -13,6 +13,7 @@ use tracing::info;
 use crate::{
     authorized_keys::{AuthorizedKeys, Grant},
     close_code,
+    key_rates::{KeyRate, KeyRates},
 };
 
 /// How often the line is looked at while the client asks for nothing: a tunnel that runs for days
@@ -27,7 +28,15 @@ pub struct Session {
     authorized_keys: Arc<AuthorizedKeys>,
     /// The most that any connection may send.
     max_rate: Option<Bandwidth>,
-    grant: Mutex<Arc<Grant>>,
+    rates: Arc<KeyRates>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    grant: Arc<Grant>,
+    /// Shared with the other connections of the key.
+    rate: Option<Arc<KeyRate>>,
 }
 
 impl Session {
@@ -35,16 +44,22 @@ impl Session {
     pub fn new(
         connection: Connection,
         authorized_keys: Arc<AuthorizedKeys>,
+        rates: Arc<KeyRates>,
         max_rate: Option<Bandwidth>,
         grant: Grant,
     ) -> Self {
+        let state = State {
+            grant: Arc::new(grant),
+            rate: None,
+        };
         let session = Self {
             connection,
             authorized_keys,
             max_rate,
-            grant: Mutex::new(Arc::new(grant)),
+            rates,
+            state: Mutex::new(state),
         };
-        session.apply(&session.held());
+        session.apply(&mut session.state());
         session
     }
 
@@ -81,20 +96,26 @@ impl Session {
 
     /// Keeps `grant`, the same one as long as nothing changed.
     fn hold(&self, grant: Grant) -> Arc<Grant> {
-        let mut held = self.held();
-        if **held != grant {
-            *held = Arc::new(grant);
-            self.apply(&held);
+        let mut state = self.state();
+        if *state.grant != grant {
+            state.grant = Arc::new(grant);
+            self.apply(&mut state);
         }
-        Arc::clone(&held)
+        Arc::clone(&state.grant)
     }
 
-    fn apply(&self, grant: &Grant) {
-        let max_rate = [self.max_rate, grant.rate].into_iter().flatten().min();
-        self.connection.set_rate(max_rate);
+    /// Has the connection keep to the rates: its own, and the one its key's connections have together.
+    fn apply(&self, state: &mut State) {
+        let own = state.grant.rate;
+        let rate = own.map(|rate| self.rates.get(self.connection.peer(), rate));
+        let limits = rate.as_ref().map(|rate| rate.limits().clone());
+        self.connection.set_limits(limits.unwrap_or_default());
+        self.connection
+            .set_rate([self.max_rate, own].into_iter().flatten().min());
+        state.rate = rate;
     }
 
-    fn held(&self) -> MutexGuard<'_, Arc<Grant>> {
-        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,4 +36,6 @@ pub mod engine {
 }
 
 #[cfg(feature = "driver")]
-pub use driver::{Connection, Endpoint, EndpointStats, Incoming, RecvStream, SendStream};
+pub use driver::{
+    Connection, Endpoint, EndpointStats, Incoming, RateLimit, RateLimits, RecvStream, SendStream,
+};

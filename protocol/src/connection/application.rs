@@ -99,6 +99,16 @@ impl Connection {
         self.streams.set_priority(id, priority)
     }
 
+    /// Let the peer be no more than `bytes` ahead of the readers from here on, beyond what it was told.
+    pub fn limit_credit(&mut self, bytes: u64) {
+        self.streams.limit_credit(bytes);
+    }
+
+    /// Bytes of a stream that have arrived and were not read.
+    pub fn buffered(&self, id: StreamId) -> usize {
+        self.streams.buffered_of(id)
+    }
+
     /// Up to `max` bytes in order; `None` at the end.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::{
     clock,
+    rate_limit::RateLimits,
     recv_stream::RecvStream,
     send_stream::SendStream,
     shared::{Established, Shared, State, slot},
@@ -166,6 +167,16 @@ impl Connection {
         let mut state = self.shared.lock();
         state.engine.set_max_rate(max_rate);
         state.wake_task();
+    }
+
+    /// Let the streams of this connection carry no more than `limits`, which it may share with others.
+    /// A limit on receiving also bounds how far the peer may be ahead of the readers, for good.
+    pub fn set_limits(&self, limits: RateLimits) {
+        let mut state = self.shared.lock();
+        if let Some(limit) = &limits.receive {
+            state.engine.limit_credit(limit.credit());
+        }
+        state.limits = limits;
     }
 
     /// Decide the rate by `policy` from here on. Between [`Policy::Fair`] and [`Policy::Low`] the rate goes

@@ -16,6 +16,7 @@ mod connection;
 mod endpoint;
 mod io_error;
 mod moderation;
+mod rate_limit;
 mod receive;
 mod recv_stream;
 mod send_stream;
@@ -25,5 +26,6 @@ mod task;
 
 pub use connection::Connection;
 pub use endpoint::{Endpoint, EndpointStats, Incoming};
+pub use rate_limit::{RateLimit, RateLimits};
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::shared::{Shared, State};
+use super::{
+    rate_limit::Turns,
+    shared::{Shared, State},
+};
 use crate::{error::ReadError, stream::id::StreamId, units::CloseCode};
 
 /// Receives the bytes of one stream, in order or in blocks as they arrive.
@@ -26,6 +29,7 @@ pub struct RecvStream {
     ended: bool,
     /// Why it ended, if not by its end; told again to whoever reads again.
     failed: Option<ReadError>,
+    turns: Turns,
 }
 
 impl fmt::Debug for RecvStream {
@@ -41,6 +45,7 @@ impl RecvStream {
             id,
             ended: false,
             failed: None,
+            turns: Turns::default(),
         }
     }
 
@@ -55,7 +60,13 @@ impl RecvStream {
     /// # Errors
     /// The peer reset the stream, it was stopped, or the connection is over.
     pub async fn read_bytes(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
-        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.read(id, max))).await
+        poll_fn(|cx| {
+            self.poll_with(cx, max, |state, id, max| {
+                let read = state.engine.read(id, max)?;
+                Ok(read.map(|data| (data.len(), data)))
+            })
+        })
+        .await
     }
 
     /// The next bytes in whatever order they arrived, with their offset in the stream; each byte once;
@@ -64,7 +75,13 @@ impl RecvStream {
     /// # Errors
     /// As [`read_bytes`](Self::read_bytes).
     pub async fn read_block(&mut self) -> Result<Option<(u64, Bytes)>, ReadError> {
-        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.read_block(id))).await
+        poll_fn(|cx| {
+            self.poll_with(cx, usize::MAX, |state, id, _| {
+                let read = state.engine.read_block(id)?;
+                Ok(read.map(|block| (block.1.len(), block)))
+            })
+        })
+        .await
     }
 
     /// As [`read_block`](Self::read_block), but appends everything that is there, up to about
@@ -119,7 +136,7 @@ impl RecvStream {
     ) -> Result<bool, ReadError> {
         poll_fn(|cx| {
             let mut at_end = false;
-            let read = self.poll_with(cx, |state, id| {
+            let read = self.poll_with(cx, max_bytes, |state, id, max_bytes| {
                 let mut bytes = 0;
                 while bytes < max_bytes {
                     match read(state, id, max_bytes - bytes) {
@@ -132,7 +149,7 @@ impl RecvStream {
                         Err(error) => return Err(error),
                     }
                 }
-                Ok((bytes > 0).then_some(()))
+                Ok((bytes > 0).then_some((bytes, ())))
             });
             // The engine says only once that a stream is at its end.
             self.ended |= at_end;
@@ -158,17 +175,35 @@ impl RecvStream {
         }
     }
 
-    /// Try `read` under the lock, or have the task of `cx` woken when there is something.
+    /// Try `read` under the lock, which is told how many of `wanted` bytes it may take and says how many
+    /// it took, or have the task of `cx` woken when there is something.
     fn poll_with<T>(
         &mut self,
-        cx: &Context<'_>,
-        read: impl FnOnce(&mut State, StreamId) -> Result<Option<T>, ReadError>,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        read: impl FnOnce(&mut State, StreamId, usize) -> Result<Option<(usize, T)>, ReadError>,
     ) -> Poll<Result<Option<T>, ReadError>> {
         if self.ended {
             return Poll::Ready(self.failed.clone().map_or(Ok(None), Err));
         }
         let mut state = self.shared.lock();
-        match read(&mut state, self.id) {
+        let limit = state.limits.receive.clone();
+        let buffered = match &limit {
+            Some(_) => state.engine.buffered(self.id).min(wanted),
+            None => 0,
+        };
+        let may_pass = match &limit {
+            // An end needs no turn.
+            Some(limit) if buffered > 0 => match self.turns.poll(cx, limit, buffered) {
+                Poll::Ready(bytes) => bytes,
+                Poll::Pending => {
+                    state.register_receiver(self.id, cx);
+                    return Poll::Pending;
+                }
+            },
+            _ => wanted,
+        };
+        match read(&mut state, self.id, may_pass) {
             Err(ReadError::Blocked) => {
                 // What arrived before the end may still be read, only then does it count.
                 state.alive()?;
@@ -186,7 +221,12 @@ impl RecvStream {
                 self.ended = read.is_none();
                 // Reading makes room, and the peer may be waiting to hear of it.
                 state.wake_task();
-                Poll::Ready(Ok(read))
+                Poll::Ready(Ok(read.map(|(bytes, read)| {
+                    if let Some(limit) = &limit {
+                        self.turns.spend(limit, bytes);
+                    }
+                    read
+                })))
             }
         }
     }
@@ -202,7 +242,11 @@ impl AsyncRead for RecvStream {
         let before = buf.filled().len();
         while buf.remaining() > 0 {
             let max = buf.remaining();
-            match this.poll_with(cx, |state, id| state.engine.read(id, max)) {
+            let read = this.poll_with(cx, max, |state, id, max| {
+                let read = state.engine.read(id, max)?;
+                Ok(read.map(|data| (data.len(), data)))
+            });
+            match read {
                 Poll::Ready(Ok(Some(data))) => buf.put_slice(&data),
                 Poll::Ready(Ok(None)) => break,
                 // What was read before the failure comes first; the failure is told next time.

@@ -9,10 +9,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::shared::{Shared, State};
+use super::{
+    rate_limit::Turns,
+    shared::{Shared, State},
+};
 use crate::{error::WriteError, stream::id::StreamId, units::CloseCode};
 
 /// Sends bytes in order on one stream.
@@ -24,6 +27,7 @@ pub struct SendStream {
     shared: Arc<Shared>,
     id: StreamId,
     end: End,
+    turns: Turns,
 }
 
 /// What the application did with the stream's end.
@@ -46,6 +50,7 @@ impl SendStream {
             shared,
             id,
             end: End::Open,
+            turns: Turns::default(),
         }
     }
 
@@ -77,9 +82,18 @@ impl SendStream {
         if data.is_empty() {
             return Ok(());
         }
-        poll_fn(|cx| self.poll_with(cx, |state, id| state.engine.write_bytes(id, data)))
-            .await
-            .map(drop)
+        poll_fn(|cx| {
+            self.poll_with(cx, data.len(), |state, id, len| {
+                if len == data.len() {
+                    return state.engine.write_bytes(id, data);
+                }
+                let written = state.engine.write_bytes(id, &mut data.slice(..len))?;
+                data.advance(written);
+                Ok(written)
+            })
+        })
+        .await
+        .map(drop)
     }
 
     /// Larger goes first among this connection's streams; streams of equal priority share. Default 0.
@@ -168,21 +182,38 @@ impl SendStream {
         }
     }
 
-    /// Try `write` under the lock, or have the task of `cx` woken when there is room.
+    /// Try `write` under the lock, which is told how many of `wanted` bytes it may take, or have the task
+    /// of `cx` woken when there is room.
     fn poll_with(
-        &self,
-        cx: &Context<'_>,
-        write: impl FnOnce(&mut State, StreamId) -> Result<usize, WriteError>,
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        write: impl FnOnce(&mut State, StreamId, usize) -> Result<usize, WriteError>,
     ) -> Poll<Result<usize, WriteError>> {
         let mut state = self.shared.lock();
         state.alive()?;
-        match write(&mut state, self.id) {
+        let limit = state.limits.send.clone();
+        let may_pass = match &limit {
+            None => wanted,
+            Some(limit) => match self.turns.poll(cx, limit, wanted) {
+                Poll::Ready(bytes) => bytes,
+                Poll::Pending => {
+                    // The stream may be stopped, or the connection end, before the turn comes.
+                    state.register_sender(self.id, cx);
+                    return Poll::Pending;
+                }
+            },
+        };
+        match write(&mut state, self.id, may_pass) {
             Err(WriteError::Blocked) => {
                 state.register_sender(self.id, cx);
                 Poll::Pending
             }
             result => {
                 state.wake_task();
+                if let (Some(limit), Ok(bytes)) = (&limit, &result) {
+                    self.turns.spend(limit, *bytes);
+                }
                 Poll::Ready(result)
             }
         }
@@ -199,7 +230,9 @@ impl AsyncWrite for SendStream {
             return Poll::Ready(Ok(0));
         }
         let this = self.get_mut();
-        let written = ready!(this.poll_with(cx, |state, id| state.engine.write(id, data)));
+        let written = ready!(this.poll_with(cx, data.len(), |state, id, len| {
+            state.engine.write(id, &data[..len])
+        }));
         Poll::Ready(written.map_err(Into::into))
     }
 

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::{clock, moderation::MaxDelay};
+use super::{clock, moderation::MaxDelay, rate_limit::RateLimits};
 use crate::{
     crypto::identity::PublicKey,
     engine::{self, Datagram, Event, StreamEvent},
@@ -98,6 +98,8 @@ pub(super) struct State {
     task: Option<Waker>,
     receivers: FxHashMap<StreamId, Waker>,
     senders: FxHashMap<StreamId, Sender>,
+    /// What its streams keep to.
+    pub(super) limits: RateLimits,
 }
 
 /// A send stream that the application holds.
@@ -132,6 +134,7 @@ impl Shared {
                 task: None,
                 receivers: FxHashMap::default(),
                 senders: FxHashMap::default(),
+                limits: RateLimits::default(),
             }),
             inbox: Mutex::default(),
             established: OnceLock::new(),

@@ -186,6 +186,23 @@ impl Streams {
         Ok(())
     }
 
+    /// Lets no window grow beyond `bytes` from here on: the readers are slow by intent, and what they
+    /// leave lying is of no use.
+    pub fn limit_credit(&mut self, bytes: u64) {
+        self.config.max_stream_credit = self.config.max_stream_credit.min(bytes);
+        self.recv_credit.limit(bytes);
+    }
+
+    /// Bytes of one stream that have arrived and were not read.
+    pub fn buffered_of(&self, id: StreamId) -> usize {
+        let slot = self.table.slot(id);
+        let stream = slot.and_then(|slot| self.table.peek(slot));
+        let recv = stream.and_then(|stream| stream.recv.as_ref());
+        recv.map_or(0, |recv| {
+            usize::try_from(recv.buffered()).unwrap_or(usize::MAX)
+        })
+    }
+
     /// Up to `max` bytes in order; `None` at the end of the stream, once.
     pub fn read(&mut self, id: StreamId, max: usize) -> Result<Option<Bytes>, ReadError> {
         let slot = self.table.slot(id).ok_or(ReadError::Closed)?;

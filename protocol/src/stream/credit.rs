@@ -305,6 +305,11 @@ impl ConnectionCredit {
         bytes <= self.left()
     }
 
+    /// Lets the window grow to `bytes` at most.
+    pub fn limit(&mut self, bytes: u64) {
+        self.ceiling = self.ceiling.min(bytes);
+    }
+
     /// Counts `bytes` the peer used up.
     pub fn receive(&mut self, bytes: u64, now: Instant) {
         self.received += bytes;

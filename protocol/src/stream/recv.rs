@@ -182,6 +182,11 @@ impl RecvHalf {
         self.discard(self.highest - self.credit.consumed(), connection);
     }
 
+    /// Bytes that have arrived and were not read.
+    pub(super) const fn buffered(&self) -> u64 {
+        self.assembler.buffered()
+    }
+
     /// Whether a read would return something other than `Blocked`.
     pub(super) fn is_readable(&self) -> bool {
         match self.state {

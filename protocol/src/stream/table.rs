@@ -207,6 +207,11 @@ impl Table {
         self.index.get(&id).copied()
     }
 
+    /// The stream in `slot`, to look at.
+    pub(super) fn peek(&self, slot: u32) -> Option<&Stream> {
+        self.slots.get(slot as usize).map(Box::as_ref)
+    }
+
     /// The stream in `slot`.
     pub(super) fn get(&mut self, slot: u32) -> Option<&mut Stream> {
         self.slots.get_mut(slot as usize).map(Box::as_mut)

@@ -5,6 +5,7 @@
 
 mod cancellation;
 mod lifecycle;
+mod rates;
 mod streams;
 
 use std::{

@@ -1,17 +1,6 @@
 //! What becomes of a connection when the line of its key changes.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers outside of test functions fail the test that calls them"
-)]
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::{fs, net::Ipv4Addr, sync::Arc};
 
 use rp_cli::{
     authorized_keys::{AuthorizedKeys, Refusal},
@@ -31,85 +20,14 @@ use rp_proxy::{
     error::{FailureKind, OpenError},
     target::Target,
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
+use super::World;
+
 const NOT_PERMITTED: CloseCode = CloseCode::from_u32(1);
-
-/// A real `rpserver` with one key on its list.
-struct World {
-    folder: TempDir,
-    line: String,
-    address: SocketAddr,
-    fingerprint: String,
-    server: Child,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let key = identity::load_or_make_host_key(&path("id"), &Nobody).unwrap();
-        let line = openssh::format_key(&key.identity.public_key());
-        fs::write(path("authorized_keys"), &line).unwrap();
-        let mut server = Command::new(env!("CARGO_BIN_EXE_rpserver"));
-        server.args(["--listen", "127.0.0.1:0", "--allow", "127.0.0.0/8"]);
-        server.arg("--key").arg(path("host_key"));
-        server.arg("--authorized-keys").arg(path("authorized_keys"));
-        let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-        let mut said = |label: &str| loop {
-            let line = lines.next().unwrap().unwrap();
-            if let Some(rest) = line.strip_prefix(label) {
-                break rest.split(' ').next().unwrap().to_owned();
-            }
-        };
-        Self {
-            fingerprint: said("host key "),
-            address: said("listening on ").parse().unwrap(),
-            folder,
-            line,
-            server,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Replaces the list as an editor does.
-    fn list(&self, text: &str) {
-        fs::write(self.path("new"), text).unwrap();
-        fs::rename(self.path("new"), self.path("authorized_keys")).unwrap();
-    }
-
-    async fn connect(&self) -> Connected {
-        let server = Server {
-            host: self.address.ip().to_string(),
-            port: self.address.port(),
-        };
-        let trust = Trust {
-            identity: Some(self.path("id")),
-            host_key: Some(self.fingerprint.parse().unwrap()),
-            known_hosts: None,
-        };
-        let transport = TransportConfig::default();
-        let service = rp_proxy::SERVICE;
-        connect(&server, Family::Any, &trust, service, transport, &Nobody)
-            .await
-            .unwrap()
-    }
-}
 
 /// A target that sends back what it is sent.
 async fn echo() -> Target {
@@ -234,7 +152,7 @@ async fn key_that_asks_for_nothing_loses_its_connection_as_well() {
 
     let source = accepted.remote_address().ip();
     let grant = keys.grant_for(&key, source).unwrap();
-    let session = Session::new(accepted, keys.clone(), None, grant);
+    let session = Session::new(accepted, keys.clone(), Arc::default(), None, grant);
     assert!(session.grant().is_some());
     fs::write(&path, "").unwrap();
     session.watch().await;
