@@ -59,8 +59,9 @@ impl EndpointConfig {
 }
 
 impl EndpointConfig {
-    /// Bytes all connections together may promise their peers beyond each stream's initial credit.
-    /// Default 1 GiB; it bounds what a process buffers for slow readers.
+    /// Bytes all connections together may promise their peers, beside 64 KiB for each. Default 1 GiB; it
+    /// bounds what a process buffers for slow readers. A connection gets at most an eighth of it, those of
+    /// one network (IPv4 /24, IPv6 /64) a quarter.
     #[must_use]
     pub fn receive_budget(mut self, bytes: u64) -> Self {
         self.receive_budget = bytes;

@@ -33,7 +33,7 @@ use crate::{
         token::{ResetKey, RetryTokens},
     },
     error::{ConnectError, ConnectionError},
-    stream::{Streams, StreamsConfig, credit::Budget},
+    stream::{Budgets, Streams, StreamsConfig, credit::Budget},
     units::Side,
     wire::header::{MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader},
 };
@@ -101,7 +101,7 @@ pub struct Endpoint {
     tokens: RetryTokens,
     reset_key: ResetKey,
     resets: ResetLimiter,
-    budget: Budget,
+    budgets: Budgets,
     stats: EndpointStats,
 }
 
@@ -114,7 +114,7 @@ impl Endpoint {
             None => ResetKey::from_seed(&seed),
         };
         let tokens = RetryTokens::from_seed(&seed);
-        let budget = Budget::new(config.receive_budget);
+        let budgets = Budgets::new(config.receive_budget);
         Self {
             server: server.map(|config| Server {
                 crypto: ServerCrypto::new(&config),
@@ -128,7 +128,7 @@ impl Endpoint {
             tokens,
             reset_key,
             resets: ResetLimiter::default(),
-            budget,
+            budgets,
             stats: EndpointStats::default(),
             config,
         }
@@ -160,7 +160,8 @@ impl Endpoint {
         let local_id = self.random_id();
         let remote_id = self.random_id();
         let crypto = ClientCrypto::new(&config);
-        let streams = self.streams(Side::Client, &config.transport);
+        let budget = self.budgets.own();
+        let streams = Streams::new(StreamsConfig::new(Side::Client, &config.transport, budget));
         let params = parameters(&config.transport, &self.config, local_id, &streams);
         let handshake = Handshake::client(now, crypto, &config.transport, &params, remote_id)?;
         let opening = Opening {
@@ -296,7 +297,9 @@ impl Endpoint {
             _ => Vec::new(),
         };
         let local_id = self.random_id();
-        let made = self.make_server(now, local_id, original_id, validated.then_some(key.id));
+        let budget = self.budgets.of(key.remote.ip());
+        let retry_id = validated.then_some(key.id);
+        let made = self.make_server(now, local_id, original_id, retry_id, budget);
         let (config, handshake, streams) = match made {
             Ok(made) => made,
             Err(error) => {
@@ -330,10 +333,11 @@ impl Endpoint {
         local_id: ConnectionId,
         original_id: ConnectionId,
         retry_id: Option<ConnectionId>,
+        budget: Budget,
     ) -> Result<(TransportConfig, Handshake, Streams), ConnectionError> {
         let server = self.server.as_ref().ok_or(ConnectionError::LocallyClosed)?;
         let config = &server.config.transport;
-        let streams = self.streams(Side::Server, config);
+        let streams = Streams::new(StreamsConfig::new(Side::Server, config, budget));
         let mut params = parameters(config, &self.config, local_id, &streams);
         //= spec/02-handshake.md#retry
         //# A server MUST be able to learn the original destination connection id from the token
@@ -346,11 +350,6 @@ impl Endpoint {
         let session = Session::server(&server.crypto, encoded)?;
         let handshake = Handshake::server(now, session, config, original_id, retry_id);
         Ok((config.clone(), handshake, streams))
-    }
-
-    /// No streams yet, within the endpoint's budget.
-    fn streams(&self, side: Side, config: &TransportConfig) -> Streams {
-        Streams::new(StreamsConfig::new(side, config, self.budget.clone()))
     }
 
     /// Turn an attempt away, with a packet that says so in `out`, which must be empty.

@@ -1,74 +1,13 @@
-//! Credit: how far a peer may send, how far we may, and what the process can afford.
-//! Which stream a byte belongs to, and when a frame goes out, live elsewhere.
+//! Credit: how far a peer may send, and how far we may. Which stream a byte belongs to, when a frame
+//! goes out, and what the process can afford live elsewhere.
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+pub use super::budget::Budget;
 use super::share::share;
-
-/// Receive memory all connections of a process together may promise to their peers.
-///
-/// Every clone counts into the same total. A connection that finds nothing left lives with the
-/// smallest window; it is slow then, never stuck.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    reserved: AtomicU64,
-    limit: u64,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes.
-    pub fn new(limit: u64) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                reserved: AtomicU64::new(0),
-                limit,
-            }),
-        }
-    }
-
-    /// Bytes promised at the moment.
-    pub fn reserved(&self) -> u64 {
-        self.shared.reserved.load(Ordering::Relaxed)
-    }
-
-    /// Takes `bytes` out of what is left; whether there was so much.
-    pub(super) fn reserve(&self, bytes: u64) -> bool {
-        // Relaxed: the number guards no other memory.
-        self.shared
-            .reserved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
-                reserved
-                    .checked_add(bytes)
-                    .filter(|&total| total <= self.shared.limit)
-            })
-            .is_ok()
-    }
-
-    pub(super) fn release(&self, bytes: u64) {
-        self.shared.reserved.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Default for Budget {
-    /// 1 GiB: eight connections at the default ceiling, a thousand at the initial window.
-    fn default() -> Self {
-        Self::new(1 << 30)
-    }
-}
 
 /// A window of credit given to the peer, for a stream or for the whole connection.
 ///
@@ -256,33 +195,77 @@ const fn for_streams(window: u64) -> u64 {
     window.saturating_add(window / 2)
 }
 
+/// Window of a connection before the peer has sent much: what a handshake that may never end, or an
+/// idle connection, costs the budget.
+pub const LEAST_WINDOW_BYTES: u64 = 64 << 10;
+
+/// Bytes that arrive within a round trip and are more than a few requests: a transfer begins. A start
+/// sends five times as many in its first round trip.
+const BURST_BYTES: u64 = 8 << 10;
+
 /// The connection's receive window: the sum over all streams, paid for out of the process budget.
 #[derive(Debug)]
 pub struct ConnectionCredit {
     credit: RecvCredit,
     /// Sum over streams of the highest offset received.
     received: u64,
+    /// What the window becomes when data flows, before anything is known of the path.
+    initial: u64,
     ceiling: u64,
+    /// Where the bytes are counted from that make a burst, and since when.
+    burst: Option<(Instant, u64)>,
+    /// Whether the first limit above the least one was told twice.
+    is_repeated: bool,
     /// Bytes taken from the budget.
     reserved: u64,
     budget: Budget,
 }
 
 impl ConnectionCredit {
-    /// A window of `initial` bytes if the budget has them, otherwise of `least`.
-    pub fn new(initial: u64, least: u64, ceiling: u64, budget: Budget) -> Self {
-        let (window, reserved) = if budget.reserve(initial) {
-            (initial, initial)
-        } else {
-            (least.min(initial), 0)
-        };
+    /// The least window, whatever the budget has left, or `initial` if that is less.
+    pub fn new(initial: u64, ceiling: u64, budget: Budget) -> Self {
+        let window = LEAST_WINDOW_BYTES.min(initial);
+        budget.insist(window);
         Self {
             credit: RecvCredit::new(window),
             received: 0,
+            initial,
             ceiling,
-            reserved,
+            burst: None,
+            is_repeated: false,
+            reserved: window,
             budget,
         }
+    }
+
+    /// Opens the window of a connection of which the peer knows nothing yet, as far as the budget
+    /// allows.
+    pub fn open(&mut self) {
+        self.grow_to(self.initial);
+        self.credit.extend();
+    }
+
+    /// Opens the window when a transfer begins; whether there is a new limit to tell. The peer's start
+    /// waits for it, so it is told again when much of the least window has arrived.
+    //= spec/05-streams.md#window-growth
+    //# A receiver SHOULD announce the first window when more arrives within a round trip than a few
+    //# requests.
+    pub fn on_burst(&mut self, now: Instant, rtt: Duration) -> bool {
+        if self.credit.window >= self.initial {
+            let is_late = self.received < LEAST_WINDOW_BYTES / 2 || self.is_repeated;
+            return !is_late && !std::mem::replace(&mut self.is_repeated, true);
+        }
+        let (since, before) = *self.burst.get_or_insert((now, self.received));
+        if now.saturating_duration_since(since) > rtt {
+            self.burst = Some((now, self.received));
+            return false;
+        }
+        if self.received - before < BURST_BYTES {
+            return false;
+        }
+        let window = self.credit.window;
+        self.grow_to(self.initial);
+        self.credit.window > window
     }
 
     /// One past the last byte the peer may send over all streams.
@@ -404,18 +387,20 @@ impl ConnectionCredit {
         has_grown
     }
 
+    /// Grows the window towards `window`, as far as the budget allows.
     fn grow_to(&mut self, window: u64) {
         let growth = window.saturating_sub(self.credit.window);
-        if growth > 0 && self.budget.reserve(growth) {
-            self.reserved += growth;
-            self.credit.window = window;
+        if growth > 0 {
+            let taken = self.budget.take(growth, self.reserved);
+            self.reserved += taken;
+            self.credit.window += taken;
         }
     }
 }
 
 impl Drop for ConnectionCredit {
     fn drop(&mut self) {
-        self.budget.release(self.reserved);
+        self.budget.give_back(self.reserved);
     }
 }
 

@@ -131,6 +131,7 @@ impl Streams {
     /// Tells the reader, keeps the credit flowing, and forgets the stream if this was its end.
     fn after_receive(&mut self, slot: u32, now: Instant) {
         self.wants.max_data |= self.recv_credit.is_due()
+            || self.recv_credit.on_burst(now, self.rtt)
             || self.recv_credit.follow(now, self.rtt)
             || self.recv_credit.relieve(now);
         self.report_reads();

@@ -11,6 +11,7 @@
 mod application;
 #[doc(hidden)]
 pub mod assembler;
+mod budget;
 mod buffering;
 pub mod credit;
 mod fact;
@@ -36,6 +37,7 @@ use std::{
 
 use smallvec::SmallVec;
 
+pub(crate) use self::budget::Budgets;
 use self::{
     buffering::MIN_SEND_BUFFER_BYTES,
     credit::{ConnectionCredit, SendCredit},
@@ -46,7 +48,10 @@ pub use self::{
     fact::{StreamCounters, StreamEvent, StreamInterest, StreamSent},
     limits::StreamsConfig,
 };
-use crate::{units::Dir, wire::TransportParameters};
+use crate::{
+    units::{Dir, Side},
+    wire::TransportParameters,
+};
 
 /// The connection's first window, in streams' first windows.
 const CONNECTION_WINDOW_STREAMS: u64 = 2;
@@ -134,12 +139,12 @@ impl Streams {
             .initial_stream_credit
             .saturating_mul(CONNECTION_WINDOW_STREAMS)
             .min(config.max_connection_credit);
-        let recv_credit = ConnectionCredit::new(
-            window,
-            config.initial_stream_credit,
-            config.max_connection_credit,
-            config.budget.clone(),
-        );
+        let budget = config.budget.clone();
+        let mut recv_credit = ConnectionCredit::new(window, config.max_connection_credit, budget);
+        // Whom a client talks to it has chosen; whoever talks to a server first has to send.
+        if config.side == Side::Client {
+            recv_credit.open();
+        }
         Self {
             table: Table::new(config.side, config.max_streams_bi, config.max_streams_uni),
             queues: Queues::default(),

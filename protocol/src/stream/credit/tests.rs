@@ -140,25 +140,96 @@ fn announcing_early_changes_nothing() {
     assert_eq!(credit.announce(epoch(), RTT, CEILING), 1600);
 }
 
+const LEAST: u64 = LEAST_WINDOW_BYTES;
+
+/// A credit whose window may become `ceiling`, out of plenty.
+fn connection(ceiling: u64) -> ConnectionCredit {
+    ConnectionCredit::new(16 << 20, ceiling, Budget::default())
+}
+
+//= spec/05-streams.md#window-growth
+//= type=test
+//# A receiver SHOULD announce the first window when more arrives within a round trip than a few
+//# requests.
 #[test]
-fn connections_share_a_budget_and_give_it_back() {
-    let budget = Budget::new(3000);
-    let first = ConnectionCredit::new(1000, 100, 8000, budget.clone());
-    let mut second = ConnectionCredit::new(1000, 100, 8000, budget.clone());
-    assert_eq!(budget.reserved(), 2000);
-    let now = epoch();
-    // Three times as much would be right.
-    for _ in 0..8 {
-        let bytes = second.announced() - second.received;
-        second.receive(bytes, now);
-        second.consume(bytes);
-        second.announce(now, RTT);
+fn the_first_window_opens_for_a_transfer_and_not_for_requests() {
+    let mut now = epoch();
+    let mut credit = connection(128 << 20);
+    for _ in 0..100 {
+        now += RTT;
+        credit.receive(500, now);
+        credit.consume(500);
+        assert!(!credit.on_burst(now, RTT));
+        credit.announce(now, RTT);
     }
-    assert_eq!((second.window(), budget.reserved()), (1000, 2000));
-    let third = ConnectionCredit::new(1000, 100, 8000, budget.clone());
-    assert_eq!((third.window(), budget.reserved()), (1000, 3000));
-    drop((first, second, third));
+    assert_eq!(credit.window(), LEAST);
+    now += 10 * RTT;
+    let mut opened_after = 0;
+    while opened_after < LEAST && !credit.on_burst(now, RTT) {
+        now += RTT / 50;
+        credit.receive(1000, now);
+        opened_after += 1000;
+    }
+    assert_eq!((opened_after, credit.window()), (9000, 16 << 20));
+    assert_eq!(
+        credit.announce(now, RTT),
+        credit.credit.consumed() + (16 << 20)
+    );
+}
+
+#[test]
+fn the_limit_a_start_waits_for_is_told_twice() {
+    let now = epoch();
+    let mut credit = connection(128 << 20);
+    let mut told = 0;
+    for _ in 0..60 {
+        credit.receive(1000, now);
+        told += u32::from(credit.on_burst(now, RTT));
+    }
+    assert_eq!(told, 2);
+}
+
+#[test]
+fn idle_connections_cost_the_budget_little_and_a_transfer_finds_its_window() {
+    let budget = Budget::new(1 << 30);
+    let make = || ConnectionCredit::new(16 << 20, 128 << 20, budget.clone());
+    let idle: Vec<_> = (0..4096).map(|_| make()).collect();
+    assert_eq!(budget.reserved(), 4096 * LEAST);
+    let mut busy = make();
+    busy.open();
+    assert_eq!(busy.window(), 16 << 20);
+    drop((idle, busy));
     assert_eq!(budget.reserved(), 0);
+}
+
+#[test]
+fn what_is_announced_and_not_consumed_is_never_more_than_the_budget_and_the_least_windows() {
+    let limit = 64 << 20;
+    let budget = Budget::new(limit);
+    let now = epoch();
+    let mut greedy: Vec<_> = (0..200)
+        .map(|_| ConnectionCredit::new(16 << 20, 128 << 20, budget.clone()))
+        .collect();
+    // Each sends all it may, and nobody reads.
+    for round in 0..20 {
+        for credit in &mut greedy {
+            credit.receive(credit.announced() - credit.received, now);
+            let _ = credit.on_burst(now, RTT) || credit.relieve(now);
+            credit.announce(now, RTT);
+        }
+        let promised: u64 = greedy
+            .iter()
+            .map(|c| c.announced() - c.credit.consumed())
+            .sum();
+        assert!(
+            promised <= limit + 200 * LEAST,
+            "{promised} in round {round}"
+        );
+    }
+    let most = greedy.iter().map(ConnectionCredit::window).max();
+    assert!(most <= Some(limit / 8 + LEAST), "{most:?}");
+    let newcomer = ConnectionCredit::new(16 << 20, 128 << 20, budget);
+    assert_eq!(newcomer.window(), LEAST);
 }
 
 //= spec/05-streams.md#window-growth
@@ -166,20 +237,38 @@ fn connections_share_a_budget_and_give_it_back() {
 //# A receiver SHOULD grow the connection's window when streams that are not read hold half of it.
 #[test]
 fn unread_bytes_do_not_starve_other_streams() {
-    let budget = Budget::default();
-    let mut credit = ConnectionCredit::new(1000, 100, 3000, budget);
+    let mut credit = connection(3 * LEAST);
     let now = epoch();
-    credit.receive(499, now);
+    credit.receive(LEAST / 2 - 1, now);
     assert!(!credit.relieve(now));
     credit.receive(1, now);
     assert!(credit.relieve(now));
-    assert_eq!((credit.window(), credit.announced()), (2000, 2000));
-    credit.receive(500, now);
+    assert_eq!(credit.announced(), 2 * LEAST);
+    credit.receive(LEAST / 2, now);
     assert!(credit.relieve(now));
-    assert_eq!(credit.announced(), 3000);
-    credit.receive(2000, now);
+    assert_eq!(credit.announced(), 3 * LEAST);
+    credit.receive(2 * LEAST, now);
     assert!(!credit.relieve(now));
     assert!(!credit.allows(1));
+}
+
+//= spec/05-streams.md#credit
+//= type=test
+//# A receiver MUST also announce new credit of the connection when a reader has taken all that came for
+//# it, and as much has been consumed as the peer has left
+#[test]
+fn what_is_read_beside_what_is_not_is_given_back_before_half_of_the_window_is() {
+    let mut credit = connection(LEAST);
+    let now = epoch();
+    credit.receive(LEAST * 3 / 4, now);
+    assert!(!credit.is_scarce());
+    credit.receive(LEAST / 8, now);
+    credit.consume(LEAST / 8 - 1);
+    assert!(!credit.is_scarce() && !credit.is_due());
+    credit.consume(1);
+    assert!(credit.is_scarce() && !credit.is_due());
+    assert_eq!(credit.announce(now, RTT), LEAST + LEAST / 8);
+    assert!(!credit.is_scarce());
 }
 
 //= spec/05-streams.md#credit

@@ -123,10 +123,12 @@ impl Pair {
         Self::with(&TransportConfig::default().initial_stream_credit(64 << 10))
     }
 
-    /// Two ends of the same settings that know each other's parameters.
+    /// Two ends of the same settings that know each other's parameters. The server has opened its window
+    /// already, as after the first packets of a transfer.
     pub(super) fn with(transport: &TransportConfig) -> Self {
         let end = |side| Streams::new(StreamsConfig::new(side, transport, Budget::default()));
         let (mut client, mut server) = (end(Side::Client), end(Side::Server));
+        server.recv_credit.open();
         introduce(&mut client, &server);
         introduce(&mut server, &client);
         Self {

@@ -1,0 +1,55 @@
+//! Nobody has all of the budget, and it is never exceeded.
+
+use super::*;
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+#[test]
+fn each_request_leaves_most_of_what_is_free() {
+    let budget = Budget::new(8000);
+    assert_eq!(budget.take(5000, 0), 1000);
+    assert_eq!(budget.take(500, 0), 500);
+    assert_eq!(budget.take(5000, 0), 812);
+    budget.give_back(2312);
+    assert_eq!(budget.reserved(), 0);
+}
+
+#[test]
+fn no_connection_has_more_than_an_eighth() {
+    let budget = Budget::new(8000);
+    assert_eq!(budget.take(5000, 900), 100);
+    assert_eq!(budget.take(5000, 1000), 0);
+}
+
+#[test]
+fn a_network_with_many_connections_leaves_the_others_theirs() {
+    let mut budgets = Budgets::new(8000);
+    let greedy: Vec<Budget> = (0..100).map(|last| budgets.of(address(last))).collect();
+    let taken: u64 = greedy.iter().map(|budget| budget.take(1000, 0)).sum();
+    assert_eq!(taken, 2000);
+    let honest = budgets.of(IpAddr::from([198, 51, 100, 1]));
+    assert_eq!(honest.take(1000, 0), 750);
+}
+
+#[test]
+fn mapped_addresses_are_of_the_network_they_stand_for() {
+    let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0207]);
+    assert_eq!(network(mapped), network(address(9)));
+    assert_ne!(network(address(9)), network(IpAddr::from([192, 0, 3, 9])));
+}
+
+#[test]
+fn networks_without_connections_are_forgotten() {
+    let mut budgets = Budgets::new(8000);
+    let kept = budgets.of(address(1));
+    kept.insist(10);
+    for high in 0..=255 {
+        for low in 0..=255 {
+            drop(budgets.of(IpAddr::from([10, high, low, 1])));
+        }
+    }
+    assert!(budgets.networks.len() <= 2 * SPARE_NETWORKS);
+    assert_eq!(budgets.of(address(2)).network.unwrap().free(), 1990);
+}
