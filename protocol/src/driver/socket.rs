@@ -206,7 +206,7 @@ impl Socket {
             segment_size: Some(size),
             ..packet.clone()
         };
-        match self.segmented.try_send((&*self.io).into(), &batch) {
+        match self.send_from_anywhere(&self.segmented, &batch) {
             Ok(()) => {
                 self.count_sent(packet.contents.len().div_ceil(size), packet.contents.len());
                 Ok(())
@@ -237,7 +237,7 @@ impl Socket {
                 contents,
                 ..packet.clone()
             };
-            match self.plain.try_send((&*self.io).into(), &single) {
+            match self.send_from_anywhere(&self.plain, &single) {
                 Ok(()) => {
                     self.count_sent(1, contents.len());
                     first |= index == 0;
@@ -256,7 +256,7 @@ impl Socket {
     }
 
     fn send_single(&self, packet: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        match self.plain.try_send((&*self.io).into(), packet) {
+        match self.send_from_anywhere(&self.plain, packet) {
             Ok(()) => {
                 self.count_sent(1, packet.contents.len());
                 Ok(())
@@ -266,6 +266,25 @@ impl Socket {
                 self.count_error(&error, packet.destination.ip());
                 Ok(())
             }
+        }
+    }
+
+    /// Send one packet or batch; from any address where the one it should come from is no longer this host's.
+    fn send_from_anywhere(
+        &self,
+        state: &UdpSocketState,
+        packet: &quinn_udp::Transmit<'_>,
+    ) -> io::Result<()> {
+        match state.try_send((&*self.io).into(), packet) {
+            // The engine learns the new address from the answer.
+            Err(error) if packet.src_ip.is_some() && is_source_gone(&error) => {
+                let unpinned = quinn_udp::Transmit {
+                    src_ip: None,
+                    ..packet.clone()
+                };
+                state.try_send((&*self.io).into(), &unpinned)
+            }
+            result => result,
         }
     }
 
@@ -312,6 +331,16 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
         IpAddr::V6(_) => address,
     }
+}
+
+/// Whether `error` is how systems say that a source address is not, or no longer, theirs.
+fn is_source_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::InvalidInput
+    )
 }
 
 fn ecn_from_udp(ecn: quinn_udp::EcnCodepoint) -> EcnCodepoint {

@@ -127,6 +127,28 @@ async fn a_datagram_that_cannot_be_sent_is_counted_and_the_socket_lives() {
 }
 
 #[tokio::test]
+async fn a_source_address_that_is_gone_is_not_insisted_on() {
+    let to = loopback();
+    let port = to.local_addr().unwrap().port();
+    for local in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
+        let Ok(from) = Socket::bind(SocketAddr::new(local, 0)) else {
+            // No IPv6 on this machine.
+            continue;
+        };
+        for (len, segment_size) in [(100, None), (40 * 1200, Some(1200))] {
+            let remote = (Ipv4Addr::LOCALHOST, port).into();
+            let mut what = transmit(remote, len, segment_size);
+            what.local_ip = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+            from.try_send(&what, &pattern(len)).unwrap();
+            let received = receive(&to, &mut ReceiveSlots::new(), len).await;
+            assert_eq!(datagrams(&received).concat(), pattern(len));
+        }
+        assert_eq!(from.counters.send_errors.load(Relaxed), 0);
+        assert!(from.refusals.is_empty(), "segmentation was not at fault");
+    }
+}
+
+#[tokio::test]
 async fn a_dual_stack_socket_names_ipv4_peers_by_their_ipv4_addresses() {
     let Ok(dual) = Socket::bind((Ipv6Addr::UNSPECIFIED, 0).into()) else {
         // No IPv6 on this machine: nothing to tell.
