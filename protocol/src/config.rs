@@ -31,10 +31,21 @@ pub struct EndpointConfig {
     pub(crate) retry_above: usize,
     pub(crate) max_udp_payload: u16,
     pub(crate) receive_budget: u64,
+    pub(crate) instance: Vec<u8>,
 }
 
 impl EndpointConfig {
-    /// Handshakes in progress before new ones are refused. Default 4096, about 20 KB each.
+    /// What tells this endpoint from all others with the same identity that run at the same time, and is the same after
+    /// a restart: only the endpoint itself then knows its stateless reset tokens. Default empty;
+    /// [`Endpoint::bind`](crate::Endpoint::bind) adds what it knows of machine and address.
+    #[must_use]
+    pub fn instance(mut self, instance: &[u8]) -> Self {
+        self.instance = instance.to_vec();
+        self
+    }
+
+    /// Handshakes in progress at once. Default 4096, about 20 KB each; a sixteenth for each range of addresses (/24, /48).
+    /// Beyond that each new client that has proven its address takes the place of another. 0 refuses everybody.
     #[must_use]
     pub fn max_half_open(mut self, connections: usize) -> Self {
         self.max_half_open = connections;
@@ -76,6 +87,7 @@ impl Default for EndpointConfig {
             retry_above: 256,
             max_udp_payload: 8952,
             receive_budget: 1 << 30,
+            instance: Vec::new(),
         }
     }
 }

@@ -3,13 +3,18 @@
 #[expect(dead_code, reason = "each test binary uses its part of the harness")]
 mod pair;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
-use pair::{Pair, Setup, transfer::pattern};
+use pair::{AnyPeer, Pair, Setup, transfer::pattern};
 use rp_protocol::{
-    config::EndpointConfig,
-    engine::{Datagram, Event, Routed},
+    config::{ClientConfig, EndpointConfig},
+    crypto::identity::Identity,
+    engine::{Connection, Datagram, Endpoint, Event, Output, Routed},
 };
 
 /// All datagrams of a small conversation, client's and server's.
@@ -209,4 +214,82 @@ fn flood_of_clients_leaves_a_bounded_number_half_open() {
     assert_eq!(incoming, 50, "beyond the threshold nothing is kept");
     assert_eq!(answers, 9950, "the rest is asked for a token");
     assert_eq!(pair.server.endpoint.stats().half_open, 50);
+}
+
+/// A client that takes a token and goes no further: the bytes of its first datagram after the Retry.
+fn hold_a_place(pair: &mut Pair, from: SocketAddr, seed: u8) {
+    let now = pair.now;
+    let remote = pair.server.address;
+    let identity = Arc::new(Identity::from_seed(&[9; 32]));
+    let config = ClientConfig::new(identity, Arc::new(AnyPeer), pair::SERVICE);
+    let mut endpoint = Endpoint::new(EndpointConfig::default(), None, [seed; 32]);
+    let (_, mut client) = endpoint.connect(now, remote, config).expect("valid");
+    let sent = pair.server.sent_datagrams;
+    pair.server.captured = Some(Vec::new());
+    for datagram in first_flight(&mut client, now) {
+        pair.inject_from(from, true, datagram);
+    }
+    assert!(pair.server.sent_datagrams > sent, "it asked for a token");
+    let retry = pair.server.captured.take().expect("set above").remove(0);
+    client.handle_datagram(
+        now,
+        Datagram {
+            remote,
+            local_ip: None,
+            ecn: None,
+            received_at: now,
+            payload: BytesMut::from(&retry[..]),
+        },
+    );
+    for datagram in first_flight(&mut client, now) {
+        pair.inject_from(from, true, datagram);
+    }
+}
+
+fn first_flight(client: &mut Connection, now: Instant) -> Vec<Vec<u8>> {
+    let mut datagrams = Vec::new();
+    loop {
+        let mut out = Vec::new();
+        match client.poll(now, &mut out) {
+            Output::Transmit(_) => datagrams.push(out),
+            Output::Wait(_) => return datagrams,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn one_socket_with_valid_tokens_leaves_places_for_others() {
+    let endpoint = EndpointConfig::default().retry_above(0).max_half_open(64);
+    let setup = || Setup {
+        endpoint: endpoint.clone(),
+        ..Setup::default()
+    };
+    // Next door to the client, and elsewhere.
+    for socket in ["192.0.2.200:9", "203.0.113.5:9"] {
+        let socket: SocketAddr = socket.parse().expect("an address");
+        let mut pair = setup().build();
+        for seed in 10..120 {
+            hold_a_place(&mut pair, socket, seed);
+        }
+        assert_eq!(pair.server.endpoint.stats().half_open, 4, "its share");
+        assert_eq!(pair.server.endpoint.stats().evicted, 106);
+        assert_eq!(pair.server.endpoint.stats().refused, 0);
+        pair.server_handle = None;
+        // The attacker goes on while the client connects.
+        for seed in 120..160 {
+            hold_a_place(&mut pair, socket, seed);
+            pair.server_handle = None;
+            pair.step(pair.now + Duration::from_millis(5));
+        }
+        pair.drive_while(|pair| pair.client().is_handshaking());
+        pair.run(Duration::from_secs(1));
+        let is_done = |server: &Connection| !server.is_handshaking();
+        let mut handles = pair.server.connections.iter();
+        let handle = handles.find(|(_, server)| is_done(server));
+        pair.server_handle = handle.map(|(&handle, _)| handle);
+        assert_eq!(pair.transfer(50_000), pattern(50_000));
+        // Who was evicted is gone at once; who holds a place, after the handshake's time limit.
+        assert!(pair.server.connections.len() <= 5);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
-    config::TransportConfig,
+    config::{EndpointConfig, TransportConfig},
     engine::{Endpoint, Event},
     error::{ConnectionError, ReadError},
     units::{CloseCode, Dir},
@@ -193,6 +193,31 @@ fn restarted_server_resets_the_connection_at_once() {
     pair.drive_while(|pair| closed(pair, false).is_none());
     assert_eq!(closed(&pair, false), Some(ConnectionError::Reset));
     assert!(pair.now - before <= Duration::from_millis(100));
+}
+
+//= spec/02-handshake.md#stateless-reset
+//= type=test
+//# Two endpoints that run at the same time MUST NOT have the same secret, even if they have the same identity: whoever saw a
+//# connection id of one would get its token from the other.
+#[test]
+fn another_server_with_the_same_host_key_does_not_know_the_reset_tokens() {
+    for (other, is_known) in [("first", true), ("second", false)] {
+        let setup = |name: &str| Setup {
+            endpoint: EndpointConfig::default().instance(name.as_bytes()),
+            ..Setup::default()
+        };
+        let mut pair = setup("first").build();
+        pair.connect();
+        pair.run(Duration::from_millis(300));
+        pair.server.connections.clear();
+        pair.server.endpoint = setup(other).build().server.endpoint;
+        let id = pair.client().open(Dir::Uni).expect("allowed");
+        pair.client().write(id, &[0; 300]).expect("there is room");
+        pair.run(Duration::from_millis(100));
+        assert!(pair.server.endpoint.stats().resets > 0, "it answers");
+        let is_reset = closed(&pair, false) == Some(ConnectionError::Reset);
+        assert_eq!(is_reset, is_known);
+    }
 }
 
 //= spec/02-handshake.md#stateless-reset

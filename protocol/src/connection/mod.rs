@@ -286,6 +286,18 @@ impl Connection {
         self.start_closing(now, frame, ConnectionError::LocallyClosed);
     }
 
+    /// Make room for another client, if the handshake is not complete: the peer is told once, and nobody lingers.
+    pub fn evict(&mut self, now: Instant) {
+        if !self.is_handshaking() {
+            return;
+        }
+        let code = TransportCode::CONNECTION_REFUSED;
+        self.fail_with(now, code, ConnectionError::LocallyClosed);
+        if let State::Closing(closing) = &mut self.state {
+            closing.until = now;
+        }
+    }
+
     /// Close because the peer broke a rule.
     fn fail(&mut self, now: Instant, error: TransportError) {
         self.fail_with(now, error.code, ConnectionError::Transport(error));

@@ -125,12 +125,15 @@ impl Identity {
         Arc::clone(&self.signer)
     }
 
-    /// The key of stateless reset tokens: it outlives the process as the identity does, so a
-    /// restarted server can tell old peers that their connections are gone.
+    /// The key of the stateless reset tokens of the endpoint that `instance` names: it outlives the process as the
+    /// identity does, so a restarted server can tell old peers that their connections are gone.
     //= spec/02-handshake.md#stateless-reset
     //# A server SHOULD derive the secret from its identity, so that its tokens hold across a restart.
-    pub(crate) fn reset_key(&self) -> ResetKey {
-        self.reset.clone()
+    //= spec/02-handshake.md#stateless-reset
+    //# Two endpoints that run at the same time MUST NOT have the same secret, even if they have the same identity: whoever saw a
+    //# connection id of one would get its token from the other.
+    pub(crate) fn reset_key(&self, instance: &[u8]) -> ResetKey {
+        self.reset.for_instance(instance)
     }
 
     /// The public half as TLS carries it.

@@ -250,6 +250,14 @@ impl ResetKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &*key))
     }
 
+    /// The key of one of several endpoints that share this one.
+    pub(crate) fn for_instance(&self, instance: &[u8]) -> Self {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"RPP/1 stateless reset instance");
+        context.update(instance);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref()))
+    }
+
     /// The token of `cid`.
     //= spec/02-handshake.md#stateless-reset
     //# A reset token MUST NOT be computable from its connection id without the endpoint's secret.

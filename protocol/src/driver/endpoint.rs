@@ -15,7 +15,9 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::{runtime, sync::Notify};
 
-use super::{clock, connection::Connection, receive::Receiver, shared, socket::Socket, task::Task};
+use super::{
+    clock, connection::Connection, instance, receive::Receiver, shared, socket::Socket, task::Task,
+};
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
     engine::{self, ConnectionHandle, EndpointEvent, Transmit},
@@ -134,8 +136,13 @@ impl Endpoint {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed)
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+        let socket = Socket::bind(local)?;
+        // Where nothing tells instances apart, nobody else has this seed; resets then do not outlive the process.
+        let name = instance::name(socket.local_addr()?).unwrap_or_else(|| seed.to_vec());
+        let instance = [config.instance.as_slice(), &name].concat();
+        let config = config.instance(&instance);
         let shared = Arc::new(Shared {
-            socket: Socket::bind(local)?,
+            socket,
             runtime,
             state: Mutex::new(State {
                 engine: engine::Endpoint::new(config, server, seed),

@@ -26,6 +26,8 @@ pub(super) struct Receiver {
     received: Vec<Received>,
     /// Datagrams of this batch by connection; a batch is rarely for more than a few.
     deliveries: Vec<(ConnectionHandle, Arc<Shared>, Vec<Datagram>)>,
+    /// Connections that have to make room for others.
+    evicted: Vec<Arc<Shared>>,
     /// Emptied vectors for the next deliveries.
     spare: Vec<Vec<Datagram>>,
     out: Vec<u8>,
@@ -86,6 +88,7 @@ impl Receiver {
             slots: ReceiveSlots::new(),
             received: Vec::new(),
             deliveries: Vec::new(),
+            evicted: Vec::new(),
             spare: Vec::new(),
             out: Vec::new(),
             is_behind: false,
@@ -233,6 +236,10 @@ impl Receiver {
                     Routed::Dropped => {}
                     Routed::Connection(handle, datagram) => self.sort(&state, handle, datagram),
                     Routed::Incoming(incoming) => {
+                        while let Some(handle) = state.engine.poll_evicted() {
+                            let connection = state.connections.get(&handle);
+                            self.evicted.extend(connection.cloned());
+                        }
                         endpoint.arrived(&mut state, incoming, &mut self.out);
                     }
                     Routed::Response(transmit) => endpoint.send(&transmit, &self.out),
@@ -260,6 +267,10 @@ impl Receiver {
     }
 
     fn deliver(&mut self) {
+        // Not under the endpoint's lock.
+        for connection in self.evicted.drain(..) {
+            connection.evict();
+        }
         for (_, connection, mut datagrams) in self.deliveries.drain(..) {
             self.max_delay = self.max_delay.min(connection.max_delay());
             let delivered = connection.deliver(&mut datagrams);

@@ -202,6 +202,13 @@ impl Shared {
         inbox.task = Some(cx.waker().clone());
     }
 
+    /// Make room for another client, if the handshake is not complete.
+    pub(super) fn evict(&self) {
+        let mut state = self.lock();
+        state.engine.evict(clock::now());
+        state.wake_task();
+    }
+
     /// Close from our side; later calls change nothing.
     pub(super) fn close(&self, code: CloseCode, reason: &[u8]) {
         let mut state = self.lock();

@@ -15,6 +15,8 @@ const MAX_WAITING: usize = 4;
 #[derive(Debug)]
 pub struct Incoming {
     pub(super) key: Key,
+    /// Its place among the half-open ones.
+    pub(super) place: u64,
     pub(super) validated: bool,
     /// The id before a Retry, which the client's parameters refer to.
     pub(super) original_id: ConnectionId,

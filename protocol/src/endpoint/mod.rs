@@ -6,10 +6,15 @@
 
 mod answer;
 pub mod connection_id;
+mod half_open;
 mod incoming;
 mod reset;
 
-use std::{collections::HashMap, net::SocketAddr, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -20,6 +25,7 @@ pub use self::incoming::Incoming;
 use self::{
     answer::write_refusal,
     connection_id::ConnectionId,
+    half_open::HalfOpen,
     incoming::{Attempt, Greeting, Key},
     reset::ResetLimiter,
 };
@@ -69,6 +75,8 @@ pub struct EndpointStats {
     pub resets: u64,
     /// Connections not yet established.
     pub half_open: u64,
+    /// Connections not established that made room for others.
+    pub evicted: u64,
 }
 
 #[derive(Debug)]
@@ -76,7 +84,6 @@ struct Entry {
     ids: Vec<ConnectionId>,
     reset_token: Option<[u8; 16]>,
     attempt: Option<Key>,
-    half_open: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +105,9 @@ pub struct Endpoint {
     expected_resets: HashMap<[u8; 16], ConnectionHandle>,
     /// Ids that unauthenticated clients chose: under a keyed hash.
     attempts: HashMap<Key, Attempt>,
+    half_open: HalfOpen,
+    /// Half-open connections that have to make room.
+    evicted: VecDeque<ConnectionHandle>,
     tokens: RetryTokens,
     reset_key: ResetKey,
     resets: ResetLimiter,
@@ -110,7 +120,7 @@ impl Endpoint {
     /// take it from the operating system, or fix it to replay a run.
     pub fn new(config: EndpointConfig, server: Option<ServerConfig>, seed: [u8; 32]) -> Self {
         let reset_key = match &server {
-            Some(server) => server.identity.reset_key(),
+            Some(server) => server.identity.reset_key(&config.instance),
             None => ResetKey::from_seed(&seed),
         };
         let tokens = RetryTokens::from_seed(&seed);
@@ -125,6 +135,8 @@ impl Endpoint {
             routes: FxHashMap::default(),
             expected_resets: HashMap::new(),
             attempts: HashMap::new(),
+            half_open: HalfOpen::new(config.max_half_open),
+            evicted: VecDeque::new(),
             tokens,
             reset_key,
             resets: ResetLimiter::default(),
@@ -136,7 +148,16 @@ impl Endpoint {
 
     /// What was counted so far.
     pub fn stats(&self) -> EndpointStats {
-        self.stats
+        EndpointStats {
+            half_open: self.half_open.len() as u64,
+            ..self.stats
+        }
+    }
+
+    /// A half-open connection that has to make room for another client: have it
+    /// [`evict`](Connection::evict)ed. To be asked after each [`Routed::Incoming`].
+    pub fn poll_evicted(&mut self) -> Option<ConnectionHandle> {
+        self.evicted.pop_front()
     }
 
     /// Connections not yet forgotten.
@@ -252,21 +273,32 @@ impl Endpoint {
             .tokens
             .open(now, key.remote, &key.id, &greeting.token)
             .ok();
-        let half_open = usize::try_from(self.stats.half_open).unwrap_or(usize::MAX);
-        if half_open >= self.config.max_half_open {
+        if self.half_open.is_closed() {
             self.stats.refused += 1;
             return Routed::Response(write_refusal(key, client_id, datagram.local_ip, out));
         }
         //= spec/02-handshake.md#retry
         //# A server SHOULD answer with a Retry while more handshakes are in progress than its threshold, unless
         //# the packet has a valid token.
-        if proven.is_none() && half_open >= self.config.retry_above {
+        //= spec/02-handshake.md#half-open-connections
+        //# A client that has not proven its address MUST NOT end another's handshake; it gets a Retry.
+        let is_loaded = self.half_open.len() >= self.config.retry_above
+            || self.half_open.is_full_for(key.remote);
+        if proven.is_none() && is_loaded {
             self.stats.retries += 1;
             return Routed::Response(self.write_retry(now, &datagram, key.id, client_id, out));
         }
-        self.stats.half_open += 1;
+        let (place, evicted) = self.half_open.insert(key);
+        if let Some(evicted) = evicted {
+            self.stats.evicted += 1;
+            match self.attempts.get(&evicted) {
+                Some(Attempt::Accepted(handle)) => self.evicted.push_back(*handle),
+                _ => drop(self.attempts.remove(&evicted)),
+            }
+        }
         let incoming = Incoming {
             key,
+            place,
             validated: proven.is_some(),
             original_id: proven.unwrap_or(key.id),
             client_id,
@@ -279,7 +311,8 @@ impl Endpoint {
     /// Make a connection of an attempt. Poll it before anything else.
     ///
     /// # Errors
-    /// The server's settings do not work with TLS; the attempt is forgotten.
+    /// The attempt has made room for another; or the server's settings do not work with TLS, and the attempt is
+    /// forgotten.
     pub fn accept(
         &mut self,
         now: Instant,
@@ -287,11 +320,15 @@ impl Endpoint {
     ) -> Result<(ConnectionHandle, Connection), ConnectionError> {
         let Incoming {
             key,
+            place,
             validated,
             original_id,
             client_id,
             ..
         } = incoming;
+        if !self.half_open.holds(&key, place) {
+            return Err(ConnectionError::LocallyClosed);
+        }
         let waiting = match self.attempts.remove(&key) {
             Some(Attempt::Waiting(waiting)) => waiting,
             _ => Vec::new(),
@@ -303,7 +340,7 @@ impl Endpoint {
         let (config, handshake, streams) = match made {
             Ok(made) => made,
             Err(error) => {
-                self.stats.half_open -= 1;
+                self.half_open.remove(&key);
                 return Err(error);
             }
         };
@@ -356,13 +393,16 @@ impl Endpoint {
     pub fn refuse(&mut self, incoming: Incoming, out: &mut Vec<u8>) -> Transmit {
         let Incoming {
             key,
+            place,
             client_id,
             local_ip,
             ..
         } = incoming;
-        self.stats.half_open -= 1;
         self.stats.refused += 1;
-        self.attempts.remove(&key);
+        if self.half_open.holds(&key, place) {
+            self.half_open.remove(&key);
+            self.attempts.remove(&key);
+        }
         write_refusal(key, client_id, local_ip, out)
     }
 
@@ -406,20 +446,20 @@ impl Endpoint {
 
     /// A handshake is over, one way or the other.
     fn settle(&mut self, handle: ConnectionHandle) {
-        if let Some(entry) = self.connections.get_mut(handle.0)
-            && std::mem::take(&mut entry.half_open)
+        if let Some(key) = self
+            .connections
+            .get(handle.0)
+            .and_then(|entry| entry.attempt)
         {
-            self.stats.half_open -= 1;
+            self.half_open.remove(&key);
         }
     }
 
     fn enter(&mut self, id: ConnectionId, attempt: Option<Key>) -> ConnectionHandle {
-        let half_open = attempt.is_some();
         let handle = ConnectionHandle(self.connections.insert(Entry {
             ids: vec![id],
             reset_token: None,
             attempt,
-            half_open,
         }));
         self.routes.insert(id, handle);
         if let Some(key) = attempt {

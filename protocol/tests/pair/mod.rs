@@ -410,6 +410,11 @@ impl Pair {
                 }
             }
             Routed::Incoming(incoming) => {
+                while let Some(handle) = host.endpoint.poll_evicted() {
+                    if let Some(connection) = host.connections.get_mut(&handle) {
+                        connection.evict(self.now);
+                    }
+                }
                 let (handle, connection) = host
                     .endpoint
                     .accept(self.now, incoming)
