@@ -296,7 +296,12 @@ async fn read_control(
                     .get_or_insert(error);
                 break Input::ControlEnd;
             }
-            Ok(None) | Err(ControlError::Read(_)) => break Input::ControlEnd,
+            Ok(None) => {
+                // The half knows whether there was anything left to say.
+                let _ = inputs.send(Input::ControlFinished).await;
+                return std::future::pending().await;
+            }
+            Err(ControlError::Read(_)) => break Input::ControlEnd,
         }
     };
     let _ = inputs.send(end).await;

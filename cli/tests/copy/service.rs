@@ -100,6 +100,72 @@ fn data_may_arrive_before_the_message_that_names_it() {
 }
 
 #[test]
+fn a_client_that_has_nothing_more_to_say_than_get_is_given_the_file() {
+    //= spec/20-copy.md#requests
+    //= type=test
+    //# A server MUST answer a Get whose client has finished its half of the control stream behind it.
+    let world = World::new();
+    let bytes = content(700_000);
+    fs::write(world.root("file"), &bytes).unwrap();
+    let arrived = world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut control = Control::open(&connection).await;
+        let path = b"file".to_vec();
+        control.send(Message::Get(Get { path })).await;
+        control.writer.finish().unwrap();
+        let Some(Message::Ready(ready)) = control.next().await else {
+            unreachable!("Ready comes first");
+        };
+        let mut data = connection.accept_uni().await.unwrap();
+        assert_eq!(Some(data.id().into_inner()), ready.stream);
+        let mut arrived = Vec::new();
+        while let Some(piece) = data.read_bytes(1 << 16).await.unwrap() {
+            arrived.extend_from_slice(&piece);
+        }
+        assert_eq!(control.next().await, Some(digest(&arrived)));
+        assert_eq!(control.next().await, None);
+        arrived
+    });
+    assert_eq!(arrived, bytes);
+}
+
+#[test]
+fn a_client_may_finish_its_half_behind_its_digest_and_not_before() {
+    //= spec/20-copy.md#requests
+    //= type=test
+    //# A receiver MUST finish a copy whose sender has finished its half of the control stream behind
+    //# Digest.
+    let world = World::new();
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        for (name, has_digest) in [("whole", true), ("cut", false)] {
+            let mut data = connection.open_uni().await.unwrap();
+            let mut control = Control::open(&connection).await;
+            control.send(put(&data, name)).await;
+            if has_digest {
+                control.send(digest(b"content")).await;
+            }
+            control.writer.finish().unwrap();
+            control.writer.finished().await.unwrap();
+            data.write_bytes(Bytes::from_static(b"content"))
+                .await
+                .unwrap();
+            data.finish().unwrap();
+            if has_digest {
+                assert_eq!(control.next().await, Some(Message::Ready(Ready::default())));
+                assert_eq!(control.status().await, Status::Ok);
+            } else {
+                while let Some(message) = control.next().await {
+                    assert_eq!(message, Message::Ready(Ready::default()));
+                }
+            }
+        }
+    });
+    assert_eq!(fs::read(world.root("whole")).unwrap(), b"content");
+    assert!(!world.root("cut").exists());
+}
+
+#[test]
 fn streams_nobody_names_are_stopped_beyond_a_bound() {
     //= spec/20-copy.md#data
     //= type=test

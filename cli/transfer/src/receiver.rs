@@ -119,6 +119,10 @@ impl Receiver {
         }
     }
 
+    fn has_digest(&self) -> bool {
+        matches!(&self.state, State::Receiving(receiving) if receiving.announced.is_some())
+    }
+
     fn on_data(&mut self, input: Input) {
         let State::Receiving(mut receiving) = mem::replace(&mut self.state, State::Over) else {
             return self.fail(Error::Protocol("data out of turn"));
@@ -193,7 +197,13 @@ impl Half for Receiver {
             Input::Malformed(error) => self.fail(Error::Decode(error)),
             //= spec/20-copy.md#requests
             //# A side that loses the connection before Done MUST treat the copy as failed.
-            Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
+            //= spec/20-copy.md#requests
+            //# A receiver MUST finish a copy whose sender has finished its half of the control stream
+            //# behind Digest.
+            Input::ControlFinished if self.has_digest() => {}
+            Input::ControlFinished | Input::ControlEnd => {
+                self.end(Error::Protocol("the stream ended without Done"));
+            }
             Input::Interrupt => self.fail(Error::Interrupted),
         }
     }

@@ -19,6 +19,10 @@ pub struct Sender {
     state: State,
     /// The other side is still to say Ready.
     offered: bool,
+    /// A request is being served, whose client may give up its Done.
+    serves: bool,
+    /// The other side says nothing more.
+    is_unanswered: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -67,6 +71,8 @@ impl Sender {
             progress,
             state: State::Sending,
             offered,
+            serves: !offered,
+            is_unanswered: false,
             outputs: VecDeque::from([Output::Message(first)]),
         }
     }
@@ -102,6 +108,18 @@ impl Sender {
                 digest: summary.digest,
             })));
         self.state = State::Confirming(summary);
+        if self.is_unanswered {
+            self.on_unanswered();
+        }
+    }
+
+    /// The client said all it will say with its Get: what became of the file is its own affair.
+    fn on_unanswered(&mut self) {
+        self.is_unanswered = true;
+        match mem::replace(&mut self.state, State::Over) {
+            State::Confirming(summary) => self.outputs.push_back(Output::Over(Ok(summary))),
+            state => self.state = state,
+        }
     }
 
     fn on_message(&mut self, message: Message) {
@@ -154,7 +172,13 @@ impl Half for Sender {
             Input::Malformed(error) => self.fail(Error::Decode(error)),
             //= spec/20-copy.md#requests
             //# A side that loses the connection before Done MUST treat the copy as failed.
-            Input::ControlEnd => self.end(Error::Protocol("the stream ended without Done")),
+            //= spec/20-copy.md#requests
+            //# A server MUST answer a Get whose client has finished its half of the control stream
+            //# behind it.
+            Input::ControlFinished if self.serves => self.on_unanswered(),
+            Input::ControlFinished | Input::ControlEnd => {
+                self.end(Error::Protocol("the stream ended without Done"))
+            }
             Input::Interrupt => self.fail(Error::Interrupted),
         }
     }

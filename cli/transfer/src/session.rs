@@ -25,7 +25,9 @@ pub enum Input {
     DataEnd,
     /// Something on the control stream that is no message; nothing after it can be read.
     Malformed(DecodeError),
-    /// The control stream has ended.
+    /// The other side has finished its half of the control stream: it says nothing more, and still listens.
+    ControlFinished,
+    /// The control stream was cut off.
     ControlEnd,
     /// Stop: the user or the program wants it.
     Interrupt,
