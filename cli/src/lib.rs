@@ -10,6 +10,7 @@ pub mod connect;
 pub mod copy;
 pub mod dirs;
 pub mod exit_code;
+pub mod file_threads;
 mod guarded_file;
 pub mod host_key;
 pub mod identity;

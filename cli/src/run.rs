@@ -55,16 +55,23 @@ pub async fn stopped() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes all descriptors the system lets us have: every proxied connection is one.
-pub fn raise_descriptor_limit() {
+/// Takes all descriptors the system lets us have, for every proxied connection is one, and says how many.
+pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "descriptor limit not raised");
-    }
+    let granted = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            tracing::debug!(%error, "descriptor limit not raised");
+            limit.current
+        }
+    };
+    granted.map_or(usize::MAX, |granted| {
+        usize::try_from(granted).unwrap_or(usize::MAX)
+    })
 }
 
 /// Says `line` on standard output; somebody may have closed it, which is no failure.

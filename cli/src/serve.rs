@@ -28,7 +28,7 @@ use crate::{
     close_code,
     copy::{
         self,
-        service::{Access, AccessCheck},
+        service::{Access, AccessCheck, CopyLimits, CopyService},
     },
     exit_code::{ExitCode, Failure},
     identity,
@@ -57,10 +57,10 @@ pub fn main() -> Result<(), Failure> {
         return run::print_settings(&effective);
     }
     logging::start("info", args.common.verbose);
-    run::raise_descriptor_limit();
+    let descriptors = run::raise_descriptor_limit();
     let traces = TraceFiles::start(settings.trace.as_deref(), "rpserver")?;
     let tracer = traces.as_ref().map(TraceFiles::tracer);
-    let result = run::block_on(serve(settings, tracer));
+    let result = run::block_on(serve(settings, descriptors, tracer));
     TraceFiles::end(traces);
     result
 }
@@ -71,13 +71,18 @@ struct Server {
     authorized_keys: Arc<AuthorizedKeys>,
     clients: Clients,
     exit: Exit,
+    copies: CopyService,
     root: Option<PathBuf>,
     rate: Option<Bandwidth>,
     key_rates: Arc<KeyRates>,
     known: KnownClients,
 }
 
-async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Result<(), Failure> {
+async fn serve(
+    settings: ServerSettings,
+    descriptors: usize,
+    tracer: Option<Arc<dyn Tracer>>,
+) -> Result<(), Failure> {
     let host_key = identity::load_or_make_host_key(&settings.key, &Terminal)
         .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let mut authorized_keys = AuthorizedKeys::new(settings.authorized_keys.clone());
@@ -113,10 +118,12 @@ async fn serve(settings: ServerSettings, tracer: Option<Arc<dyn Tracer>>) -> Res
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let policy = settings.policy.clone().listener(local);
+    let (targets, copies) = limits(&settings, descriptors);
     let server = Arc::new(Server {
         authorized_keys,
         clients: Clients::new(settings.connections),
-        exit: Exit::new(ExitConfig::default().policy(policy)),
+        exit: Exit::new(targets.policy(policy)),
+        copies: CopyService::new(copies),
         root: settings.root,
         rate: settings.rate,
         key_rates: Arc::default(),
@@ -147,6 +154,25 @@ async fn listen(
         }
     }
     Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// What proxied connections and copies may take of the process's descriptors: three quarters and an eighth,
+/// so that some are left for connecting and for the server itself; and one key gets seven eighths of that at most.
+fn limits(settings: &ServerSettings, descriptors: usize) -> (ExitConfig, CopyLimits) {
+    let most_of = |all: usize| all - all / 8;
+    let targets = settings.max_targets.min(descriptors - descriptors / 4);
+    let exit = ExitConfig::default()
+        .max_targets(targets)
+        .max_targets_per_key(settings.max_targets_per_key.min(most_of(targets)));
+    let default = CopyLimits::default();
+    let copies = default.copies.min(descriptors / 8);
+    let copies = CopyLimits {
+        copies,
+        copies_per_user: default.copies_per_user.min(most_of(copies)),
+        working: settings.working_timeout,
+        ..default
+    };
+    (exit, copies)
 }
 
 /// What is offered: files only where there is a folder to serve.
@@ -219,7 +245,7 @@ impl Server {
                 self.exit.serve(connection.clone(), access).await;
             } else {
                 let access = Files::new(Arc::clone(&session), self.root.clone());
-                copy::service::serve(connection.clone(), access).await;
+                self.copies.serve(connection.clone(), access).await;
             }
         };
         tokio::select! {
@@ -263,10 +289,11 @@ impl Files {
         let Some(root) = grant.root.as_ref().or(self.root.as_ref()) else {
             return Access::none();
         };
-        Access::beneath(root, grant.is_read_only).unwrap_or_else(|error| {
+        let access = Access::beneath(root, grant.is_read_only).unwrap_or_else(|error| {
             warn!(root = %root.display(), %error, "the folder to serve cannot be opened");
             Access::none()
-        })
+        });
+        access.anonymous(grant.is_anonymous)
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use rp_protocol::{
@@ -13,7 +14,10 @@ use rp_protocol::{
 };
 use rp_proxy::{
     auth::Credentials,
-    exit::policy::{Policy as EgressPolicy, Rule},
+    exit::{
+        DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY,
+        policy::{Policy as EgressPolicy, Rule},
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -23,6 +27,7 @@ use crate::{
     authorized_keys::AuthorizedKeys,
     clients::ConnectionLimits,
     connect::{DEFAULT_PORT, Server, Trust},
+    copy::service::CopyLimits,
     dirs,
     exit_code::Failure,
     guarded_file::{self, Guard, GuardError},
@@ -51,6 +56,12 @@ pub struct ServerSettings {
     pub rate: Option<Bandwidth>,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
+    /// How many proxied connections there may be.
+    pub max_targets: usize,
+    /// How many of them for one key.
+    pub max_targets_per_key: usize,
+    /// How long a client may only say that it is working on a copy.
+    pub working_timeout: Duration,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -96,6 +107,13 @@ impl ServerSettings {
             policy,
             rate: optional_rate(options.rate.as_deref())?,
             connections: connection_limits(&options),
+            max_targets: options.max_targets.unwrap_or(DEFAULT_MAX_TARGETS),
+            max_targets_per_key: options
+                .max_targets_per_key
+                .unwrap_or(DEFAULT_MAX_TARGETS_PER_KEY),
+            working_timeout: options
+                .working_timeout
+                .map_or_else(|| CopyLimits::default().working, Duration::from_secs),
             trace: options.trace.clone(),
         };
         Ok((settings, options))

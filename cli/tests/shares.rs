@@ -21,6 +21,7 @@ use rp_cli::{
     prompt::Nobody,
 };
 use rp_protocol::config::TransportConfig;
+use rp_transfer::message::{Get, Message};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -121,6 +122,52 @@ impl Drop for World {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the kernel says of a process under `label`.
+fn status(child: &Child, label: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = text.lines().find(|line| line.starts_with(label)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_connections_that_take_nothing_of_16_files_each_cost_little() {
+    let world = World::new(&[]);
+    let content: Vec<_> = (0..4_000_000u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(world.root("file"), &content).unwrap();
+    let greedy = world.connector("greedy");
+    let transport = TransportConfig::default()
+        .initial_stream_credit(1000)
+        .max_stream_credit(1000);
+    let mut get = Vec::new();
+    let path = b"file".to_vec();
+    Message::Get(Get { path }).encode(&mut get);
+    let (mut connections, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..100 {
+        let connected = greedy.again(service::SERVICE, transport.clone()).await;
+        let connected = connected.unwrap();
+        for _ in 0..16 {
+            let (mut send, mut recv) = connected.connection.open_bi().await.unwrap();
+            send.write_bytes(get.clone().into()).await.unwrap();
+            let ready = timeout(STEP_TIMEOUT, recv.read_bytes(1000)).await;
+            assert!(ready.expect("each is answered").unwrap().is_some());
+            held.push((send, recv));
+        }
+        connections.push(connected);
+    }
+    let (code, text) = world.rpcp("honest", &[&world.url("file"), "got"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(fs::read(world.folder.path().join("got")).unwrap(), content);
+    let (code, text) = world.rpcp("greedy", &[&world.url("file"), "got"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    let (kilobytes, threads) = (
+        status(&world.child, "VmRSS"),
+        status(&world.child, "Threads"),
+    );
+    eprintln!("{kilobytes} kB in {threads} threads");
+    assert!(kilobytes < 200 << 10, "{kilobytes} kB");
+    assert!(threads < 100, "{threads} threads");
 }
 
 #[tokio::test]

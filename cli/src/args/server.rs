@@ -101,6 +101,22 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_anonymous_per_network: Option<usize>,
 
+    /// Most proxied connections at once [default: 65536, or what the limit of open files allows]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_TARGETS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_targets: Option<usize>,
+
+    /// Most proxied connections of one key at once [default: 16384]
+    #[arg(long, value_name = "N", env = "RPSERVER_MAX_TARGETS_PER_KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_targets_per_key: Option<usize>,
+
+    /// End a copy whose client does nothing for so many seconds but say that it is working [default:
+    /// 3600]
+    #[arg(long, value_name = "SECONDS", env = "RPSERVER_WORKING_TIMEOUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_timeout: Option<u64>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPSERVER_TRACE")]
@@ -132,6 +148,9 @@ impl ServerOptions {
             max_anonymous_per_network: self
                 .max_anonymous_per_network
                 .or(file.max_anonymous_per_network),
+            max_targets: self.max_targets.or(file.max_targets),
+            max_targets_per_key: self.max_targets_per_key.or(file.max_targets_per_key),
+            working_timeout: self.working_timeout.or(file.working_timeout),
             trace: self.trace.or(file.trace),
         }
     }

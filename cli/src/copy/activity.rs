@@ -17,6 +17,15 @@ pub(super) const WORKING_AFTER: Duration = Duration::from_secs(10);
 /// packets, and three times what an honest side lets pass.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long the other side is waited for while it is its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// While it does nothing.
+    pub(super) silence: Duration,
+    /// While it says that it is working, and does nothing else.
+    pub(super) working: Duration,
+}
+
 /// The longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,6 +38,8 @@ pub(super) struct Activity {
     is_sending: AtomicBool,
     /// How often the other side said, sent or took something.
     events: AtomicU64,
+    /// How often it said that it is working.
+    claims: AtomicU64,
     is_done: AtomicBool,
     is_stalled: AtomicBool,
 }
@@ -37,6 +48,11 @@ impl Activity {
     /// The other side said, sent or took something.
     pub(super) fn on_event(&self) {
         self.events.fetch_add(1, Relaxed);
+    }
+
+    /// The other side said that it is working.
+    pub(super) fn on_working(&self) {
+        self.claims.fetch_add(1, Relaxed);
     }
 
     /// The other side said Done.
@@ -53,11 +69,6 @@ impl Activity {
         self.half_waits.store(waits, Relaxed);
     }
 
-    /// Whether the half is at work, or at a file or pipe that makes it wait.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.half_waits.load(Relaxed)
-    }
-
     /// Does `write`, which waits for the other side.
     pub(super) async fn sending<T>(&self, write: impl Future<Output = T>) -> T {
         self.is_sending.store(true, Relaxed);
@@ -72,17 +83,24 @@ impl Activity {
         self.is_stalled.load(Relaxed)
     }
 
-    /// Returns when the other side did nothing for `limit` while it was its turn.
-    pub(super) async fn stalled(&self, connection: &Connection, limit: Duration) {
-        let mut standstill = Standstill::new(Instant::now());
+    /// Returns when the other side did nothing, while it was its turn, for longer than `patience` goes.
+    pub(super) async fn stalled(&self, connection: &Connection, patience: Patience) {
+        let Patience { silence, working } = patience;
+        let mut silent = Standstill::new(Instant::now());
+        let mut standstill = silent;
         loop {
-            tokio::time::sleep(LOOK_EVERY.min(limit / 8)).await;
+            tokio::time::sleep(LOOK_EVERY.min(silence.min(working) / 8)).await;
             // Bytes leave for the first time when the other side has given credit for them; what
             // waits in the send buffer may need long on a slow path.
             let sent = connection.stats().streams.sent_bytes;
             let progress = (self.events.load(Relaxed), sent);
             let turn = self.is_sending.load(Relaxed) || self.half_waits.load(Relaxed);
-            if standstill.look(Instant::now(), turn.then_some(progress)) >= limit {
+            let claims = (progress.0 + self.claims.load(Relaxed), sent);
+            let now = Instant::now();
+            //= spec/20-copy.md#silence
+            //# A server MUST bound how long a client says nothing but Working.
+            let overdue = standstill.look(now, turn.then_some(progress)) >= working;
+            if overdue || silent.look(now, turn.then_some(claims)) >= silence {
                 self.is_stalled.store(true, Relaxed);
                 return;
             }
@@ -91,7 +109,7 @@ impl Activity {
 }
 
 /// How long nothing has changed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Standstill {
     seen: Option<(u64, u64)>,
     since: Instant,

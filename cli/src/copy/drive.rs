@@ -1,21 +1,20 @@
-//! Drives one half of a copy over the streams of a connection: the half on a thread of its own,
-//! because it reads and writes files, the streams here. Which half it is makes no difference.
+//! Drives one half of a copy over the streams of a connection: hands it what arrives, and has it work in
+//! `run_half`. Which half it is makes no difference.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use rp_protocol::{
     Connection, SendStream,
-    error::{ConnectionError, ReadError, WriteError},
+    error::{ConnectionError, ReadError},
 };
 use rp_transfer::{
     error::Error,
     message::{DecodeError, Done, Message, Status},
-    session::{Half, Input, Output, Summary},
+    session::{Half, Input, Summary},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,16 +23,16 @@ use tokio::{
 
 use super::{
     CopyError,
-    activity::{Activity, WORKING_AFTER},
+    activity::{Activity, Patience},
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
+    run_half::{Outgoing, run_half},
 };
+use crate::file_threads::Worker;
 
-/// Pieces a sender may be ahead of the connection.
-const OUTPUTS: usize = 4;
-
-/// Batches of blocks the connection may be ahead of a receiver's disk, each of [`BATCH`] bytes.
-const INPUTS: usize = 8;
+/// Batches of blocks the connection may be ahead of a receiver's disk, each of [`BATCH`] bytes. A disk that
+/// takes longer is waited for in the credit of the stream.
+const INPUTS: usize = 4;
 
 /// Bytes of blocks handed over at a time: what is written to disk at a time.
 const BATCH: usize = 256 << 10;
@@ -51,12 +50,12 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// How long a half may take to see that the copy is over once the other side has ended it. It is
 /// used up only by one that waits for standard input.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the last message may take to be acknowledged; the file is safe by then.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the half, on its thread, where opening files may block.
+/// Makes the half, on a file thread, where opening files may block.
 pub(super) type MakeHalf = Box<dyn FnOnce() -> Box<dyn Half> + Send>;
 
 /// The streams of one request.
@@ -69,8 +68,10 @@ pub(super) struct Streams<'a> {
     pub(super) data: Option<SendStream>,
     /// Where a receiver finds its data stream.
     pub(super) arrivals: &'a Arrivals,
-    /// How long the other side may do nothing while it is its turn.
-    pub(super) silence: Duration,
+    /// How long the other side is waited for.
+    pub(super) patience: Patience,
+    /// What works on the file.
+    pub(super) worker: &'a Worker,
 }
 
 /// Runs a copy to its end. When `stop` is done before, the other side is told and the copy fails
@@ -81,14 +82,8 @@ pub(super) async fn drive(
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, CopyError> {
     let (inputs, half_inputs) = mpsc::channel(INPUTS);
-    let (half_outputs, outputs) = mpsc::channel(OUTPUTS);
     let (attach, attached) = oneshot::channel();
-    let activity = Arc::new(Activity::default());
-    let half_activity = Arc::clone(&activity);
-    thread::Builder::new()
-        .name("copy".to_owned())
-        .spawn(move || run_half(make, half_inputs, &half_outputs, &half_activity))
-        .map_err(|error| Error::io("starting a thread", error))?;
+    let activity = Activity::default();
     let lost = Mutex::new(None);
     let Streams {
         connection,
@@ -96,17 +91,13 @@ pub(super) async fn drive(
         writer,
         data,
         arrivals,
-        silence,
+        patience,
+        worker,
     } = streams;
-    let sender = OutputSender {
-        writer,
-        data,
-        stopped_at: None,
-        activity: &activity,
-    };
-    let stalled = activity.stalled(connection, silence);
+    let outgoing = Outgoing::new(writer, data, attach, &activity);
+    let stalled = activity.stalled(connection, patience);
     let result = tokio::select! {
-        result = sender.run(outputs, attach) => result,
+        result = run_half(make, half_inputs, outgoing, worker) => result,
         error = read_control(&mut reader, &inputs, &lost, &activity) => Err(error),
         error = read_data(attached, arrivals, &inputs, &activity) => Err(error),
         error = interrupt(stop, &inputs) => Err(error),
@@ -115,151 +106,12 @@ pub(super) async fn drive(
     // The half learns of a standstill as an interruption, and of a lost connection as an end without
     // Done; what they are says more.
     if result.is_err() && activity.is_stalled() {
-        return Err(CopyError::Stalled(silence));
+        return Err(CopyError::Stalled(patience.silence));
     }
     let lost = lost.into_inner().unwrap_or_else(PoisonError::into_inner);
     match (result, lost) {
         (Err(CopyError::Transfer(Error::Protocol(_))), Some(lost)) => Err(CopyError::Lost(lost)),
         (result, _) => result,
-    }
-}
-
-/// The half's thread: does as the half says until it is over or nobody listens.
-fn run_half(
-    make: MakeHalf,
-    mut inputs: mpsc::Receiver<Input>,
-    outputs: &mpsc::Sender<Output>,
-    activity: &Activity,
-) {
-    let mut half = make();
-    loop {
-        while let Ok(input) = inputs.try_recv() {
-            half.handle(input);
-        }
-        match half.poll() {
-            Output::Wait => {
-                activity.set_half_waits(true);
-                let input = inputs.blocking_recv();
-                activity.set_half_waits(false);
-                match input {
-                    Some(input) => half.handle(input),
-                    None => return,
-                }
-            }
-            output => {
-                let over = matches!(output, Output::Over(_));
-                if outputs.blocking_send(output).is_err() || over {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Sends what the half says.
-struct OutputSender<'a> {
-    writer: ControlWriter,
-    data: Option<SendStream>,
-    /// When the other side stopped the data stream.
-    stopped_at: Option<Instant>,
-    activity: &'a Activity,
-}
-
-impl OutputSender<'_> {
-    /// Sends until the half is over.
-    async fn run(
-        mut self,
-        mut outputs: mpsc::Receiver<Output>,
-        attach: oneshot::Sender<(u64, bool)>,
-    ) -> Result<Summary, CopyError> {
-        let mut attach = Some(attach);
-        let mut has_begun = false;
-        loop {
-            let patience = self.stopped_at.map_or(WORKING_AFTER, |_| GRACE);
-            let output = tokio::time::timeout(patience, outputs.recv()).await;
-            self.check_stopped()?;
-            let output = match output {
-                Ok(output) => output,
-                //= spec/20-copy.md#silence
-                //# A side that is busy on its own, and has sent nothing for 10 seconds, MUST send
-                //# Working.
-                Err(_) if has_begun && self.activity.is_busy() => {
-                    Some(Output::Message(Message::Working))
-                }
-                Err(_) => continue,
-            };
-            match output {
-                None => return Err(Error::Protocol("the copy ended unexpectedly").into()),
-                Some(Output::Message(message)) => {
-                    let sent = self.activity.sending(self.writer.send(&message)).await;
-                    keep_alive(sent)?;
-                    has_begun = true;
-                }
-                Some(Output::Data(bytes)) => self.send_data(bytes).await?,
-                Some(Output::DataEnd) => {
-                    if let Some(stream) = &mut self.data {
-                        let finished = stream.finish();
-                        self.on_data_written(finished)?;
-                    }
-                }
-                Some(Output::Attach { stream, ordered }) => {
-                    if let Some(attach) = attach.take() {
-                        // Only gone together with this future.
-                        let _ = attach.send((stream, ordered));
-                    }
-                }
-                Some(Output::Wait) => {}
-                Some(Output::Over(result)) => {
-                    // Not acknowledged in time, or the connection is over: the file is what it is.
-                    let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.writer.finish()).await;
-                    return result.map_err(CopyError::from);
-                }
-            }
-        }
-    }
-
-    /// Sends file bytes, until the other side wants no more of them: why, its Done will say.
-    async fn send_data(&mut self, bytes: Bytes) -> Result<(), CopyError> {
-        let Some(stream) = &mut self.data else {
-            return Ok(());
-        };
-        let mut bytes = bytes;
-        while !bytes.is_empty() {
-            let written = self.activity.sending(stream.write_some(&mut bytes)).await;
-            if written.is_err() {
-                return self.on_data_written(written);
-            }
-        }
-        Ok(())
-    }
-
-    fn on_data_written(&mut self, written: Result<(), WriteError>) -> Result<(), CopyError> {
-        if let Err(WriteError::Stopped(_)) = written {
-            self.data = None;
-            self.stopped_at = Some(Instant::now());
-        }
-        keep_alive(written)
-    }
-
-    //= spec/20-copy.md#silence
-    //# A side whose data stream is reset or stopped, and that gets no Done within 2 seconds, MUST
-    //# treat the copy as failed.
-    /// Fails when the data stream was stopped and no Done has come to say why.
-    fn check_stopped(&self) -> Result<(), CopyError> {
-        match self.stopped_at {
-            Some(at) if at.elapsed() >= GRACE && !self.activity.is_done() => {
-                Err(Error::Protocol("the data was stopped without Done").into())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A stream that is stopped or closed is no end of the copy: what matters comes on the other one.
-fn keep_alive(written: Result<(), WriteError>) -> Result<(), CopyError> {
-    match written {
-        Err(WriteError::ConnectionLost(error)) => Err(CopyError::Lost(error)),
-        _ => Ok(()),
     }
 }
 
@@ -272,7 +124,10 @@ async fn read_control(
 ) -> CopyError {
     let end = loop {
         let next = reader.next().await;
-        activity.on_event();
+        match next {
+            Ok(Some(Message::Working)) => activity.on_working(),
+            _ => activity.on_event(),
+        }
         match next {
             //= spec/20-copy.md#silence
             //# Working MUST be taken in any state before Done and changes none.

@@ -12,6 +12,7 @@ mod drive;
 pub mod location;
 mod pull;
 mod push;
+mod run_half;
 pub mod service;
 
 pub use self::activity::SILENCE;

@@ -6,6 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rp_protocol::{Connection, units::Side};
@@ -20,11 +21,13 @@ use rp_transfer::{
 
 use super::{
     CopyError, Limits,
+    activity::Patience,
     arrivals::Arrivals,
     control::{ControlReader, ControlWriter},
     drive::{Streams, drive},
     location::{Location, Remote, printable_path},
 };
+use crate::file_threads::{FileThreads, User};
 
 /// Where the file goes on this side.
 #[derive(Debug)]
@@ -99,7 +102,11 @@ pub(super) async fn pull(
         data: None,
         connection,
         arrivals: &arrivals,
-        silence: limits.silence,
+        patience: Patience {
+            silence: limits.silence,
+            working: Duration::MAX,
+        },
+        worker: &FileThreads::new().connection(User::Ourselves),
     };
     let open: OpenSink = Box::new(move |attributes| target.open(attributes.size));
     let make = Box::new(move || Box::new(Receiver::pull(get, preserve, open, progress)) as _);

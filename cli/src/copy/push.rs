@@ -1,6 +1,8 @@
 //! Copying from here to a server: standard input or a local file becomes a Put.
 
-use std::{fs::OpenOptions, future::Future, os::unix::fs::OpenOptionsExt, sync::Arc};
+use std::{
+    fs::OpenOptions, future::Future, os::unix::fs::OpenOptionsExt, sync::Arc, time::Duration,
+};
 
 use rp_protocol::{Connection, units::Side};
 use rp_transfer::{
@@ -13,11 +15,13 @@ use rp_transfer::{
 
 use super::{
     CopyError, Limits,
+    activity::Patience,
     arrivals::Arrivals,
     control::{ControlReader, ControlWriter},
     drive::{Streams, drive},
     location::{Location, Remote, printable_path},
 };
+use crate::file_threads::{FileThreads, User};
 
 /// Opens what is to be sent, before anything is connected: a missing file needs no network.
 ///
@@ -75,7 +79,11 @@ pub(super) async fn push(
         data: Some(data),
         connection,
         arrivals: &arrivals,
-        silence: limits.silence,
+        patience: Patience {
+            silence: limits.silence,
+            working: Duration::MAX,
+        },
+        worker: &FileThreads::new().connection(User::Ourselves),
     };
     let make = Box::new(move || Box::new(Sender::push(put, source, progress)) as _);
     drive(make, streams, limits.stop).await

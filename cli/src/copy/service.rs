@@ -4,6 +4,7 @@
 use std::{future, path::Path, sync::Arc, time::Duration};
 
 use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
+use rp_proxy::shares::{Place, Shares};
 use rp_transfer::{
     error::Error,
     message::{Done, Get, Message, Put},
@@ -14,22 +15,55 @@ use rp_transfer::{
     source::Source,
     writer::Writer,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     CopyError,
-    activity::SILENCE,
+    activity::{Patience, SILENCE},
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
     drive::{CLOSE_TIMEOUT, MakeHalf, Streams, drive},
+};
+use crate::{
+    close_code,
+    file_threads::{FileThreads, User, Worker},
 };
 
 /// The service's name in the handshake.
 pub const SERVICE: &str = "rpp-copy/1";
 
-/// Requests of one connection that run at once; each has a thread and up to 4 MiB of buffers.
-/// Further ones wait.
+/// Requests of one connection that run at once. Further ones wait.
 const MAX_REQUESTS: usize = 16;
+
+/// What the copies of a server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyLimits {
+    /// Copies that run at once, each with a file open. Default 16384.
+    pub copies: usize,
+    /// Copies of one key that run at once, and of all clients whose key is not listed. Default 4096, what
+    /// 256 connections have with 16 each.
+    pub copies_per_user: usize,
+    /// How long a connection without a request stays. Default a minute. The transport ends one that is silent
+    /// earlier; this is for one that is kept awake.
+    pub idle_timeout: Duration,
+    /// How long a client may say that it is working on a copy and do nothing else. Default an hour: pipes
+    /// pause, and people read page by page, but a name is not held for ever.
+    pub working: Duration,
+    /// The same for clients whose key is not listed. Default 2 minutes: what they may take is for all of them.
+    pub anonymous_working: Duration,
+}
+
+impl Default for CopyLimits {
+    fn default() -> Self {
+        Self {
+            copies: 16384,
+            copies_per_user: 4096,
+            idle_timeout: Duration::from_secs(60),
+            working: Duration::from_secs(60 * 60),
+            anonymous_working: Duration::from_secs(2 * 60),
+        }
+    }
+}
 
 /// What a client may do here.
 #[derive(Clone, Debug)]
@@ -37,6 +71,7 @@ pub struct Access {
     root: Option<Arc<Root>>,
     read_only: bool,
     silence: Duration,
+    is_anonymous: bool,
 }
 
 impl Access {
@@ -46,6 +81,7 @@ impl Access {
             root: None,
             read_only: true,
             silence: SILENCE,
+            is_anonymous: false,
         }
     }
 
@@ -59,6 +95,7 @@ impl Access {
             root: Some(Arc::new(opened)),
             read_only,
             silence: SILENCE,
+            is_anonymous: false,
         })
     }
 
@@ -67,6 +104,15 @@ impl Access {
     #[must_use]
     pub fn silence(self, silence: Duration) -> Self {
         Self { silence, ..self }
+    }
+
+    /// Whether the client's key means nothing: it then shares what it may take with all others like it.
+    #[must_use]
+    pub fn anonymous(self, is_anonymous: bool) -> Self {
+        Self {
+            is_anonymous,
+            ..self
+        }
     }
 }
 
@@ -84,35 +130,85 @@ impl AccessCheck for Access {
     }
 }
 
-/// Answers the requests of `connection` until it is over.
-pub async fn serve(connection: Connection, access: impl AccessCheck) {
-    let access: Arc<dyn AccessCheck> = Arc::new(access);
-    let arrivals = Arc::new(Arrivals::new(&connection, Side::Client));
-    let running = Arc::new(Semaphore::new(MAX_REQUESTS));
-    while let Ok(permit) = Arc::clone(&running).acquire_owned().await {
-        let Ok((writer, reader)) = connection.accept_bi().await else {
-            return;
-        };
+/// The service for all clients of a server; clones share limits and threads.
+#[derive(Clone, Debug, Default)]
+pub struct CopyService {
+    limits: CopyLimits,
+    threads: FileThreads,
+    /// Copies that run: of a user, and, as nobody's, in all.
+    copies: Shares<Option<User>>,
+}
+
+impl CopyService {
+    /// A service with these limits.
+    pub fn new(limits: CopyLimits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Answers the requests of `connection` until it is over.
+    pub async fn serve(&self, connection: Connection, access: impl AccessCheck) {
         let Some(present) = access.access() else {
             return;
         };
+        let user = match present.is_anonymous {
+            true => User::Anonymous,
+            false => User::Key(connection.peer()),
+        };
         let request = Request {
-            connection: connection.clone(),
-            arrivals: Arc::clone(&arrivals),
-            access: Arc::clone(&access),
+            service: self.clone(),
+            arrivals: Arc::new(Arrivals::new(&connection, Side::Client)),
+            worker: self.threads.connection(user),
+            connection,
+            user,
+            access: Arc::new(access),
             silence: present.silence,
         };
-        tokio::spawn(async move {
-            request.answer(writer, reader).await;
-            drop(permit);
-        });
+        let running = Arc::new(Semaphore::new(MAX_REQUESTS));
+        while let Ok(turn) = Arc::clone(&running).acquire_owned().await {
+            let accept = request.connection.accept_bi();
+            let accepted = match timeout(self.limits.idle_timeout, accept).await {
+                Ok(accepted) => accepted,
+                Err(_) if running.available_permits() + 1 < MAX_REQUESTS => continue,
+                Err(_) => {
+                    request.connection.close(close_code::DONE, b"idle");
+                    return;
+                }
+            };
+            let Ok((writer, reader)) = accepted else {
+                return;
+            };
+            let request = request.clone();
+            tokio::spawn(async move {
+                request.answer(writer, reader).await;
+                drop(turn);
+            });
+        }
+    }
+
+    /// A place among the copies that run at once.
+    fn place(&self, user: User) -> Result<Place<Option<User>>, Error> {
+        let limits = &self.limits;
+        let taken = self
+            .copies
+            .take([(Some(user), limits.copies_per_user), (None, limits.copies)]);
+        taken.map_err(|full| match full {
+            Some(_) => Error::TooManyCopies("this key"),
+            None => Error::TooManyCopies("this server"),
+        })
     }
 }
 
-/// One request and what it needs.
+/// What the requests of one connection need.
+#[derive(Clone)]
 struct Request {
+    service: CopyService,
     connection: Connection,
+    user: User,
     arrivals: Arc<Arrivals>,
+    worker: Worker,
     access: Arc<dyn AccessCheck>,
     silence: Duration,
 }
@@ -123,7 +219,9 @@ impl Request {
         let mut writer = ControlWriter::new(writer);
         //= spec/20-copy.md#requests
         //# The client's first message on it MUST be Put or Get.
-        let first = tokio::time::timeout(self.silence, reader.next());
+        //= spec/20-copy.md#requests
+        //# A server MUST bound how long it waits for it.
+        let first = timeout(self.silence, reader.next());
         let message = first.await.unwrap_or(Ok(None));
         let Some(access) = self.access.access() else {
             return;
@@ -131,21 +229,31 @@ impl Request {
         let (verb, path, result) = match message {
             Ok(Some(Message::Put(put))) => {
                 let path = printable_path(&put.path);
-                ("put", path, self.put(access, put, reader, writer).await)
+                let result = match self.service.place(self.user) {
+                    Ok(_place) => self.put(access, put, reader, writer).await,
+                    Err(error) => {
+                        self.arrivals.abandon(put.stream);
+                        Err(refuse(&mut writer, error).await)
+                    }
+                };
+                ("put", path, result)
             }
             Ok(Some(Message::Get(get))) => {
                 let path = printable_path(&get.path);
-                ("get", path, self.get(access, get, reader, writer).await)
+                let result = match self.service.place(self.user) {
+                    Ok(_place) => self.get(access, get, reader, writer).await,
+                    Err(error) => Err(refuse(&mut writer, error).await),
+                };
+                ("get", path, result)
             }
             Ok(Some(_)) => {
                 let error = Error::Protocol("the first message is no request");
-                refuse(&mut writer, &error).await;
-                ("request", String::new(), Err(error.into()))
+                let error = refuse(&mut writer, error).await;
+                ("request", String::new(), Err(error))
             }
             Err(ControlError::Decode(error)) => {
-                let error = Error::Decode(error);
-                refuse(&mut writer, &error).await;
-                ("request", String::new(), Err(error.into()))
+                let error = refuse(&mut writer, Error::Decode(error)).await;
+                ("request", String::new(), Err(error))
             }
             Ok(None) | Err(ControlError::Read(_)) => return,
         };
@@ -186,24 +294,25 @@ impl Request {
         reader: ControlReader,
         mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
-        let root = access.root;
-        let opening = tokio::task::spawn_blocking(move || {
+        let root = self.access.root.clone();
+        let opening = self.worker.run(move || {
             let path = RemotePath::parse_named(&get.path)?;
             let shared = root.as_deref().ok_or_else(|| no_files(&get.path))?;
             Source::file(shared.source(&path)?, &path.display())
         });
-        let opened = opening.await.unwrap_or_else(|panic| {
-            let error = std::io::Error::other(panic);
-            Err(Error::io("opening the file", error))
-        });
+        let opened = opening
+            .await
+            .unwrap_or_else(|error| Err(Error::io("opening the file", error)));
         let source = match opened {
             Ok(source) => source,
-            Err(error) => {
-                refuse(&mut writer, &error).await;
-                return Err(error.into());
-            }
+            Err(error) => return Err(refuse(&mut writer, error).await),
         };
-        let data = self.connection.open_uni().await?;
+        let silence = self.silence;
+        let Ok(data) = timeout(silence, self.connection.open_uni()).await else {
+            refuse(&mut writer, Error::Interrupted).await;
+            return Err(CopyError::Stalled(silence));
+        };
+        let data = data?;
         let stream = data.id().into_inner();
         let make = Box::new(move || Box::new(Sender::serve(stream, source, Arc::default())) as _);
         self.drive(make, reader, writer, Some(data)).await
@@ -222,7 +331,14 @@ impl Request {
             data,
             connection: &self.connection,
             arrivals: &self.arrivals,
-            silence: self.silence,
+            patience: Patience {
+                silence: self.silence,
+                working: match self.user {
+                    User::Anonymous => self.service.limits.anonymous_working,
+                    _ => self.service.limits.working,
+                },
+            },
+            worker: &self.worker,
         };
         drive(make, streams, future::pending()).await
     }
@@ -256,13 +372,14 @@ fn no_files(path: &[u8]) -> Error {
     }
 }
 
-/// Answers a request that is not even begun.
-async fn refuse(writer: &mut ControlWriter, error: &Error) {
+/// Answers a request that is not even begun, and gives the reason back.
+async fn refuse(writer: &mut ControlWriter, error: Error) -> CopyError {
     let done: Done = error.to_done();
     let telling = async {
         writer.send(&Message::Done(done)).await?;
         writer.finish().await
     };
     // When the connection is over, or nothing is taken on it, there is nobody to tell.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, telling).await;
+    let _ = timeout(CLOSE_TIMEOUT, telling).await;
+    error.into()
 }

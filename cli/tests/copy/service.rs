@@ -1,12 +1,18 @@
 //! The service, spoken to message by message: sides that are early, late, or lie.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use rp_protocol::{Connection, RecvStream, SendStream};
+use rp_cli::copy::service::CopyLimits;
+use rp_protocol::{Connection, RecvStream, SendStream, error::ConnectionError};
 use rp_transfer::message::{Attributes, Decoder, Digest, Done, Get, Message, Put, Ready, Status};
 
+use tokio::time::timeout;
+
 use crate::world::{World, content, names, stderr};
+
+/// How long a server waits here for what does not come.
+const LIMIT: Duration = Duration::from_millis(300);
 
 /// One request's control stream.
 pub(crate) struct Control {
@@ -278,6 +284,100 @@ fn a_first_message_that_is_no_request_is_answered() {
         let endless = Bytes::from_static(&[0xff; 4]);
         control.writer.write_bytes(endless).await.unwrap();
         assert_eq!(control.status().await, Status::Protocol);
+    });
+}
+
+#[test]
+fn a_put_that_only_says_it_is_working_loses_its_name_in_the_end() {
+    //= spec/20-copy.md#silence
+    //= type=test
+    //# A server MUST bound how long a client says nothing but Working.
+    let world = World::limited(CopyLimits {
+        working: LIMIT,
+        ..CopyLimits::default()
+    });
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut data = connection.open_uni().await.unwrap();
+        let mut idle = Control::open(&connection).await;
+        idle.send(put(&data, "file")).await;
+        data.write_bytes(Bytes::from_static(b"some")).await.unwrap();
+        assert!(matches!(idle.next().await, Some(Message::Ready(_))));
+        let status = loop {
+            match timeout(LIMIT / 10, idle.status()).await {
+                Ok(status) => break status,
+                Err(_) => idle.send(Message::Working).await,
+            }
+        };
+        assert_eq!(status, Status::Interrupted);
+        // The end of its control stream is the end of its hold on the name.
+        let mut data = connection.open_uni().await.unwrap();
+        let mut second = Control::open(&connection).await;
+        second.send(put(&data, "file")).await;
+        let whole = Bytes::from_static(b"whole");
+        data.write_bytes(whole).await.unwrap();
+        data.finish().unwrap();
+        second.send(digest(b"whole")).await;
+        assert!(matches!(second.next().await, Some(Message::Ready(_))));
+        assert_eq!(second.status().await, Status::Ok);
+    });
+    assert_eq!(fs::read(world.root("file")).unwrap(), b"whole");
+    assert_eq!(names(&world.root("")), ["file"]);
+}
+
+#[test]
+fn a_connection_that_is_kept_awake_without_a_request_is_ended() {
+    let world = World::limited(CopyLimits {
+        idle_timeout: LIMIT,
+        ..CopyLimits::default()
+    });
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let ended = connection.closed().await;
+        let idle = matches!(&ended, ConnectionError::PeerClosed { reason, .. } if reason == "idle");
+        assert!(idle, "{ended}");
+    });
+}
+
+#[test]
+fn copies_beyond_a_share_are_refused_and_the_next_one_is_taken() {
+    let world = World::limited(CopyLimits {
+        copies_per_user: 2,
+        ..CopyLimits::default()
+    });
+    world.runtime.block_on(async {
+        let connection = world.connect().await;
+        let mut held = Vec::new();
+        for name in ["a", "b"] {
+            let data = connection.open_uni().await.unwrap();
+            let mut control = Control::open(&connection).await;
+            control.send(put(&data, name)).await;
+            assert!(matches!(control.next().await, Some(Message::Ready(_))));
+            held.push((control, data));
+        }
+        let data = connection.open_uni().await.unwrap();
+        let mut third = Control::open(&connection).await;
+        third.send(put(&data, "c")).await;
+        let Some(Message::Done(done)) = third.next().await else {
+            unreachable!("a third copy is refused");
+        };
+        assert!(done.text.contains("too many copies"), "{}", done.text);
+        let (mut control, mut data) = held.pop().unwrap();
+        data.finish().unwrap();
+        control.send(digest(b"")).await;
+        assert_eq!(control.status().await, Status::Ok);
+        // The share is free a moment after the client has heard of the copy's end.
+        let ready = async {
+            loop {
+                let data = connection.open_uni().await.unwrap();
+                let mut fourth = Control::open(&connection).await;
+                fourth.send(put(&data, "c")).await;
+                if let Some(Message::Ready(_)) = fourth.next().await {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(20), ready).await.unwrap();
     });
 }
 

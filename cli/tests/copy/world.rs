@@ -14,7 +14,7 @@ use std::{
 };
 
 use rp_cli::{
-    copy::service::{self, Access},
+    copy::service::{self, Access, CopyLimits, CopyService},
     identity,
     prompt::Nobody,
 };
@@ -68,16 +68,26 @@ impl World {
         let folder = Self::folders();
         let access = Access::beneath(&folder.path().join("root"), false).unwrap();
         let access = access.silence(Duration::from_millis(500));
-        Self::answering(folder, move |connection| {
-            service::serve(connection, access.clone())
-        })
+        Self::with(folder, access, CopyLimits::default())
     }
 
     pub(crate) fn serving(read_only: bool) -> Self {
         let folder = Self::folders();
         let access = Access::beneath(&folder.path().join("root"), read_only).unwrap();
+        Self::with(folder, access, CopyLimits::default())
+    }
+
+    pub(crate) fn limited(limits: CopyLimits) -> Self {
+        let folder = Self::folders();
+        let access = Access::beneath(&folder.path().join("root"), false).unwrap();
+        Self::with(folder, access, limits)
+    }
+
+    fn with(folder: TempDir, access: Access, limits: CopyLimits) -> Self {
+        let service = CopyService::new(limits);
         Self::answering(folder, move |connection| {
-            service::serve(connection, access.clone())
+            let (service, access) = (service.clone(), access.clone());
+            async move { service.serve(connection, access).await }
         })
     }
 

@@ -66,6 +66,9 @@ pub enum Error {
     /// The other side ended the copy.
     #[error("the other side reports: {}", Peer(.0))]
     Peer(Done),
+    /// No more copies are taken at the moment.
+    #[error("too many copies at once for {0}: try again when others have ended")]
+    TooManyCopies(&'static str),
     /// The copy was stopped on this side, or its connection is gone.
     #[error("interrupted")]
     Interrupted,
@@ -94,6 +97,7 @@ impl Error {
             Self::Decode(error) => error.status(),
             Self::Protocol(_) => Status::Protocol,
             Self::Peer(done) => done.status,
+            Self::TooManyCopies(_) => Status::Failed,
             Self::Interrupted => Status::Interrupted,
         }
     }

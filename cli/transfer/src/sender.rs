@@ -23,6 +23,8 @@ pub struct Sender {
     serves: bool,
     /// The other side says nothing more.
     is_unanswered: bool,
+    /// Bytes the data stream takes at present.
+    window: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -73,13 +75,21 @@ impl Sender {
             offered,
             serves: !offered,
             is_unanswered: false,
+            window: u64::MAX,
             outputs: VecDeque::from([Output::Message(first)]),
         }
     }
 
+    /// Nothing is read that cannot be sent: a peer who takes nothing costs no memory. The end of a file
+    /// needs no window.
+    fn may_read(&self) -> bool {
+        self.window > 0 || self.source.is_handed_out()
+    }
+
     fn read_on(&mut self) {
-        match self.source.next() {
+        match self.source.next(self.window) {
             Ok(Some(piece)) => {
+                self.window = self.window.saturating_sub(piece.len() as u64);
                 self.hasher.update(&piece);
                 self.progress.set_bytes(self.source.bytes_read());
                 self.outputs.push_back(Output::Data(piece));
@@ -183,8 +193,16 @@ impl Half for Sender {
         }
     }
 
+    fn set_window(&mut self, bytes: u64) {
+        self.window = bytes;
+    }
+
+    fn wants_window(&self) -> bool {
+        self.state == State::Sending && self.outputs.is_empty() && !self.may_read()
+    }
+
     fn poll(&mut self) -> Output {
-        if self.outputs.is_empty() && self.state == State::Sending {
+        if self.outputs.is_empty() && self.state == State::Sending && self.may_read() {
             self.read_on();
         }
         self.outputs.pop_front().unwrap_or(Output::Wait)

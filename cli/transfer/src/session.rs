@@ -68,9 +68,18 @@ pub struct Summary {
 }
 
 /// One half of a copy.
-pub trait Half {
+pub trait Half: Send {
     /// Takes what arrived.
     fn handle(&mut self, input: Input);
+
+    /// How many bytes the data stream takes at present: the half reads no more of its file than that before
+    /// it is told again. Until it is told for the first time there is no limit.
+    fn set_window(&mut self, _bytes: u64) {}
+
+    /// Whether the half has nothing to do until the data stream takes more.
+    fn wants_window(&self) -> bool {
+        false
+    }
 
     /// What to do next. Reads or writes the file when it is time to.
     fn poll(&mut self) -> Output;

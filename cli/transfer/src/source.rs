@@ -29,7 +29,7 @@ pub struct Source {
     shown: String,
     attributes: Attributes,
     /// Read to learn the size, and still to be handed out.
-    ahead: Option<Vec<u8>>,
+    ahead: Option<Bytes>,
     read: u64,
 }
 
@@ -75,7 +75,7 @@ impl Source {
             reader: Reader::File(file, metadata),
             shown: shown.to_owned(),
             attributes,
-            ahead,
+            ahead: ahead.map(Bytes::from),
             read: 0,
         })
     }
@@ -96,22 +96,30 @@ impl Source {
         &self.attributes
     }
 
+    /// Whether all of it was handed out, as far as its size tells.
+    pub(crate) fn is_handed_out(&self) -> bool {
+        self.attributes.size == Some(self.read)
+    }
+
     /// Bytes handed out.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read
     }
 
-    /// The next piece, `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        if let Some(piece) = self.ahead.take() {
+    /// The next piece, of 1 to `limit` bytes; `None` at the end.
+    pub(crate) fn next(&mut self, limit: u64) -> Result<Option<Bytes>, Error> {
+        if let Some(mut ahead) = self.ahead.take() {
+            let length = usize::try_from(limit).unwrap_or(usize::MAX);
+            let piece = ahead.split_to(length.min(ahead.len()));
+            self.ahead = Some(ahead).filter(|rest| !rest.is_empty());
             self.read += piece.len() as u64;
-            return Ok(Some(piece.into()));
+            return Ok(Some(piece));
         }
         let piece = match &mut self.reader {
-            Reader::Pipe(pipe) => read_some(pipe),
+            Reader::Pipe(pipe) => read_some(pipe, limit.min(PIPE_PIECE)),
             Reader::File(file, _) => {
                 let rest = self.attributes.size.map(|size| size - self.read);
-                read_piece(file, rest.unwrap_or(PIECE).min(PIECE))
+                read_piece(file, rest.unwrap_or(PIECE).min(PIECE).min(limit))
             }
         };
         let piece = piece.map_err(|error| Error::io(&self.shown, error))?;
@@ -199,8 +207,8 @@ fn read_piece(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// What a pipe has now, waiting only while it has nothing; empty at its end.
-fn read_some(pipe: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; usize::try_from(PIPE_PIECE).unwrap_or(0)];
+fn read_some(pipe: &mut dyn Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(limit).unwrap_or(0)];
     loop {
         match pipe.read(&mut piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -51,6 +51,15 @@ impl Connection {
         self.streams.write_bytes(id, data)
     }
 
+    /// How many bytes [`write`](Self::write) would take at present, at least one.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    pub fn writable(&mut self, id: StreamId) -> Result<usize, WriteError> {
+        self.lost()?;
+        self.streams.writable(id)
+    }
+
     /// No more data follows.
     ///
     /// # Errors

@@ -96,6 +96,27 @@ impl SendStream {
         .map(drop)
     }
 
+    /// Waits until the stream takes data, and says how much: bytes that are costly to have ready are best
+    /// fetched then, and not while nobody wants them. Streams share their connection's buffer, and
+    /// connections a rate, so that a later write may take less.
+    ///
+    /// # Errors
+    /// As [`write_bytes`](Self::write_bytes).
+    pub async fn writable(&mut self) -> Result<usize, WriteError> {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            state.alive()?;
+            match state.engine.writable(self.id) {
+                Err(WriteError::Blocked) => {
+                    state.register_sender(self.id, cx);
+                    Poll::Pending
+                }
+                result => Poll::Ready(result),
+            }
+        })
+        .await
+    }
+
     /// Larger goes first among this connection's streams; streams of equal priority share. Default 0.
     pub fn set_priority(&self, priority: i32) {
         // A stream that is gone has no priority; there is nobody to tell.

@@ -63,19 +63,35 @@ impl Streams {
         push: impl FnOnce(usize, &mut super::send::SendHalf),
     ) -> Result<usize, WriteError> {
         let slot = self.sending(id)?;
+        let space = match self.writable_slot(slot) {
+            Err(WriteError::Blocked) if len == 0 => 0,
+            space => space?,
+        };
+        let len = len.min(space);
+        self.with_send(slot, |send| push(len, send));
+        self.settle(slot);
+        Ok(len)
+    }
+
+    /// How many bytes a write would take at present, more than 0. A stream that would take none is noted as
+    /// waiting, as by a write.
+    pub fn writable(&mut self, id: StreamId) -> Result<usize, WriteError> {
+        let slot = self.sending(id)?;
+        self.writable_slot(slot)
+    }
+
+    fn writable_slot(&mut self, slot: u32) -> Result<usize, WriteError> {
         if let Err(error) = self.check_sending(slot) {
             self.settle(slot);
             return Err(error);
         }
-        let room = usize::try_from(self.room(slot)).unwrap_or(usize::MAX);
-        if room == 0 && len > 0 {
-            self.wait_to_write(slot);
-            return Err(WriteError::Blocked);
+        match usize::try_from(self.room(slot)).unwrap_or(usize::MAX) {
+            0 => {
+                self.wait_to_write(slot);
+                Err(WriteError::Blocked)
+            }
+            space => Ok(space),
         }
-        let len = len.min(room);
-        self.with_send(slot, |send| push(len, send));
-        self.settle(slot);
-        Ok(len)
     }
 
     /// Notes that the application waits, and for what.

@@ -1,0 +1,206 @@
+//! The threads that read and write files for all copies of a server. Nothing but files waits on them, and
+//! none of them waits for a network: a copy asks for one step at a time.
+
+use std::{
+    fmt, io,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rp_protocol::crypto::identity::PublicKey;
+use tokio::sync::oneshot;
+
+use self::queue::FairQueue;
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+/// Threads at most: enough for the queue of a fast disk, and for some of them to hang in a file system that
+/// has lost its server.
+const MAX_THREADS: usize = 32;
+
+/// Of these for one user: a quarter.
+const MAX_THREADS_PER_USER: usize = MAX_THREADS / 4;
+
+/// Of these for one connection: half of its user's.
+const MAX_THREADS_PER_CONNECTION: usize = MAX_THREADS_PER_USER / 2;
+
+/// How long a thread without work stays.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Whose jobs are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum User {
+    /// The client with this key.
+    Key(PublicKey),
+    /// All clients whose key is not listed.
+    Anonymous,
+    /// A program that copies for its own user.
+    Ourselves,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads; clones share them.
+#[derive(Clone)]
+pub struct FileThreads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    pushed: Condvar,
+    next_connection: AtomicU64,
+}
+
+struct State {
+    queue: FairQueue<User, Job>,
+    threads: usize,
+    idle: usize,
+}
+
+impl fmt::Debug for FileThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let threads = self.shared.lock().threads;
+        f.debug_struct("FileThreads")
+            .field("threads", &threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for FileThreads {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FileThreads {
+    /// No threads yet: each starts when there is work for it.
+    pub fn new() -> Self {
+        let queue = FairQueue::new(MAX_THREADS_PER_USER, MAX_THREADS_PER_CONNECTION);
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    queue,
+                    threads: 0,
+                    idle: 0,
+                }),
+                pushed: Condvar::new(),
+                next_connection: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What one more connection of `user` works with.
+    pub fn connection(&self, user: User) -> Worker {
+        Worker {
+            shared: Arc::clone(&self.shared),
+            user,
+            connection: self.shared.next_connection.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// The part of one connection in the threads.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    user: User,
+    connection: u64,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Worker({:?}, {})", self.user, self.connection)
+    }
+}
+
+impl Worker {
+    /// Does `job` on one of the threads, when it is this connection's turn. A job whose future is dropped is
+    /// done all the same.
+    ///
+    /// # Errors
+    /// No thread can be started, or the job panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (send, done) = oneshot::channel();
+        self.spawn(move || {
+            // Nobody waits when the copy was given up: what the job brought is dropped here.
+            let _ = send.send(job());
+        })?;
+        done.await
+            .map_err(|_| io::Error::other("a file thread failed"))
+    }
+
+    /// Has `job` done without waiting for it.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn spawn(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        state.queue.push(&self.user, self.connection, Box::new(job));
+        if state.idle >= state.queue.waiting() || state.threads == MAX_THREADS {
+            drop(state);
+            self.shared.pushed.notify_one();
+            return Ok(());
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        let started = thread::Builder::new()
+            .name("files".to_owned())
+            .spawn(move || shared.work());
+        match started {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let mut state = self.shared.lock();
+                state.threads -= 1;
+                // The others will come to it, if there are any.
+                match state.threads {
+                    0 => Err(error),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread's life: job after job, until there has been none for a while.
+    fn work(&self) {
+        let mut state = self.lock();
+        let mut has_lingered = false;
+        loop {
+            if let Some((user, connection, job)) = state.queue.pop() {
+                drop(state);
+                // The panic has been printed, and whoever waits for the job is told.
+                let _ = panic::catch_unwind(AssertUnwindSafe(job));
+                state = self.lock();
+                state.queue.done(&user, connection);
+                has_lingered = false;
+            } else if has_lingered {
+                state.threads -= 1;
+                return;
+            } else {
+                state.idle += 1;
+                let waited = self.pushed.wait_timeout(state, LINGER);
+                let (waited, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = waited;
+                state.idle -= 1;
+                has_lingered = timeout.timed_out();
+            }
+        }
+    }
+}
