@@ -294,7 +294,7 @@ impl Request {
         reader: ControlReader,
         mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
-        let root = self.access.root.clone();
+        let root = access.root;
         let opening = self.worker.run(move || {
             let path = RemotePath::parse_named(&get.path)?;
             let shared = root.as_deref().ok_or_else(|| no_files(&get.path))?;

@@ -3,6 +3,7 @@
 
 mod flush;
 mod open;
+mod reservation;
 pub mod shortfall;
 #[cfg(test)]
 mod tests;
@@ -15,14 +16,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rustix::{
-    fs::{AtFlags, FallocateFlags, Mode},
-    io::Errno,
-};
+use rustix::fs::{AtFlags, Mode};
 
 use self::{
     flush::Flusher,
     open::{is_named, open_locked, set_mode},
+    reservation::Reservation,
     shortfall::{Shortfall, Shortfalls, is_refusal},
 };
 use crate::{
@@ -106,6 +105,7 @@ pub struct Writer {
     destination: Destination,
     partial: OsString,
     flusher: Flusher,
+    reservation: Reservation,
     shortfalls: Shortfalls,
     over: bool,
 }
@@ -118,13 +118,14 @@ impl Writer {
         let file = Arc::new(open_locked(&destination, &partial, &mut shortfalls)?);
         let writer = Self {
             flusher: Flusher::new(Arc::clone(&file)),
+            reservation: Reservation::new(size.unwrap_or(0)),
             file,
             destination,
             partial,
             shortfalls,
             over: false,
         };
-        match writer.reserve(size.unwrap_or(0)) {
+        match writer.check_space(size.unwrap_or(0)) {
             Ok(()) => Ok(writer),
             Err(error) => {
                 Box::new(writer).discard();
@@ -133,8 +134,8 @@ impl Writer {
         }
     }
 
-    /// Makes sure that `size` bytes fit, and reserves the space where the file system can.
-    fn reserve(&self, size: u64) -> Result<(), Error> {
+    /// Makes sure that `size` bytes fit.
+    fn check_space(&self, size: u64) -> Result<(), Error> {
         //= spec/20-copy.md#files
         //# A receiver that knows the size MUST refuse a file that does not fit the free space
         //# before it takes any data.
@@ -144,24 +145,14 @@ impl Writer {
             needed: size,
             free,
         };
-        let mut free = 0;
         // Some file systems do not know their size and say 0 of 0, or nothing at all.
         if let Ok(stat) = rustix::fs::fstatvfs(&*self.file) {
-            free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             if stat.f_blocks > 0 && size > free {
                 return Err(no_space(free));
             }
         }
-        if size == 0 {
-            return Ok(());
-        }
-        match rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, size) {
-            Err(Errno::NOSPC | Errno::DQUOT) => Err(no_space(free)),
-            // Beyond what a file may have here, whatever is free.
-            Err(errno @ Errno::FBIG) => Err(Error::io(shown, errno)),
-            // Whatever else it says, the file can be written without.
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The permission bits the whole file gets.
@@ -259,7 +250,11 @@ impl Writer {
 
 impl Sink for Writer {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let mut written = self.file.write_all_at(bytes, offset);
+        let end = offset.saturating_add(bytes.len() as u64);
+        let mut written = self
+            .reservation
+            .extend(&self.file, end)
+            .and_then(|()| self.file.write_all_at(bytes, offset));
         if written.is_ok() {
             let flushed = self.flusher.on_written(bytes.len() as u64);
             written = self.note_refusal(Shortfall::Durability, flushed);

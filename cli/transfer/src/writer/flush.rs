@@ -4,7 +4,10 @@
 use std::{
     fs::File,
     io, mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -14,6 +17,29 @@ const FLUSH_AT: u64 = 32 << 20;
 
 /// Bytes written and not yet on disk at which the writer waits. Smaller files never wait.
 const MAX_DIRTY: u64 = 128 << 20;
+
+/// Threads that sync files at once in this process. Whoever writes a further file syncs it himself.
+const MAX_THREADS: usize = 8;
+
+/// How many of them there are.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// One of these threads, counted until this is dropped.
+struct ThreadSlot;
+
+impl ThreadSlot {
+    fn take() -> Option<Self> {
+        let one_more = |threads| (threads < MAX_THREADS).then_some(threads + 1);
+        let taken = THREADS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then_some(Self)
+    }
+}
+
+impl Drop for ThreadSlot {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The thread that syncs one file, started when the file has become large enough.
 #[derive(Debug)]
@@ -89,9 +115,17 @@ impl Flusher {
         }
         drop(state);
         if self.thread.is_none() {
+            let Some(slot) = ThreadSlot::take() else {
+                let synced = self.file.sync_data();
+                self.shared.lock().dirty = 0;
+                return synced;
+            };
             let (shared, file) = (Arc::clone(&self.shared), Arc::clone(&self.file));
             let thread = thread::Builder::new().name("flush".to_owned());
-            self.thread = Some(thread.spawn(move || shared.run(&file))?);
+            self.thread = Some(thread.spawn(move || {
+                shared.run(&file);
+                drop(slot);
+            })?);
         }
         self.shared.changed.notify_all();
         let mut state = self.shared.wait_while(|state| state.dirty > MAX_DIRTY);

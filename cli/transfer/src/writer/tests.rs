@@ -219,3 +219,23 @@ fn what_a_file_system_cannot_do_is_one_line() {
          permissions or say when it is on the disk"
     );
 }
+
+#[test]
+fn a_size_that_is_only_announced_takes_no_space_from_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = || {
+        let partial = fs::metadata(folder.path().join(".file.rp-partial"));
+        partial.unwrap().blocks() * 512
+    };
+    let megabyte = vec![7; 1 << 20];
+    let mut writer = begin(&folder, Some(512 << 20)).unwrap();
+    assert_eq!(taken(), 0);
+    for index in 0..8 {
+        let written = (index + 1) << 20;
+        writer.write_at(index << 20, &megabyte).unwrap();
+        assert!((written..=3 * written).contains(&taken()), "{}", taken());
+    }
+    // What was set aside and not used is given back, whole or not.
+    drop(writer);
+    assert!(taken() <= 9 << 20, "{}", taken());
+}
