@@ -27,7 +27,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, stdin, stdout},
     net::TcpListener,
     sync::mpsc,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tracing::warn;
 
@@ -46,9 +46,6 @@ use crate::{
 
 /// Bytes taken from standard input at once; a pipe holds as many by default.
 const READ_BYTES: usize = 64 << 10;
-
-/// Time the server has to take our close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a service waits for its server before it listens: long enough for one that is there, so
 /// that mistakes end the program before anybody relies on it.
@@ -239,16 +236,11 @@ impl Reach {
 
     async fn shut_down(&self) {
         let connected = self.connected().take();
-        if let Some(Connected {
-            connection,
-            endpoint,
-        }) = connected
-        {
+        if let Some(connected) = connected {
             if let Some(paths) = &self.paths {
-                paths.keep(self.connector.server(), &connection);
+                paths.keep(self.connector.server(), &connected.connection);
             }
-            endpoint.close(CloseCode::default(), b"done");
-            let _ = timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+            connected.close(CloseCode::default(), b"done").await;
         }
     }
 }
@@ -342,7 +334,10 @@ async fn upward(send: &mut SendStream) -> Result<(), Failure> {
 /// Passes what the target sends to standard output, to its end; fails if the target was cut off.
 async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
     let mut output = stdout();
-    let failed = |error: io::Error| Failure::other(format!("standard output: {error}"));
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::broken_pipe(),
+        _ => Failure::other(format!("standard output: {error}")),
+    };
     output.write_all(early).await.map_err(failed)?;
     output.flush().await.map_err(failed)?;
     loop {

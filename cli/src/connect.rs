@@ -18,10 +18,11 @@ use rp_protocol::{
     config::{ClientConfig, EndpointConfig, TransportConfig},
     crypto::identity::Identity,
     error::{ConnectError, ConnectionError, TransportCode},
+    units::CloseCode,
 };
 use rp_transfer::error::printable;
 use thiserror::Error;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     address, close_code,
@@ -39,6 +40,9 @@ pub const DEFAULT_PORT: u16 = 7377;
 /// How long an address may stay without answer before the next is tried beside it (RFC 8305
 /// section 5, "Connection Attempt Delay").
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// How long the last bytes and the end of a connection may wait to be sent, each.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// TLS alert no_application_protocol (RFC 7301 section 3.2).
 const NO_APPLICATION_PROTOCOL: TransportCode = TransportCode::crypto(120);
@@ -286,6 +290,18 @@ pub struct Connected {
     pub endpoint: Endpoint,
 }
 
+impl Connected {
+    /// Sends what was written, ends the connection and waits until the server has been told. Should that
+    /// be lost on the way, the server finds out by itself; waiting for it would cost every program a few
+    /// round trips.
+    pub async fn close(&self, code: CloseCode, reason: &[u8]) {
+        let Self { connection, .. } = self;
+        let _ = timeout(CLOSE_TIMEOUT, connection.flushed()).await;
+        connection.close(code, reason);
+        let _ = timeout(CLOSE_TIMEOUT, connection.flushed()).await;
+    }
+}
+
 /// Connects to `server` for `service`.
 ///
 /// An unknown host key is put to `prompt` once the server has shown it, and if it is accepted a
@@ -470,7 +486,7 @@ async fn race(addresses: &[SocketAddr], attempt: &Attempt) -> Result<Connected, 
             Some(_) => NEXT_ADDRESS,
             None => Duration::MAX,
         };
-        match tokio::time::timeout(delay, running.join_next()).await {
+        match timeout(delay, running.join_next()).await {
             Err(_) => {}
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
             Ok(Some(Ok(Err(failure)))) if failure.is_answer() => return Err(failure),

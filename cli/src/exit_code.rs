@@ -32,6 +32,8 @@ pub enum ExitCode {
     Version,
     /// Ctrl-C; what was begun can be gone on with.
     Interrupted,
+    /// Whoever read our output wants no more: the code a shell gives to programs that SIGPIPE ends.
+    BrokenPipe,
 }
 
 impl ExitCode {
@@ -50,6 +52,7 @@ impl ExitCode {
             Self::Timeout => 9,
             Self::Version => 10,
             Self::Interrupted => 130,
+            Self::BrokenPipe => 141,
         }
     }
 }
@@ -65,7 +68,8 @@ impl From<ExitCode> for process::ExitCode {
 pub struct Failure {
     /// What the shell sees.
     pub code: ExitCode,
-    /// One line for the user: what is wrong and, where we know, what to do.
+    /// One line for the user: what is wrong and, where we know, what to do. Empty if there is nothing
+    /// to say.
     pub text: String,
 }
 
@@ -76,6 +80,11 @@ impl Failure {
             code,
             text: text.into(),
         }
+    }
+
+    /// Whoever read our output wants no more: nothing to tell anybody.
+    pub fn broken_pipe() -> Self {
+        Self::new(ExitCode::BrokenPipe, "")
     }
 
     /// Bad arguments or settings.
@@ -108,8 +117,10 @@ pub fn report(program: &str, result: Result<(), Failure>) -> process::ExitCode {
     match result {
         Ok(()) => ExitCode::Ok.into(),
         Err(failure) => {
-            // Without a standard error there is nobody to tell but the caller.
-            let _ = writeln!(std::io::stderr(), "{program}: {failure}");
+            if !failure.text.is_empty() {
+                // Without a standard error there is nobody to tell but the caller.
+                let _ = writeln!(std::io::stderr(), "{program}: {failure}");
+            }
             failure.code.into()
         }
     }

@@ -42,7 +42,7 @@ use crate::{
     trace_files::TraceFiles,
 };
 
-/// Time clients have to take our goodbye at the end.
+/// How long it may take to send our goodbye to all clients at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs `rpserver` with the process's arguments.
@@ -135,7 +135,7 @@ async fn serve(
     }
     info!("shutting down");
     endpoint.close(close_code::DONE, b"the server is shutting down");
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(GOODBYE, endpoint.flushed()).await;
     Ok(())
 }
 

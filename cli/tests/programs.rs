@@ -8,9 +8,10 @@ mod world;
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{TcpListener, UdpSocket},
     process::{Command, Stdio},
+    thread,
 };
 
 use rp_cli::identity;
@@ -146,6 +147,25 @@ fn an_unknown_client_key_is_told_what_to_do() {
         assert!(text.contains("authorized_keys"), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_connect_quietly() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        while tcp.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    let mut command = world.client(&["connect", "127.0.0.1", &port]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut some = [0; 10];
+    client.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(141));
 }
 
 #[test]

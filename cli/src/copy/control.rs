@@ -71,9 +71,8 @@ impl ControlWriter {
         self.stream.write_bytes(Bytes::from(bytes)).await
     }
 
-    /// Ends the stream and waits until the other side has all of it.
-    pub(super) async fn finish(&mut self) -> Result<(), WriteError> {
-        self.stream.finish()?;
-        self.stream.finished().await
+    /// Ends the stream.
+    pub(super) fn finish(&mut self) -> Result<(), WriteError> {
+        self.stream.finish()
     }
 }

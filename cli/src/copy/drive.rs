@@ -52,7 +52,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// used up only by one that waits for standard input.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the last message may take to be acknowledged; the file is safe by then.
+/// How long the other side may take to take a refusal.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the half, on a file thread, where opening files may block.

@@ -61,9 +61,6 @@ use crate::{
 /// little enough that a copy stays far under 64 MB of memory.
 pub const WINDOW: u64 = 32 << 20;
 
-/// How long the end of a connection may take to be sent.
-const GOODBYE: Duration = Duration::from_millis(100);
-
 /// Why nothing was copied.
 #[derive(Debug, ThisError)]
 pub enum CopyError {
@@ -155,6 +152,11 @@ pub fn main() -> Result<(), Failure> {
 
 impl From<CopyError> for Failure {
     fn from(error: CopyError) -> Self {
+        if let CopyError::Transfer(Error::Io { source, .. }) = &error
+            && source.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Self::broken_pipe();
+        }
         let note = match error.exit_code() {
             ExitCode::Interrupted => "; the partial file stays",
             _ => "",
@@ -268,10 +270,7 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
     let server = job.remote().server.clone();
     let transport = transport(args)?.tracer(tracer);
     let family = args.family();
-    let Connected {
-        connection,
-        endpoint,
-    } = tokio::select! {
+    let connected = tokio::select! {
         connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
             connected?
         }
@@ -282,9 +281,13 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
             });
         }
     };
+    let Connected {
+        connection,
+        endpoint,
+    } = &connected;
     let paths = PathFile::open(!args.no_path_memory);
     if let Some(paths) = &paths {
-        paths.recall(&server, &connection);
+        paths.recall(&server, connection);
     }
     let progress = Arc::new(Progress::default());
     let mut bar = Bar::new(&job.name(), args.quiet);
@@ -301,7 +304,7 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
         stop,
     };
     let copying = copy(
-        &connection,
+        connection,
         job,
         args.preserve,
         Arc::clone(&progress),
@@ -309,23 +312,21 @@ async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
     );
     let result = tokio::select! {
         result = copying => result.map_err(|error| error.explained(&server)),
-        () = bar.follow(&progress, &connection) => return Ok(()),
+        () = bar.follow(&progress, connection) => return Ok(()),
     };
     bar.finish(&progress);
     let elapsed = begun.elapsed();
     if args.stats {
-        print_stats(&progress, elapsed, &endpoint, &connection);
+        print_stats(&progress, elapsed, endpoint, connection);
     }
     if let Some(paths) = &paths {
-        paths.keep(&server, &connection);
+        paths.keep(&server, connection);
     }
     let (code, reason): (u32, &[u8]) = match &result {
         Ok(_) => (0, b"done"),
         Err(error) => (error.exit_code().number().into(), b"failed"),
     };
-    connection.close(CloseCode::from_u32(code), reason);
-    // When it takes longer the other side finds out by itself.
-    let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    connected.close(CloseCode::from_u32(code), reason).await;
     let summary = result?;
     warn(&summary.note);
     if args.checksum {

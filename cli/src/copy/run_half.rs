@@ -19,7 +19,7 @@ use super::{
     CopyError,
     activity::{Activity, WORKING_AFTER},
     control::ControlWriter,
-    drive::{CLOSE_TIMEOUT, GRACE, MakeHalf},
+    drive::{GRACE, MakeHalf},
 };
 use crate::file_threads::Worker;
 
@@ -233,8 +233,9 @@ impl<'a> Outgoing<'a> {
             }
             Output::Wait => {}
             Output::Over(result) => {
-                // Not acknowledged in time, or the connection is over: the file is what it is.
-                let _ = timeout(CLOSE_TIMEOUT, self.writer.finish()).await;
+                // Not waited for: the file is what it is, whether the last message arrives or not, and
+                // whoever closes the connection after this sends it before.
+                let _ = self.writer.finish();
                 return Ok(Some(result));
             }
         }

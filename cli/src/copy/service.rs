@@ -7,7 +7,7 @@ use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_proxy::shares::{Place, Shares};
 use rp_transfer::{
     error::Error,
-    message::{Done, Get, Message, Put},
+    message::{Get, Message, Put},
     path::{RemotePath, Root, printable_path},
     receiver::{OpenSink, Receiver},
     sender::Sender,
@@ -374,12 +374,10 @@ fn no_files(path: &[u8]) -> Error {
 
 /// Answers a request that is not even begun, and gives the reason back.
 async fn refuse(writer: &mut ControlWriter, error: Error) -> CopyError {
-    let done: Done = error.to_done();
-    let telling = async {
-        writer.send(&Message::Done(done)).await?;
-        writer.finish().await
-    };
+    let done = Message::Done(error.to_done());
     // When the connection is over, or nothing is taken on it, there is nobody to tell.
-    let _ = timeout(CLOSE_TIMEOUT, telling).await;
+    if let Ok(Ok(())) = timeout(CLOSE_TIMEOUT, writer.send(&done)).await {
+        let _ = writer.finish();
+    }
     error.into()
 }

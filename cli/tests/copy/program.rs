@@ -74,6 +74,19 @@ fn standard_streams_stand_in_for_files() {
 }
 
 #[test]
+fn a_reader_that_has_enough_ends_the_copy_quietly_and_not_well() {
+    let world = World::new();
+    fs::write(world.root("file"), content(3_000_000)).unwrap();
+    let mut command = world.rpcp(&[&world.url("file"), "-"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut some = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let output = expect(141, child.wait_with_output().unwrap());
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
 fn a_folder_keeps_the_name_of_the_source() {
     let world = World::new();
     fs::create_dir(world.root("sub")).unwrap();
@@ -374,6 +387,27 @@ fn a_source_that_shrinks_is_exit_code_8() {
     file.set_len(48 << 20).unwrap();
     expect(8, child.wait_with_output().unwrap());
     assert_eq!(names(&world.root("")), [""; 0]);
+}
+
+#[test]
+fn a_copy_takes_two_round_trips_and_its_end_none() {
+    let world = World::new();
+    fs::write(world.here("file"), content(1000)).unwrap();
+    let round_trip = Duration::from_secs(1);
+    let url = format!(
+        "rp://127.0.0.1:{}/file",
+        Wire::slow(&world, round_trip / 2).port
+    );
+    // One for the handshake, one for the request; what is not round trips is the machine's.
+    for args in [["file", &url], [&url, "back"]] {
+        let begun = Instant::now();
+        world.run(0, &["--no-path-memory", args[0], args[1]]);
+        let took = begun.elapsed();
+        assert!(
+            2 * round_trip <= took && took < 3 * round_trip,
+            "{args:?}: {took:?}"
+        );
+    }
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! A server in this process, a user's folder, and a way to run `rpcp` there.
 
 use std::{
+    collections::HashMap,
     fs,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rp_cli::{
@@ -189,33 +191,62 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn to(world: &World) -> Self {
+        Self::slow(world, Duration::ZERO)
+    }
+
+    /// Every datagram takes `delay` in each direction.
+    pub(crate) fn slow(world: &World, delay: Duration) -> Self {
         let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-        let far = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-        far.connect(("127.0.0.1", world.port)).unwrap();
         let port = near.local_addr().unwrap().port();
         let cut = Arc::new(AtomicBool::new(false));
-        let (client, whole) = (Arc::new(OnceLock::new()), Arc::clone(&cut));
-        let (from, to, known) = (Arc::clone(&near), Arc::clone(&far), Arc::clone(&client));
-        thread::spawn(move || {
-            let mut datagram = [0; 65536];
-            while let Ok((length, source)) = from.recv_from(&mut datagram) {
-                known.get_or_init(|| source);
-                if !whole.load(Ordering::Relaxed) {
-                    // A full socket buffer is a lost datagram, as anywhere.
-                    let _ = to.send(&datagram[..length]);
-                }
-            }
-        });
+        let server = SocketAddr::from(([127, 0, 0, 1], world.port));
         let whole = Arc::clone(&cut);
         thread::spawn(move || {
+            let mut known = HashMap::new();
             let mut datagram = [0; 65536];
-            while let Ok(length) = far.recv(&mut datagram) {
-                if let (Some(client), false) = (client.get(), whole.load(Ordering::Relaxed)) {
-                    let _ = near.send_to(&datagram[..length], client);
-                }
+            // A socket to the server for each client, so that each is another address to it.
+            while let Ok((length, client)) = near.recv_from(&mut datagram) {
+                let to_server = known.entry(client).or_insert_with(|| {
+                    let far = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+                    far.connect(server).unwrap();
+                    let (from, near) = (Arc::clone(&far), Arc::clone(&near));
+                    let to_client = Self::carry(delay, &whole, move |datagram| {
+                        let _ = near.send_to(datagram, client);
+                    });
+                    thread::spawn(move || {
+                        let mut datagram = [0; 65536];
+                        while let Ok(length) = from.recv(&mut datagram) {
+                            let _ = to_client.send((Instant::now(), datagram[..length].to_vec()));
+                        }
+                    });
+                    Self::carry(delay, &whole, move |datagram| {
+                        // A full socket buffer is a lost datagram, as anywhere.
+                        let _ = far.send(datagram);
+                    })
+                });
+                let _ = to_server.send((Instant::now(), datagram[..length].to_vec()));
             }
         });
         Self { port, cut }
+    }
+
+    /// Hands datagrams to `send`, each `delay` after its time, until the wire is cut.
+    fn carry(
+        delay: Duration,
+        cut: &Arc<AtomicBool>,
+        send: impl Fn(&[u8]) + Send + 'static,
+    ) -> Sender<(Instant, Vec<u8>)> {
+        let (sender, receiver) = channel::<(Instant, Vec<u8>)>();
+        let cut = Arc::clone(cut);
+        thread::spawn(move || {
+            for (sent, datagram) in receiver {
+                thread::sleep((sent + delay).saturating_duration_since(Instant::now()));
+                if !cut.load(Ordering::Relaxed) {
+                    send(&datagram);
+                }
+            }
+        });
+        sender
     }
 
     /// From here on nothing arrives, as when a machine loses its power.

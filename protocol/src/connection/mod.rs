@@ -371,6 +371,15 @@ impl Connection {
         self.feedback = feedback;
     }
 
+    /// Whether stream bytes that may be sent, or the end of the connection, wait to be sent.
+    pub fn has_unsent(&self) -> bool {
+        match &self.state {
+            State::Handshaking | State::Established => self.streams.interest().any(),
+            State::Closing(closing) => closing.pending,
+            State::Draining { .. } | State::Drained => false,
+        }
+    }
+
     /// Whether nothing more will come out of this connection.
     pub fn is_drained(&self) -> bool {
         matches!(self.state, State::Drained)

@@ -225,6 +225,14 @@ impl Connection {
         }
     }
 
+    /// Waits until all that was written has been sent once, and so has the end of the connection if it is
+    /// closed. Not until it arrives: after [`close`](Self::close) a program may end.
+    ///
+    /// Takes as long as credit and the path's rate make it; put it under a timeout.
+    pub async fn flushed(&self) {
+        self.shared.flushed().await;
+    }
+
     /// Waits for the end of the connection, and says why.
     pub async fn closed(&self) -> ConnectionError {
         let ended = self.until(&self.shared.notify.closed, |_| None::<ConnectionError>);

@@ -220,7 +220,8 @@ impl Endpoint {
     }
 
     /// Close every connection with `code` and `reason` and take no more. Use
-    /// [`wait_idle`](Self::wait_idle) to have the peers told before the process ends.
+    /// [`flushed`](Self::flushed) to have the peers told before the process ends, and
+    /// [`wait_idle`](Self::wait_idle) to have them told again should that be lost.
     pub fn close(&self, code: CloseCode, reason: &[u8]) {
         let (connections, waiting) = {
             let mut state = self.shared.lock();
@@ -238,6 +239,15 @@ impl Endpoint {
             connection.close(code, reason);
         }
         self.shared.arrived.notify_waiters();
+    }
+
+    /// Waits until every connection has sent what was written, and its end if it is closed, but not until
+    /// that arrives. After [`close`](Self::close) a program may end; put it under a timeout.
+    pub async fn flushed(&self) {
+        let connections: Vec<_> = self.shared.lock().connections.values().cloned().collect();
+        for connection in connections {
+            connection.flushed().await;
+        }
     }
 
     /// Waits until no connection is left, closing ones included.

@@ -3,6 +3,7 @@
 
 use std::{
     mem,
+    pin::pin,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -60,6 +61,8 @@ pub(super) struct Notifies {
     pub(super) available: [Notify; 2],
     pub(super) datagram_received: Notify,
     pub(super) datagrams_unblocked: Notify,
+    /// The task has handed the system all that the engine wanted to send for the moment.
+    pub(super) sent: Notify,
 }
 
 /// The index of `dir`'s part in a pair.
@@ -226,6 +229,29 @@ impl Shared {
         wakers.wake();
     }
 
+    /// Waits until the task has sent all that was written, and the end if there is one.
+    pub(super) async fn flushed(&self) {
+        let mut is_first = true;
+        loop {
+            let mut sent = pin!(self.notify.sent.notified());
+            // Registered before the check, so that news in between is not missed.
+            sent.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if state.engine.is_drained() || !(is_first || state.engine.has_unsent()) {
+                    return;
+                }
+                // What the engine no longer has, the task may still be about to send. Only the end of
+                // a turn that is ahead of it says that it is not.
+                if is_first {
+                    state.wake_task();
+                }
+            }
+            is_first = false;
+            sent.await;
+        }
+    }
+
     /// Pass on what the engine reports. `wakers` is called by the caller, without the lock.
     pub(super) fn handle_event(&self, state: &mut State, event: Event, wakers: &mut Wakers) {
         match event {
@@ -283,6 +309,7 @@ impl Notifies {
         }
         self.datagram_received.notify_waiters();
         self.datagrams_unblocked.notify_waiters();
+        self.sent.notify_waiters();
     }
 }
 

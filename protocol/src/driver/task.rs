@@ -164,6 +164,7 @@ impl Future for Task {
                 Step::Send(transmit) => this.send(transmit),
                 Step::Finished => return Poll::Ready(()),
                 Step::Sleep => {
+                    this.shared.notify.sent.notify_waiters();
                     this.sleep(cx, now);
                     return Poll::Pending;
                 }

@@ -1,6 +1,6 @@
 //! Connecting, refusing, closing, vanishing, and being idle.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use rp_protocol::{
@@ -13,7 +13,7 @@ use rp_protocol::{
 use tokio::{io::AsyncReadExt, runtime};
 
 use crate::{
-    Anybody, Pair, SERVICE, client, client_config, identity, server, server_config, within,
+    Anybody, Pair, SERVICE, client, client_config, identity, pattern, server, server_config, within,
 };
 
 #[derive(Debug)]
@@ -242,6 +242,80 @@ async fn rebind(address: std::net::SocketAddr, transport: &TransportConfig) -> E
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A runtime of one thread, as a program's end leaves it: nothing of it runs once it is dropped.
+fn program() -> runtime::Runtime {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_program_may_end_once_its_last_words_and_its_close_are_flushed() {
+    let (serving, program) = (program(), program());
+    let server = serving.block_on(async { server(TransportConfig::default()) });
+    let address = server.local_addr().unwrap();
+    let accepting = thread::spawn(move || {
+        serving.block_on(within(async {
+            let connection = server.accept().await.unwrap().accept().await.unwrap();
+            let (mut answer, mut stream) = connection.accept_bi().await.unwrap();
+            answer.write_bytes(Bytes::from_static(b"?")).await.unwrap();
+            let mut said = Vec::new();
+            while let Some(bytes) = stream.read_bytes(1 << 16).await.unwrap() {
+                said.extend_from_slice(&bytes);
+            }
+            (said, connection.closed().await)
+        }))
+    });
+    let words = pattern(5000);
+    program.block_on(within(async {
+        let client = client();
+        let connection = client.connect(address, client_config()).await.unwrap();
+        let (mut stream, mut answer) = connection.open_bi().await.unwrap();
+        stream.write_bytes(Bytes::from_static(b"!")).await.unwrap();
+        answer.read_bytes(1).await.unwrap();
+        stream.write_bytes(words.clone().into()).await.unwrap();
+        stream.finish().unwrap();
+        connection.flushed().await;
+        connection.close(CloseCode::from_u32(7), b"bye");
+        client.flushed().await;
+        // Neither waits for an answer, nor for the end of the closing period.
+        assert_eq!(client.stats().connections, 1);
+    }));
+    drop(program);
+    let (said, closed) = accepting.join().unwrap();
+    assert_eq!(said, [b"!", &words[..]].concat());
+    let code = CloseCode::from_u32(7);
+    let reason = Bytes::from_static(b"bye");
+    assert_eq!(closed, ConnectionError::PeerClosed { code, reason });
+}
+
+#[tokio::test]
+async fn flushing_waits_while_the_peer_takes_nothing_and_ends_with_the_connection() {
+    within(async {
+        let pair = Pair::new().await;
+        let mut stream = pair.near.open_uni().await.unwrap();
+        let more_than_credit = Bytes::from(vec![0; 1 << 16]);
+        while tokio::time::timeout(
+            Duration::from_millis(50),
+            stream.write_bytes(more_than_credit.clone()),
+        )
+        .await
+        .is_ok()
+        {}
+        let flushing = tokio::spawn({
+            let near = pair.near.clone();
+            async move { near.flushed().await }
+        });
+        pair.far.close(CloseCode::default(), b"");
+        flushing.await.unwrap();
+        pair.near.flushed().await;
+        pair.client.wait_idle().await;
+        pair.near.flushed().await;
+    })
+    .await;
 }
 
 #[test]
