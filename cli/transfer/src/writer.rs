@@ -224,7 +224,8 @@ impl Writer {
             name,
             shown,
         } = &self.destination;
-        // Where there are no locks, another writer may have put its own file in place of ours.
+        //= spec/20-copy.md#files
+        //# A receiver MUST NOT rename a partial file that another writer has put in place of its own.
         if !is_named(&self.file, &self.destination, &self.partial) {
             return Err(Error::Busy(shown.clone()));
         }

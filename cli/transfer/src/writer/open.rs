@@ -83,6 +83,10 @@ fn adopt(file: File, destination: &Destination, partial: &OsStr) -> Result<Optio
         return Err(Error::Busy(shown.clone()));
     }
     let metadata = file.metadata().map_err(failed)?;
+    // Left by a copy that got its name by a link and could not remove this one.
+    if is_named(&file, destination, &destination.name) {
+        return Ok(None);
+    }
     // A file with a second name, or one that somebody else put here, could be read or changed by
     // others. Where owners mean nothing, a new file is no more ours than this one.
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
@@ -94,7 +98,8 @@ fn adopt(file: File, destination: &Destination, partial: &OsStr) -> Result<Optio
             source: io::ErrorKind::PermissionDenied.into(),
         });
     }
-    // Without a lock somebody may be writing to it: two writers never share a file.
+    //= spec/20-copy.md#files
+    //# Where it has none, a receiver MUST NOT write to a partial file that it did not create itself.
     if locked == Lock::Unknown || !ours {
         return Ok(None);
     }
@@ -123,10 +128,10 @@ fn lock(file: &File, shown: &str) -> Result<Lock, Error> {
     }
 }
 
-/// Whether the partial name still stands for this file.
-pub(super) fn is_named(file: &File, destination: &Destination, partial: &OsStr) -> bool {
+/// Whether `name` in the folder of the destination stands for this file.
+pub(super) fn is_named(file: &File, destination: &Destination, name: &OsStr) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let named = rustix::fs::statat(&destination.folder, partial, flags);
+    let named = rustix::fs::statat(&destination.folder, name, flags);
     match (named, file.metadata()) {
         (Ok(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.dev(), open.ino()),
         _ => false,

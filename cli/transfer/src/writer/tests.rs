@@ -203,6 +203,23 @@ fn a_partial_file_is_not_renamed_by_a_writer_it_does_not_belong_to() {
 }
 
 #[test]
+fn a_partial_name_that_a_whole_file_kept_does_not_stop_the_next_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, partial) = (
+        folder.path().join("file"),
+        folder.path().join(".file.rp-partial"),
+    );
+    fs::write(&file, "old").unwrap();
+    fs::hard_link(&file, &partial).unwrap();
+    let mut writer = begin(&folder, Some(3)).unwrap();
+    writer.write_at(0, b"new").unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"old");
+    writer.commit(&Attributes::default(), false).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+    assert_eq!(names(&folder), ["file"]);
+}
+
+#[test]
 fn what_a_file_system_cannot_do_is_one_line() {
     let describe = |shortfalls: &[Shortfall]| {
         let all: Shortfalls = shortfalls.iter().copied().collect();
