@@ -1,6 +1,7 @@
 //! The laboratory: emulated links, the carriers that put them between real or virtual machines,
 //! scenarios and reports. Development only; nothing of the product depends on it.
 
+pub mod adversary;
 pub mod bulk;
 mod carrier;
 mod cgroup;

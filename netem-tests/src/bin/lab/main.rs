@@ -3,6 +3,7 @@
 //!
 //! A new subcommand is: one file, one variant of [`Command`], one arm of `main`.
 
+mod adversary;
 mod check;
 mod clean;
 mod implementations;
@@ -50,6 +51,8 @@ enum Command {
     Latency(latency::Args),
     /// Compare the emulator with the kernel's own, `tc netem` (root)
     Netem(netem::Args),
+    /// Attack our programs, and see what honest users are left
+    Adversary(adversary::Args),
     /// Measure goodput and processor time of one connection, nothing emulated (root)
     Micro(micro::Args),
     /// Turn all records into one page of tables and plots
@@ -70,6 +73,7 @@ enum End {
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
+        Command::Adversary(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
         Command::Peer(args) => args.run(),
