@@ -275,7 +275,9 @@ fn is_answer(source: &ConnectError) -> bool {
         ]
         .contains(code),
         ConnectError::Connection(
-            ConnectionError::PeerRejected(_) | ConnectionError::Transport(_),
+            ConnectionError::PeerRejected(_)
+            | ConnectionError::SigningFailed(_)
+            | ConnectionError::Transport(_),
         ) => true,
         _ => false,
     }

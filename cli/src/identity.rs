@@ -1,14 +1,15 @@
-//! Private keys in files: the user's own, and the server's, which is made on first start.
-//! Whom a key is trusted by is told elsewhere.
+//! Private keys: the user's own, in a file or in `ssh-agent`, and the server's, which is made on first
+//! start. Whom a key is trusted by is told elsewhere.
 
 use std::{
+    cell::OnceCell,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use rp_protocol::crypto::identity::Identity;
+use rp_protocol::crypto::identity::{Identity, PublicKey};
 use ssh_key::{
     LineEnding, PrivateKey,
     private::{Ed25519Keypair, KeypairData},
@@ -17,8 +18,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
+    agent::{Agent, AgentError, AgentKey},
     dirs,
     guarded_file::{self, Guard, GuardError},
+    openssh,
     prompt::Prompt,
 };
 
@@ -46,11 +49,32 @@ pub enum IdentityError {
         /// What is wrong with it.
         error: GuardError,
     },
+    /// There is no key that can be used, neither in the usual file nor in the agent.
+    #[error(
+        "there is no Ed25519 key: {} is not there, and {found}; RSA, ECDSA and FIDO keys cannot be \
+         used here. Make one with: ssh-keygen -t ed25519; then add its public half to the \
+         authorized_keys that rpserver uses", path.display()
+    )]
+    NoKey {
+        /// The usual file.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// Only the public half is in the file, and no agent has the private one.
+    #[error("{} is a public key, and {found}", path.display())]
+    PublicOnly {
+        /// The file.
+        path: PathBuf,
+        /// What the agent has.
+        found: String,
+    },
     /// The file is no OpenSSH private key.
-    #[error("{} is not a private key in OpenSSH's format", .0.display())]
+    #[error("{} is not an Ed25519 private key in OpenSSH's format; make one with: ssh-keygen -t ed25519", .0.display())]
     Format(PathBuf),
     /// The key is of a type RPP does not use.
-    #[error("the key {} is of type {kind}, not Ed25519; make one with: ssh-keygen -t ed25519", path.display())]
+    #[error("the key {} is of type {kind}, and RSA, ECDSA and FIDO keys cannot be used here; make another with: \
+         ssh-keygen -t ed25519; then add its public half to the authorized_keys that rpserver uses", path.display())]
     Kind {
         /// The key file.
         path: PathBuf,
@@ -84,15 +108,139 @@ pub fn default_host_key_path() -> Option<PathBuf> {
 }
 
 /// Loads the key `path`, or the user's default one, asking `prompt` for the passphrase if it has
-/// one.
+/// one. A private key that is not to be had without a passphrase, or of which `path` is the public
+/// half, is used by way of `ssh-agent` if that has it; and so is the agent's first Ed25519 key where
+/// no key is named and the default one is not there.
 ///
 /// # Errors
 /// See [`IdentityError`]; its text says what to do.
 pub fn load(path: Option<&Path>, prompt: &dyn Prompt) -> Result<Identity, IdentityError> {
-    match path {
-        Some(path) => read(path, prompt),
-        None => read(&default_path().ok_or(IdentityError::NoHome)?, prompt),
+    let agent = Agent::from_env();
+    let place = Place {
+        agent: agent.as_ref(),
+        default: default_path(),
+    };
+    load_from(&place, path, prompt)
+}
+
+/// Where keys are looked for that are not named.
+struct Place<'a> {
+    agent: Option<&'a Agent>,
+    default: Option<PathBuf>,
+}
+
+fn load_from(
+    place: &Place<'_>,
+    path: Option<&Path>,
+    prompt: &dyn Prompt,
+) -> Result<Identity, IdentityError> {
+    let keys = AgentKeys::of(place.agent);
+    if let Some(path) = path {
+        return match read_public(path) {
+            Some(key) => keys
+                .identity(&key?)
+                .ok_or_else(|| IdentityError::PublicOnly {
+                    path: path.to_owned(),
+                    found: keys.found(),
+                }),
+            None => read(path, &keys, prompt),
+        };
     }
+    let Some(path) = &place.default else {
+        return keys.first().ok_or(IdentityError::NoHome);
+    };
+    match read(path, &keys, prompt) {
+        Err(IdentityError::Missing(path)) => keys.first().ok_or_else(|| {
+            let found = keys.found();
+            IdentityError::NoKey { path, found }
+        }),
+        Err(IdentityError::NoTerminal(path)) => keys.first().ok_or(IdentityError::NoTerminal(path)),
+        other => other,
+    }
+}
+
+/// What an agent has.
+struct AgentKeys<'a> {
+    agent: Option<&'a Agent>,
+    /// Asked for when they are needed: an agent may be slow, or hang.
+    keys: OnceCell<Result<Vec<AgentKey>, AgentError>>,
+}
+
+impl<'a> AgentKeys<'a> {
+    const fn of(agent: Option<&'a Agent>) -> Self {
+        let keys = OnceCell::new();
+        Self { agent, keys }
+    }
+
+    /// None at all, as for a server, whose key is its own.
+    const fn none() -> Self {
+        Self::of(None)
+    }
+
+    fn asked(&self) -> &Result<Vec<AgentKey>, AgentError> {
+        self.keys.get_or_init(|| {
+            let keys = self.agent.map_or_else(|| Ok(Vec::new()), Agent::keys);
+            if let Err(error) = &keys {
+                tracing::debug!(%error, "no agent");
+            }
+            keys
+        })
+    }
+
+    fn all(&self) -> &[AgentKey] {
+        self.asked().as_deref().unwrap_or_default()
+    }
+
+    /// The key `wanted`, if the agent has it.
+    fn identity(&self, wanted: &PublicKey) -> Option<Identity> {
+        let has = |key: &AgentKey| key.key.as_ref() == Some(wanted);
+        let agent = self.agent.filter(|_| self.all().iter().any(has))?;
+        Some(agent.identity(*wanted, &new_seed()))
+    }
+
+    /// The first key that can be used.
+    fn first(&self) -> Option<Identity> {
+        let mut usable = self.all().iter().filter_map(|key| Some((key, key.key?)));
+        let (AgentKey { comment, .. }, key) = usable.next()?;
+        let others = usable.count();
+        tracing::info!(%key, comment, others, "using a key of ssh-agent; -i FILE.pub chooses another");
+        self.identity(&key)
+    }
+
+    /// What there is, for messages.
+    fn found(&self) -> String {
+        let keys = match (self.asked(), self.agent) {
+            (Err(error), _) => return error.to_string(),
+            (Ok(_), None) => {
+                return "no ssh-agent is running (SSH_AUTH_SOCK is not set)".to_owned();
+            }
+            (Ok(keys), Some(_)) => keys,
+        };
+        let mut kinds: Vec<_> = keys.iter().map(|key| key.kind.as_str()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        match kinds.is_empty() {
+            true => "ssh-agent has no keys".to_owned(),
+            false => format!("ssh-agent has only {}", kinds.join(", ").escape_debug()),
+        }
+    }
+}
+
+/// The public key in the file `path`, if it is one; an error if it cannot be used.
+fn read_public(path: &Path) -> Option<Result<PublicKey, IdentityError>> {
+    let (bytes, _) = guarded_file::read(path, Guard::Trusted).ok()?;
+    let text = str::from_utf8(&bytes).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let (kind, base64) = (words.next()?, words.next()?);
+    let is_public = ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix));
+    is_public.then(|| {
+        openssh::parse_key(kind, base64).map_err(|_| IdentityError::Kind {
+            path: path.to_owned(),
+            kind: kind.escape_debug().to_string(),
+        })
+    })
 }
 
 /// A server's key and whether it is new.
@@ -109,7 +257,7 @@ pub struct HostKey {
 /// # Errors
 /// See [`IdentityError`].
 pub fn load_or_make_host_key(path: &Path, prompt: &dyn Prompt) -> Result<HostKey, IdentityError> {
-    match read(path, prompt) {
+    match read(path, &AgentKeys::none(), prompt) {
         Ok(identity) => Ok(HostKey {
             identity,
             is_new: false,
@@ -119,7 +267,7 @@ pub fn load_or_make_host_key(path: &Path, prompt: &dyn Prompt) -> Result<HostKey
                 path: path.to_owned(),
                 error,
             })?;
-            let identity = read(path, prompt)?;
+            let identity = read(path, &AgentKeys::none(), prompt)?;
             Ok(HostKey { identity, is_new })
         }
         Err(error) => Err(error),
@@ -141,7 +289,11 @@ fn new_seed() -> Zeroizing<[u8; 32]> {
     seed
 }
 
-fn read(path: &Path, prompt: &dyn Prompt) -> Result<Identity, IdentityError> {
+fn read(
+    path: &Path,
+    agent: &AgentKeys<'_>,
+    prompt: &dyn Prompt,
+) -> Result<Identity, IdentityError> {
     let bytes = match guarded_file::read(path, Guard::Secret) {
         Ok((bytes, _)) => bytes,
         Err(GuardError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -162,6 +314,12 @@ fn read(path: &Path, prompt: &dyn Prompt) -> Result<Identity, IdentityError> {
             path: path.to_owned(),
             kind: kind.as_str().to_owned(),
         });
+    }
+    if key.is_encrypted()
+        && let Some(public) = key.public_key().key_data().ed25519()
+        && let Some(identity) = agent.identity(&PublicKey::from_bytes(public.0))
+    {
+        return Ok(identity);
     }
     let key = if key.is_encrypted() {
         unlock(path, &key, prompt)?

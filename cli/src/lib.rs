@@ -1,6 +1,7 @@
 //! What the programs `rpserver`, `rpclient` and `rpcp` share: whom they are and whom they trust.
 
 pub mod address;
+pub mod agent;
 pub mod args;
 pub mod authorized_keys;
 pub mod client;

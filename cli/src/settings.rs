@@ -160,6 +160,8 @@ impl ClientSettings {
     /// # Errors
     /// A value is missing or cannot be understood; the text names its option.
     pub fn new(options: ClientOptions) -> Result<(Self, ClientOptions), Failure> {
+        // Where none is named, an agent is asked as well.
+        let identity = options.identity.clone();
         let options = options.or(ClientOptions {
             listen: Some(DEFAULT_PROXY.to_owned()),
             policy: Some("fair".to_owned()),
@@ -172,7 +174,7 @@ impl ClientSettings {
         let rate = optional_rate(options.rate.as_deref())?;
         let policy = policy(options.policy.as_deref().unwrap_or_default(), rate)?;
         let trust = Trust {
-            identity: options.identity.clone(),
+            identity,
             host_key: options
                 .host_key
                 .as_deref()

@@ -148,6 +148,9 @@ pub enum ConnectionError {
     /// The peer's key was refused by our verifier, with its reason.
     #[error("the peer's key was refused: {0}")]
     PeerRejected(String),
+    /// The private half of our own key, which is kept elsewhere, did not sign; with the reason.
+    #[error("no signature by our own key: {0}")]
+    SigningFailed(String),
     /// The peer's transport closed the connection.
     #[error("closed by the peer's transport: {code}: {}", printable(.reason))]
     PeerTransport {

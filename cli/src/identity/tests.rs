@@ -3,7 +3,10 @@
 use std::{os::unix::fs::PermissionsExt as _, thread};
 
 use super::*;
-use crate::prompt::{Nobody, testing::Script};
+use crate::{
+    agent::testing::{agent, keys},
+    prompt::{Nobody, testing::Script},
+};
 
 /// Made with `ssh-keygen -t ed25519 -N ''` for these tests; it opens nothing.
 const PLAIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
@@ -174,4 +177,102 @@ fn host_key_present_when_it_is_to_appear_is_used() {
     });
     assert_eq!(prints, 1, "one of them made it");
     load(Some(&path), &Nobody).unwrap();
+}
+
+fn public(text: &str) -> [u8; 32] {
+    let key = PrivateKey::from_openssh(text).unwrap();
+    key.public_key().key_data().ed25519().unwrap().0
+}
+
+/// Loads a key where an agent has `held` and the default file is `default`.
+fn load_beside(
+    held: &[(&str, &[u8])],
+    default: &Path,
+    path: Option<&Path>,
+) -> Result<Identity, IdentityError> {
+    let (_dir, agent, _) = agent(vec![keys(held)]);
+    let place = Place {
+        agent: Some(&agent),
+        default: Some(default.to_owned()),
+    };
+    load_from(&place, path, &Nobody)
+}
+
+const NOWHERE: &str = "/nowhere/id_ed25519";
+
+#[test]
+fn encrypted_key_that_the_agent_has_needs_no_passphrase() {
+    let locked = file(LOCKED, 0o600);
+    let held = public(LOCKED);
+    for path in [None, Some(locked.path())] {
+        let held = [("ssh-ed25519", &[1; 32][..]), ("ssh-ed25519", &held)];
+        let identity = load_beside(&held, locked.path(), path).unwrap();
+        assert_eq!(print(&identity), LOCKED_PRINT);
+    }
+    let other: [(&str, &[u8]); 1] = [("ssh-ed25519", &[1; 32])];
+    let error = load_beside(&other, locked.path(), Some(locked.path())).unwrap_err();
+    assert!(matches!(error, IdentityError::NoTerminal(_)), "{error}");
+}
+
+#[test]
+fn key_that_can_be_read_is_used_before_those_of_the_agent() {
+    let plain = file(PLAIN, 0o600);
+    let held: [(&str, &[u8]); 1] = [("ssh-ed25519", &[1; 32])];
+    for path in [None, Some(plain.path())] {
+        let identity = load_beside(&held, plain.path(), path).unwrap();
+        assert_eq!(print(&identity), PLAIN_PRINT);
+    }
+}
+
+#[test]
+fn without_a_file_the_first_usable_key_of_the_agent_is_used() {
+    let held: [(&str, &[u8]); 3] = [
+        ("ssh-rsa", &[0; 3]),
+        ("ssh-ed25519", &[2; 32]),
+        ("ssh-ed25519", &[3; 32]),
+    ];
+    let wanted = PublicKey::from_bytes([2; 32]);
+    let identity = load_beside(&held, Path::new(NOWHERE), None).unwrap();
+    assert_eq!(identity.public_key(), wanted);
+    // One that is named is wanted and no other.
+    let error = load_beside(&held, Path::new(NOWHERE), Some(Path::new(NOWHERE))).unwrap_err();
+    assert!(matches!(error, IdentityError::Missing(_)), "{error}");
+}
+
+#[test]
+fn public_half_chooses_among_the_keys_of_the_agent() {
+    let key = PublicKey::from_bytes([3; 32]);
+    let named = file(&format!("{} ada@home\n", openssh::format_key(&key)), 0o644);
+    let held: [(&str, &[u8]); 2] = [("ssh-ed25519", &[2; 32]), ("ssh-ed25519", &[3; 32])];
+    let identity = load_beside(&held, Path::new(NOWHERE), Some(named.path())).unwrap();
+    assert_eq!(identity.public_key(), key);
+    let error = load_beside(&held[..1], Path::new(NOWHERE), Some(named.path())).unwrap_err();
+    assert!(matches!(error, IdentityError::PublicOnly { .. }), "{error}");
+}
+
+#[test]
+fn other_kinds_of_keys_are_named_with_what_to_do() {
+    let held: [(&str, &[u8]); 2] = [
+        ("ssh-rsa", &[0; 3]),
+        ("sk-ssh-ed25519@openssh.com", &[0; 3]),
+    ];
+    let error = load_beside(&held, Path::new(NOWHERE), None)
+        .unwrap_err()
+        .to_string();
+    for wanted in [
+        NOWHERE,
+        "sk-ssh-ed25519@openssh.com, ssh-rsa",
+        "ssh-keygen -t ed25519",
+    ] {
+        assert!(error.contains(wanted), "{error}");
+    }
+    let rsa = file("ssh-rsa AAAAB3NzaC1yc2E= old@home\n", 0o644);
+    let error = load_beside(&held, Path::new(NOWHERE), Some(rsa.path())).unwrap_err();
+    assert!(error.to_string().contains("of type ssh-rsa"), "{error}");
+    let place = Place {
+        agent: None,
+        default: Some(PathBuf::from(NOWHERE)),
+    };
+    let error = load_from(&place, None, &Nobody).unwrap_err().to_string();
+    assert!(error.contains("SSH_AUTH_SOCK"), "{error}");
 }

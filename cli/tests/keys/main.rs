@@ -4,6 +4,7 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+mod agent;
 mod rates;
 mod revocation;
 
@@ -28,7 +29,7 @@ pub(crate) struct World {
     folder: TempDir,
     pub(crate) line: String,
     address: SocketAddr,
-    fingerprint: String,
+    pub(crate) fingerprint: String,
     server: Child,
 }
 

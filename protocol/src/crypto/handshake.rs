@@ -16,7 +16,7 @@ use rustls::{
 };
 
 use super::{
-    identity::{Identity, PeerRejected, PublicKey},
+    identity::{Identity, PeerRejected, PublicKey, SigningFailed},
     keys::{DataKeys, LevelKeys},
     raw_key::RawKeyVerifier,
 };
@@ -68,6 +68,8 @@ impl fmt::Debug for KeyChange {
 pub(crate) enum SessionError {
     /// Our verifier refused the peer's key, with its words.
     Rejected(String),
+    /// Our own key did not sign, with the reason.
+    Unsigned(String),
     /// TLS, or the order of its messages, was violated.
     Transport(TransportError),
 }
@@ -80,6 +82,7 @@ impl SessionError {
             //# An endpoint that refuses a key MUST close with the alert access_denied and MUST NOT
             //# tell the peer more than that.
             Self::Rejected(_) => TransportCode::crypto(u8::from(AlertDescription::AccessDenied)),
+            Self::Unsigned(_) => TransportCode::crypto(u8::from(AlertDescription::InternalError)),
             Self::Transport(error) => error.code,
         }
     }
@@ -95,6 +98,7 @@ impl From<SessionError> for ConnectionError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Rejected(reason) => Self::PeerRejected(reason),
+            SessionError::Unsigned(reason) => Self::SigningFailed(reason),
             SessionError::Transport(error) => Self::Transport(error),
         }
     }
@@ -287,6 +291,11 @@ impl Session {
             && let Some(PeerRejected(reason)) = other.0.downcast_ref()
         {
             return SessionError::Rejected(reason.clone());
+        }
+        if let Error::Other(other) = error
+            && let Some(SigningFailed(reason)) = other.0.downcast_ref()
+        {
+            return SessionError::Unsigned(reason.clone());
         }
         let Some(alert) = self.tls.alert() else {
             return TransportError::new(

@@ -13,7 +13,10 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::external::ExternalKey;
 use super::token::ResetKey;
+
+mod external;
 
 #[cfg(test)]
 mod tests;
@@ -115,6 +118,16 @@ impl Identity {
         }
     }
 
+    /// The key `public`, whose private half `signer` has. `seed` is for what else an identity keeps
+    /// secret; it is as good as no identity when it is known to anybody.
+    pub fn external(public: PublicKey, signer: Arc<dyn Sign>, seed: &[u8; 32]) -> Self {
+        Self {
+            public,
+            signer: Arc::new(ExternalKey::new(public, signer)),
+            reset: ResetKey::from_seed(seed),
+        }
+    }
+
     /// The public half.
     pub const fn public_key(&self) -> PublicKey {
         self.public
@@ -141,6 +154,21 @@ impl Identity {
         SubjectPublicKeyInfoDer::from(self.public.to_spki().to_vec())
     }
 }
+
+/// Signs with a private key that is kept elsewhere, as by `ssh-agent`.
+pub trait Sign: Send + Sync + fmt::Debug {
+    /// The Ed25519 signature of `message` (RFC 8032). The handshake, and with it the connection, waits
+    /// for the answer.
+    ///
+    /// # Errors
+    /// [`SigningFailed`] ends the handshake.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SigningFailed>;
+}
+
+/// Why there is no signature, in words for the user.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct SigningFailed(pub String);
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,9 @@ fn connection_kind(error: &ConnectionError) -> ErrorKind {
         ConnectionError::TimedOut | ConnectionError::HandshakeTimedOut => ErrorKind::TimedOut,
         ConnectionError::Reset => ErrorKind::ConnectionReset,
         ConnectionError::VersionMismatch => ErrorKind::Unsupported,
-        ConnectionError::PeerRejected(_) => ErrorKind::PermissionDenied,
+        ConnectionError::PeerRejected(_) | ConnectionError::SigningFailed(_) => {
+            ErrorKind::PermissionDenied
+        }
         ConnectionError::PeerTransport { .. } | ConnectionError::PeerClosed { .. } => {
             ErrorKind::ConnectionAborted
         }

@@ -143,7 +143,9 @@ impl From<&ConnectionError> for Close {
             }
             ConnectionError::Reset => close("stateless_reset", true),
             ConnectionError::VersionMismatch => close("version_mismatch", false),
-            ConnectionError::PeerRejected(_) => close("error", false),
+            ConnectionError::PeerRejected(_) | ConnectionError::SigningFailed(_) => {
+                close("error", false)
+            }
             ConnectionError::PeerTransport { code, .. } => Self {
                 transport_code: Some(code.into_inner()),
                 ..close("error", true)

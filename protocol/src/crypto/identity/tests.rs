@@ -56,3 +56,52 @@ fn debug_of_an_identity_shows_the_public_half_only() {
         format!("Identity {{ public: PublicKey({FINGERPRINT}), .. }}")
     );
 }
+
+/// A signer elsewhere, which may be gone.
+#[derive(Debug)]
+struct Elsewhere(Option<Identity>);
+
+impl Sign for Elsewhere {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SigningFailed> {
+        let gone = || SigningFailed("nobody signs".to_owned());
+        let identity = self.0.as_ref().ok_or_else(gone)?;
+        let schemes = [rustls::SignatureScheme::ED25519];
+        let signer = identity.signer().choose_scheme(&schemes).unwrap();
+        Ok(signer.sign(message).unwrap().try_into().unwrap())
+    }
+}
+
+#[test]
+fn key_kept_elsewhere_signs_as_one_that_is_here() {
+    let public = PublicKey::from_bytes(PUBLIC);
+    let here = Identity::from_seed(&SEED);
+    let signer = Arc::new(Elsewhere(Some(Identity::from_seed(&SEED))));
+    let elsewhere = Identity::external(public, signer, &[7; 32]);
+    assert_eq!(elsewhere.public_key(), public);
+    assert_eq!(elsewhere.spki(), here.spki());
+    let signed = |identity: &Identity| {
+        let key = identity.signer();
+        assert_eq!(key.public_key().unwrap().as_ref(), &public.to_spki()[..]);
+        assert!(
+            key.choose_scheme(&[rustls::SignatureScheme::RSA_PSS_SHA256])
+                .is_none()
+        );
+        let signer = key
+            .choose_scheme(&[rustls::SignatureScheme::ED25519])
+            .unwrap();
+        signer.sign(b"message").unwrap()
+    };
+    assert_eq!(signed(&elsewhere), signed(&here));
+}
+
+#[test]
+fn signature_that_is_not_given_is_an_error_with_its_reason() {
+    let public = PublicKey::from_bytes(PUBLIC);
+    let identity = Identity::external(public, Arc::new(Elsewhere(None)), &[7; 32]);
+    let key = identity.signer();
+    let signer = key
+        .choose_scheme(&[rustls::SignatureScheme::ED25519])
+        .unwrap();
+    let error = signer.sign(b"message").unwrap_err();
+    assert!(error.to_string().contains("nobody signs"), "{error}");
+}
