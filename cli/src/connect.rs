@@ -1,6 +1,7 @@
 //! Connecting to an `rpserver`: name to addresses, whichever answers first, and whom to trust.
 //! What is said over the connection is the caller's.
 
+mod retry;
 #[cfg(test)]
 mod tests;
 
@@ -464,7 +465,7 @@ impl Attempt {
         let endpoint = Endpoint::bind(local, EndpointConfig::default(), None);
         let endpoint = endpoint.map_err(Failure::Socket)?;
         let config = ClientConfig::new(self.identity, self.policy, &self.service);
-        let connection = endpoint.connect(address, config.transport(self.transport));
+        let connection = retry::connect(&endpoint, address, config.transport(self.transport));
         let connection = connection.await.map_err(Failure::Connect)?;
         Ok(Connected {
             connection,

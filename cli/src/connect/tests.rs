@@ -88,3 +88,45 @@ fn each_failure_says_in_one_line_what_to_do() {
         "{many}"
     );
 }
+
+/// Trusts every key.
+#[derive(Debug)]
+struct Anybody;
+
+impl rp_protocol::crypto::identity::PeerVerifier for Anybody {
+    fn verify(
+        &self,
+        _: &rp_protocol::crypto::identity::PublicKey,
+    ) -> Result<(), rp_protocol::crypto::identity::PeerRejected> {
+        Ok(())
+    }
+}
+
+//= spec/02-handshake.md#half-open-connections
+//= type=test
+//# A client that is refused with CONNECTION_REFUSED SHOULD try again several times, each time after twice the wait.
+#[tokio::test]
+async fn a_busy_server_is_asked_again() {
+    let identity = |seed| Arc::new(Identity::from_seed(&[seed; 32]));
+    let config =
+        rp_protocol::config::ServerConfig::new(identity(1), Arc::new(Anybody), &["test/1"]);
+    let local = (Ipv4Addr::LOCALHOST, 0).into();
+    let server = Endpoint::bind(local, EndpointConfig::default(), Some(config)).unwrap();
+    let address = server.local_addr().unwrap();
+    let host = HostName::new("127.0.0.1", address.port());
+    let print = identity(1).public_key().fingerprint();
+    let attempt = Attempt {
+        identity: identity(2),
+        policy: Arc::new(HostKeyPolicy::fingerprint(host, print.parse().unwrap())),
+        service: "test/1".to_owned(),
+        transport: TransportConfig::default(),
+    };
+    let accept = async {
+        for _ in 0..2 {
+            server.accept().await.unwrap().refuse();
+        }
+        server.accept().await.unwrap().accept().await
+    };
+    let (connected, accepted) = tokio::join!(attempt.run(address), accept);
+    assert!(connected.is_ok() && accepted.is_ok());
+}
