@@ -100,7 +100,7 @@ fn a_folder_keeps_the_name_of_the_source() {
         world.run(0, &[&world.url("sub/file"), target]);
         assert_eq!(fs::read(world.here(target).join("file")).unwrap(), b"text");
     }
-    let output = world.run(1, &["-", &world.url("sub/")]);
+    let output = world.run(2, &["-", &world.url("sub/")]);
     assert!(stderr(&output).contains("no name"), "{}", stderr(&output));
 }
 
