@@ -126,6 +126,9 @@ impl Client {
     ///
     /// Where the connection is lost or replaced before the answer and nothing but the request was sent,
     /// it is asked again over the next one: the target has seen nothing of the client at worst.
+    //= spec/10-proxy.md#request
+    //# A client whose connection is lost or falls silent before the reply MAY send the request again
+    //# over another connection.
     pub async fn connect(
         &self,
         target: &Target,
@@ -133,6 +136,8 @@ impl Client {
     ) -> Result<(SocketAddr, TargetStream), OpenError> {
         let mut failed = None;
         for _ in 1..MAX_ASKED {
+            //= spec/10-proxy.md#request
+            //# A client MUST NOT send a request again behind which it has sent bytes for the target.
             if !early.is_empty() {
                 break;
             }

@@ -114,6 +114,10 @@ async fn connect(addr: SocketAddr) -> Result<Connection, rp_protocol::error::Con
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_move_off_a_connection_that_has_fallen_silent() {
+    //= spec/10-proxy.md#request
+    //= type=test
+    //# A client whose connection is lost or falls silent before the reply MAY send the request again
+    //# over another connection.
     // The connection itself is given up after 30 s only, which `soon` does not wait for.
     let remote = Remote::new().await;
     let echo = echo().await;
@@ -163,6 +167,34 @@ async fn a_request_that_must_not_happen_twice_is_not_sent_twice() {
     socks5(remote.proxy, echo().await).await.unwrap();
     drop(post);
     assert!(heads.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_sent_behind_a_request_is_not_sent_twice() {
+    //= spec/10-proxy.md#request
+    //= type=test
+    //# A client MUST NOT send a request again behind which it has sent bytes for the target.
+    let remote = Remote::new().await;
+    let echo = echo().await;
+    let (sender, mut connected) = unbounded_channel();
+    let target = origin(move |_| {
+        sender.send(()).unwrap();
+        std::future::ready(())
+    })
+    .await;
+    socks5(remote.proxy, echo).await.unwrap();
+    remote.network.cut();
+    let mut eager = TcpStream::connect(remote.proxy).await.unwrap();
+    let request = [&socks5_request(target)[..], b"order"].concat();
+    eager.write_all(&request).await.unwrap();
+    assert_eq!(read_exactly(&mut eager, 2).await, [5, 0]);
+    // What may be asked again is, and its answers take longer than a second request would.
+    let mut tunnel = soon(socks5(remote.proxy, echo)).await.unwrap();
+    for _ in 0..20 {
+        tunnel.write_all(b"x").await.unwrap();
+        assert_eq!(read_exactly(&mut tunnel, 1).await, b"x");
+    }
+    assert!(connected.try_recv().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

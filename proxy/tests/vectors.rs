@@ -1,4 +1,8 @@
 //! The requests and replies of `spec/vectors/proxy.json` in both directions.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
 
 use rp_proxy::{
     error::{DialFailure, FailureKind},
