@@ -90,6 +90,11 @@ impl Budget {
         self.all.reserved.load(Ordering::Relaxed)
     }
 
+    /// Bytes not promised.
+    pub(super) fn free(&self) -> u64 {
+        self.all.free()
+    }
+
     /// Counts a promise that is made whether there is anything left or not.
     pub(super) fn insist(&self, bytes: u64) {
         self.all.add(bytes);

@@ -195,9 +195,16 @@ const fn for_streams(window: u64) -> u64 {
     window.saturating_add(window / 2)
 }
 
-/// Window of a connection before the peer has sent much: what a handshake that may never end, or an
-/// idle connection, costs the budget.
+/// Least window of a connection before the peer has sent much, whatever the budget has left: the first
+/// round trip of a start.
 pub const LEAST_WINDOW_BYTES: u64 = 64 << 10;
+
+/// That window where the budget has plenty left: a start on a path that is known sends more.
+const FIRST_WINDOW_BYTES: u64 = 512 << 10;
+
+/// The part of what is left of the budget that such a window may be, as a divisor: four thousand idle
+/// connections leave the next one all it wants.
+const FIRST_WINDOW_PART: u64 = 2048;
 
 /// Bytes that arrive within a round trip and are more than a few requests: a transfer begins. A start
 /// sends five times as many in its first round trip.
@@ -222,9 +229,11 @@ pub struct ConnectionCredit {
 }
 
 impl ConnectionCredit {
-    /// The least window, whatever the budget has left, or `initial` if that is less.
+    /// The window before the peer has sent much; `initial` if that is less.
     pub fn new(initial: u64, ceiling: u64, budget: Budget) -> Self {
-        let window = LEAST_WINDOW_BYTES.min(initial);
+        let window = (budget.free() / FIRST_WINDOW_PART)
+            .clamp(LEAST_WINDOW_BYTES, FIRST_WINDOW_BYTES)
+            .min(initial);
         budget.insist(window);
         Self {
             credit: RecvCredit::new(window),

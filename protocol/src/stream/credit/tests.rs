@@ -142,9 +142,9 @@ fn announcing_early_changes_nothing() {
 
 const LEAST: u64 = LEAST_WINDOW_BYTES;
 
-/// A credit whose window may become `ceiling`, out of plenty.
+/// A credit with the least window, which may become `ceiling`.
 fn connection(ceiling: u64) -> ConnectionCredit {
-    ConnectionCredit::new(16 << 20, ceiling, Budget::default())
+    ConnectionCredit::new(16 << 20, ceiling, Budget::new(128 << 20))
 }
 
 //= spec/05-streams.md#window-growth
@@ -194,7 +194,8 @@ fn idle_connections_cost_the_budget_little_and_a_transfer_finds_its_window() {
     let budget = Budget::new(1 << 30);
     let make = || ConnectionCredit::new(16 << 20, 128 << 20, budget.clone());
     let idle: Vec<_> = (0..4096).map(|_| make()).collect();
-    assert_eq!(budget.reserved(), 4096 * LEAST);
+    assert_eq!(idle[0].window(), 8 * LEAST);
+    assert!(idle.iter().all(|idle| idle.window() >= LEAST));
     let mut busy = make();
     busy.open();
     assert_eq!(busy.window(), 16 << 20);
