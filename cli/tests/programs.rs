@@ -1,8 +1,4 @@
 //! The real `rpserver` and `rpclient`: what they print, what they relay, how they end.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers outside of test functions fail the test that calls them"
-)]
 
 mod world;
 

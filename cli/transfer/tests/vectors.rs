@@ -1,4 +1,8 @@
 //! The messages of `spec/vectors/copy.json` in both directions.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
 
 use rp_transfer::message::{
     Attributes, Decoder, Digest, Done, Get, Message, Modified, Put, Ready, Status,
