@@ -249,7 +249,7 @@ fn program() -> runtime::Runtime {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
+        .expect("the system gives threads and timers")
 }
 
 #[test]
