@@ -360,3 +360,57 @@ async fn a_body_that_breaks_off_never_looks_whole() {
     assert!(answer.ends_with(b"5\r\nhello\r\n"), "{answer:?}");
     assert_eq!(end, ErrorKind::ConnectionReset);
 }
+
+#[tokio::test]
+async fn credentials_are_asked_for_with_each_request() {
+    let world = world_with(loopback_allowed(), TargetAccess::All, with_password()).await;
+    let (origin, ..) = canned(HELLO).await;
+    let get = format!("GET http://{origin}/ HTTP/1.1\r\nHost: x\r\n");
+    // alice:sesame
+    let login = "Proxy-Authorization: Basic YWxpY2U6c2VzYW1l\r\n\r\n";
+    let mut tcp = ask(world.proxy, &format!("{get}{login}")).await;
+    assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 200"));
+    read_exactly(&mut tcp, 5).await;
+    tcp.write_all(format!("{get}\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 407"));
+}
+
+#[tokio::test]
+async fn a_switch_nobody_asked_for_is_refused() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nevil";
+    let world = world().await;
+    for (version, lines) in [
+        ("1.1", ""),
+        ("1.1", "Upgrade: x\r\n"),
+        ("1.1", "Connection: Upgrade\r\nUpgrade: y\r\n"),
+        ("1.0", "Connection: Upgrade\r\nUpgrade: x\r\n"),
+    ] {
+        let start = format!("GET http://ORIGIN/ HTTP/{version}");
+        let text = pass(&world, start.as_bytes(), lines, ANSWER).await.text();
+        assert!(text.starts_with("HTTP/1.1 502"), "{text}");
+        assert!(!text.contains("evil"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_says_what_to() {
+    let world = world().await;
+    let lines = "Connection: Upgrade\r\nUpgrade: y, X\r\n";
+    for (answer, told) in [
+        (
+            &b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nbytes"[..],
+            "Upgrade: x\r\n",
+        ),
+        (&b"HTTP/1.1 101 Go\r\n\r\nbytes"[..], "Upgrade: y, X\r\n"),
+    ] {
+        let text = pass(&world, b"GET http://ORIGIN/ HTTP/1.1", lines, answer)
+            .await
+            .text();
+        assert!(text.starts_with("HTTP/1.1 101 Go\r\n"), "{text}");
+        assert!(text.contains(told), "{text}");
+        assert!(text.ends_with("Connection: upgrade\r\n\r\nbytes"), "{text}");
+    }
+}

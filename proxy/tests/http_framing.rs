@@ -64,6 +64,9 @@ async fn what_two_readers_may_disagree_about_is_refused() {
     assert_eq!(connections.load(Ordering::Relaxed), 0);
 }
 
+//= spec/10-proxy.md#http
+//= type=test
+//# Bodies MUST pass unchanged.
 #[tokio::test]
 async fn a_body_is_framed_anew() {
     let world = world().await;

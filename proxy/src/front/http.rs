@@ -102,6 +102,8 @@ pub(super) async fn serve(
             Next::Reset => {
                 //= spec/10-proxy.md#ends
                 //# A relay MUST pass a reset on as a reset, in both directions.
+                //= spec/10-proxy.md#http
+                //# A response that breaks off behind its head MUST reset the client's connection.
                 drain(&session.tcp).await;
                 return Ok(());
             }

@@ -153,7 +153,8 @@ pub(crate) async fn whole(world: &World, request: &[u8]) -> String {
 /// connection.
 pub(crate) fn is_refusal(text: &str, status: u16, request: &str) {
     assert!(
-        text.starts_with(&format!("HTTP/1.1 {status} ")),
+        text.starts_with(&format!("HTTP/1.1 {status} "))
+            && !text.starts_with(&format!("HTTP/1.1 {status} \r")),
         "{request}: {text}"
     );
     let (head, content) = text.split_once("\r\n\r\n").unwrap();

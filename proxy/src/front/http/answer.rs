@@ -57,6 +57,7 @@ impl Answer {
     pub(super) fn encode(&self, is_to_head: bool, closes: bool) -> Bytes {
         let mut out = BytesMut::with_capacity(256 + self.content.len());
         let reason = reason(self.status);
+        debug_assert!(!reason.is_empty(), "a status of ours has its reason");
         out.put_slice(format!("HTTP/1.1 {} {reason}\r\n", self.status).as_bytes());
         let mut fields = self.fields.clone();
         fields.push("Content-Length", self.content.len().to_string());
@@ -66,6 +67,8 @@ impl Answer {
         }
         fields.write(&mut out);
         out.put_slice(b"\r\n");
+        //= spec/10-proxy.md#http
+        //# Every error answer but one to HEAD MUST have content that says what to do.
         if !is_to_head {
             out.put_slice(&self.content);
         }
@@ -247,6 +250,16 @@ mod tests {
         let answer = failed(&DialFailure::new(FailureKind::Refused).into());
         let status = answer.fields.all("proxy-status").next().unwrap();
         assert_eq!(status, "rapidpath; error=connection_refused");
+    }
+
+    #[test]
+    fn no_answer_of_ours_is_an_origins() {
+        let known: Vec<u16> = (100..1000)
+            .filter(|&code| !reason(code).is_empty())
+            .collect();
+        // 421 is for origins alone (RFC 9110 section 15.5.20).
+        let ours = [200, 400, 403, 407, 408, 414, 431, 501, 502, 503, 504, 505];
+        assert_eq!(known, ours);
     }
 
     #[test]

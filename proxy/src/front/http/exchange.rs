@@ -120,7 +120,7 @@ pub(super) enum BadResponse {
     Framing(#[from] BadFraming),
     #[error("it ended within its head. Try again.")]
     CutShort,
-    #[error("it switches protocols, which nobody asked for.")]
+    #[error("it switches to a protocol that nobody asked for.")]
     Switching,
 }
 
@@ -273,6 +273,8 @@ impl Up<'_> {
 
     /// Sends `data`. What the origin does not take is dropped, and the client is read on all the
     /// same, so that it comes to read its answer.
+    //= spec/10-proxy.md#http
+    //# An origin that reads no further MUST NOT end the exchange before its response has ended.
     async fn give(&mut self, data: Bytes) {
         if Shared::is(&self.shared.is_refused) {
             return;
@@ -306,7 +308,7 @@ impl Down<'_> {
         let head = loop {
             let head = self.head().await?;
             match head.status {
-                101 => return self.switch(&head).await,
+                101 => return self.switch(head).await,
                 //= spec/10-proxy.md#http
                 //# Every 1xx response but 101 MUST be passed to an HTTP/1.1 client, and none to an
                 //# HTTP/1.0 client.
@@ -379,17 +381,25 @@ impl Down<'_> {
         }
     }
 
-    async fn switch(self, head: &ResponseHead) -> Result<Finished, Failed> {
-        let asked = forward::wants_upgrade(&self.request.head);
-        if !asked || !Shared::is(&self.shared.is_request_read) {
+    async fn switch(self, mut head: ResponseHead) -> Result<Finished, Failed> {
+        let asked = &self.request.head;
+        let is_read = Shared::is(&self.shared.is_request_read);
+        if !is_read || !forward::is_offered(asked, &head) {
             return Err(BadResponse::Switching.into());
         }
+        // RFC 9110 section 7.8: the client is told what to switch to.
+        if !head.fields.has("upgrade") {
+            forward::pass_upgrade(&asked.fields, &mut head.fields);
+        }
         Shared::mark(&self.shared.is_answering);
-        self.give(forward::response(head, Framing::None, false))
+        self.give(forward::response(&head, Framing::None, false))
             .await?;
         Ok(Finished::Switched)
     }
 
+    /// Passes the body on, framed anew.
+    //= spec/10-proxy.md#http
+    //# Bodies MUST pass unchanged.
     async fn body(
         &mut self,
         head: &ResponseHead,

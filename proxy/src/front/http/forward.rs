@@ -126,6 +126,16 @@ pub(super) fn wants_upgrade(head: &RequestHead) -> bool {
     asks && !head.version.is_old()
 }
 
+/// Whether a 101 switches to what the client offered, and to nothing else.
+pub(super) fn is_offered(request: &RequestHead, response: &ResponseHead) -> bool {
+    let mut chosen = response.fields.members("upgrade");
+    wants_upgrade(request)
+        && chosen.all(|protocol| {
+            let mut offered = request.fields.members("upgrade");
+            offered.any(|offer| offer.eq_ignore_ascii_case(protocol))
+        })
+}
+
 /// The request that goes to the origin.
 pub(super) fn request(
     head: &RequestHead,
@@ -266,7 +276,8 @@ fn frame(fields: &mut Fields, framing: Framing) {
     }
 }
 
-fn pass_upgrade(from: &Fields, to: &mut Fields) {
+/// Copies what is offered or chosen to switch to.
+pub(super) fn pass_upgrade(from: &Fields, to: &mut Fields) {
     for protocols in from.all("upgrade") {
         to.push("Upgrade", protocols.clone());
     }

@@ -259,6 +259,8 @@ fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Minor), BadHead> {
     if !is_token(method) || target.is_empty() {
         return Err(BadHead::RequestLine);
     }
+    //= spec/10-proxy.md#http
+    //# A target with a blank or a control character MUST be answered with 400.
     if target.iter().any(u8::is_ascii_control) {
         return Err(BadHead::Target);
     }
@@ -318,6 +320,12 @@ fn may_become_status_line(bytes: &[u8]) -> bool {
 }
 
 /// The field lines up to the empty one. `section` begins behind the start line.
+//= spec/10-proxy.md#http
+//# A request whose lines are folded, have blanks around a name or hold a bare CR MUST be answered
+//# with 400.
+//= spec/10-proxy.md#http
+//# A response MUST be repaired where clients bear what it has: blanks around names, folded lines,
+//# bare LF, lines that are no field.
 pub(super) fn fields(section: &Bytes, reading: Reading) -> Result<Fields, BadHead> {
     let mut fields = Fields::default();
     // Whether the line before became a field that a fold may continue.

@@ -45,6 +45,9 @@ fn the_request_line_names_the_target_whatever_host_says() {
     assert_eq!(host("http://[::1]:81/"), "Host: [::1]:81");
 }
 
+//= spec/10-proxy.md#http
+//= type=test
+//# Hop-by-hop fields MUST be removed in both directions, an agreed `Upgrade` excepted.
 #[test]
 fn hop_by_hop_and_proxy_fields_end_here() {
     let lines = "Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\n\
@@ -235,4 +238,19 @@ fn a_host_is_asked_for_once() {
         assert_eq!(check("0", lines), Err(Unfit::Host), "{lines}");
         assert_eq!(check("1", lines), Err(Unfit::Host), "{lines}");
     }
+}
+
+#[test]
+fn what_has_to_be_upgraded_to_is_told() {
+    let head =
+        b"HTTP/1.1 426 Upgrade Required\r\nDate: d\r\nConnection: Upgrade\r\nUpgrade: x/2\r\n\r\n";
+    let mut buf = BytesMut::from(&head[..]);
+    let head = ResponseHead::take(&mut buf, &mut HeadEnd::default())
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8(response(&head, Framing::Sized(0), true).to_vec()).unwrap();
+    assert!(
+        text.ends_with("Upgrade: x/2\r\nConnection: upgrade, close\r\n\r\n"),
+        "{text}"
+    );
 }
