@@ -46,7 +46,8 @@ fn source(path: &str) -> String {
     let found = candidates
         .iter()
         .find_map(|path| fs::read_to_string(path).ok());
-    found.unwrap_or_else(|| panic!("no source for {path}"))
+    // An empty source has no test, and the check below names it.
+    found.unwrap_or_default()
 }
 
 /// Whether `source` has the test `name`, with an attribute that has it run.

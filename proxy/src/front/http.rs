@@ -55,7 +55,7 @@ enum Next {
     /// It is reset: the response broke off, and must not look whole.
     Reset,
     /// It becomes a tunnel.
-    Tunnel(TargetStream),
+    Tunnel(Box<TargetStream>),
 }
 
 /// What a client sends between two responses.
@@ -113,7 +113,7 @@ pub(super) async fn serve(
                     early: session.ahead.freeze(),
                     lingers: true,
                 };
-                context.relay(near, stream, permit);
+                context.relay(near, *stream, permit);
                 return Ok(());
             }
         }
@@ -260,7 +260,7 @@ impl Session {
         match self.context.connect(&target, Bytes::new()).await {
             Ok((_bound, stream)) => {
                 write_all(&self.tcp, connect::established()).await?;
-                Ok(Next::Tunnel(stream))
+                Ok(Next::Tunnel(Box::new(stream)))
             }
             Err(error) => {
                 debug!(%target, %error, "connect failed");
@@ -332,7 +332,9 @@ impl Session {
 
     fn finish(&mut self, finished: Finished, target: &Target, origin: Origin) -> Next {
         match finished {
-            Finished::Switched => Next::Tunnel(origin.stream.put_back(origin.ahead.freeze())),
+            Finished::Switched => {
+                Next::Tunnel(Box::new(origin.stream.put_back(origin.ahead.freeze())))
+            }
             Finished::Answered {
                 keeps_origin,
                 keeps_client,
