@@ -52,14 +52,15 @@ impl Truncated {
 //= spec/01-packet.md#packet-numbers
 //# A sender MUST use a form that covers more than twice the distance between the packet's number
 //# and the largest number it knows to be acknowledged on that path.
+//= spec/01-packet.md#packet-numbers
+//# A sender SHOULD use at least two bytes.
 pub fn encode_len(number: u64, largest_acked: Option<u64>) -> usize {
     let distance = match largest_acked {
         Some(acked) => number.saturating_sub(acked),
         None => number.saturating_add(1),
     };
     match distance {
-        0..=0x7f => 1,
-        0x80..=0x7fff => 2,
+        0..=0x7fff => 2,
         0x8000..=0x7f_ffff => 3,
         _ => 4,
     }

@@ -25,7 +25,7 @@ fn the_form_covers_more_than_twice_the_distance() {
                 1_u64 << (8 * len) > 2 * distance,
                 "{distance} in {len} bytes"
             );
-            if len > 1 {
+            if len > 2 {
                 assert!(
                     1_u64 << (8 * (len - 1)) <= 2 * distance,
                     "{distance} in {len} bytes"
@@ -33,9 +33,22 @@ fn the_form_covers_more_than_twice_the_distance() {
             }
         }
     }
-    assert_eq!(encode_len(0, None), 1);
-    assert_eq!(encode_len(126, None), 1);
-    assert_eq!(encode_len(127, None), 2);
+    assert_eq!(encode_len(0, None), 2);
+    assert_eq!(encode_len(0x7ffe, None), 2);
+    assert_eq!(encode_len(0x7fff, None), 3);
+}
+
+//= spec/01-packet.md#packet-numbers
+//= type=test
+//# A sender SHOULD use at least two bytes.
+#[test]
+fn packet_that_thousands_overtake_is_read_right() {
+    for late in [0, 127, 128, 129, 30_000] {
+        let number = 100_000;
+        let sent = Truncated::new(number, Some(number - 1));
+        let read = decode(number + late + 1, sent.bits(), sent.encoded_len());
+        assert_eq!(read, number, "{late} later packets came first");
+    }
 }
 
 #[test]
