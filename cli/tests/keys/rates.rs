@@ -12,10 +12,10 @@ use super::World;
 const LINE: &str = "rate=\"16M\" ";
 
 /// What each of two copies carries.
-const BYTES: usize = 1_000_000;
+const BYTES: usize = 2_000_000;
 
 /// The least time both need together: less the burst, and what was under way before the key was known.
-const LEAST: Duration = Duration::from_millis(900);
+const LEAST: Duration = Duration::from_millis(1800);
 
 #[test]
 fn rate_of_a_key_holds_for_its_connections_together_each_way() {

@@ -17,15 +17,16 @@ use crate::units::Bandwidth;
 #[cfg(test)]
 mod tests;
 
-/// How far bytes may be ahead of the rate: timers are exact to a millisecond, and a wake-up for each
-/// packet costs more than the packet.
-const BURST: Duration = Duration::from_millis(20);
+/// How far bytes may be ahead of the rate: whoever comes late for his turn, as on a busy machine, makes
+/// up for it within this time, and beyond it the rate is lost.
+const BURST: Duration = Duration::from_millis(100);
 
-/// What a stream gets at a time lasts about so long at the rate, so that streams take turns.
-const TURN: Duration = Duration::from_millis(5);
+/// What a stream gets at a time lasts about so long at the rate, so that streams take turns. It is
+/// several times what a reader may pause between two reads.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The least and the most that a stream gets at a time.
-const TURN_BYTES: (u64, u64) = (4 << 10, 64 << 10);
+const TURN_BYTES: (u64, u64) = (4 << 10, 256 << 10);
 
 /// A limit holds a peer back by credit, which is not to hold it below the rate over any usual path.
 const LONG_ROUND_TRIP: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The most that the streams of one or more connections may carry in one direction.
 ///
-/// Clones share the rate. Bytes pass in the order they are asked for, a few milliseconds' worth at a
+/// Clones share the rate. Bytes pass in the order they are asked for, some milliseconds' worth at a
 /// time: a stream with much to carry leaves the others theirs, whichever connections they are of.
 #[derive(Clone, Debug)]
 pub struct RateLimit {

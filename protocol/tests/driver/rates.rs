@@ -11,10 +11,10 @@ use super::{Pair, pattern, within};
 const RATE: Bandwidth = Bandwidth::from_bytes_per_second(2_000_000);
 
 /// What each of two connections carries.
-const BYTES: usize = 400_000;
+const BYTES: usize = 800_000;
 
 /// The least time both need together, less the burst that is allowed.
-const LEAST: Duration = Duration::from_millis(400 - 30);
+const LEAST: Duration = Duration::from_millis(800 - 150);
 
 /// Sends `bytes` on a stream of each of two connections at once and reads them at the other ends.
 async fn carry(pairs: &[Pair; 2]) -> Duration {
