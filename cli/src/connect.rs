@@ -1,6 +1,7 @@
 //! Connecting to an `rpserver`: name to addresses, whichever answers first, and whom to trust.
 //! What is said over the connection is the caller's.
 
+mod refusal;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -211,26 +212,6 @@ impl ConnectFailure {
         ExitCode::Connect
     }
 
-    /// Whether trying again would fail as well until the user has changed something here or there. A
-    /// server, a network or a name server may be late instead, as after a power cut.
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Connect { source, .. } => is_answer(source),
-            Self::Identity(_)
-            | Self::NoKnownHosts
-            | Self::HostKey(_)
-            | Self::NoService { .. }
-            | Self::KeyRefused(_)
-            | Self::NotPermitted { .. }
-            | Self::Version(_) => true,
-            Self::Resolve { .. }
-            | Self::NoAddress(_)
-            | Self::Socket(_)
-            | Self::Silence(_)
-            | Self::TooMany { .. } => false,
-        }
-    }
-
     /// Why the connection to `server` for `service` failed, with what to do about it.
     pub fn explain(source: ConnectError, server: &Server, service: &str) -> Self {
         let server = server.clone();
@@ -262,25 +243,6 @@ impl ConnectFailure {
             ConnectError::Connection(ConnectionError::VersionMismatch) => Self::Version(server),
             source => Self::Connect { server, source },
         }
-    }
-}
-
-/// Whether a failed handshake is the answer of a server that is there and will answer so again.
-fn is_answer(source: &ConnectError) -> bool {
-    match source {
-        ConnectError::Connection(ConnectionError::PeerTransport { code, .. }) => ![
-            TransportCode::NO_ERROR,
-            TransportCode::INTERNAL_ERROR,
-            TransportCode::CONNECTION_REFUSED,
-            TransportCode::INVALID_TOKEN,
-        ]
-        .contains(code),
-        ConnectError::Connection(
-            ConnectionError::PeerRejected(_)
-            | ConnectionError::SigningFailed(_)
-            | ConnectionError::Transport(_),
-        ) => true,
-        _ => false,
     }
 }
 
