@@ -99,6 +99,12 @@ impl RecvCredit {
         self.announced
     }
 
+    /// Whether the reader has taken half of the window since the rate was last looked at.
+    fn has_taken_half(&self) -> bool {
+        self.since
+            .is_some_and(|(_, consumed)| self.consumed - consumed >= self.window / 2)
+    }
+
     /// The window that is right for the rate at which the reader takes data, at most `ceiling`.
     ///
     /// Half a window in less than two round trips means that the peer may be held up by us. Less than
@@ -106,10 +112,10 @@ impl RecvCredit {
     //= spec/05-streams.md#window-growth
     //# A receiver SHOULD grow a window to four times the bytes its reader takes per round trip.
     fn target(&self, now: Instant, rtt: Duration, ceiling: u64) -> u64 {
-        let Some((since, consumed)) = self.since else {
+        let Some((since, _)) = self.since else {
             return self.window;
         };
-        if self.consumed - consumed < self.window / 2 {
+        if !self.has_taken_half() {
             return self.window;
         }
         let elapsed = now.saturating_duration_since(since).as_nanos();
@@ -329,9 +335,11 @@ impl ConnectionCredit {
         self.credit.announced - self.received
     }
 
-    /// Whether half of the window has been consumed since the last announcement.
+    /// Whether a quarter of the window has been consumed since the last announcement. Shares are cut from
+    /// what the peer knows to be left: at half of the window, one stream would wait for its share.
     pub const fn is_due(&self) -> bool {
-        self.credit.is_due()
+        let ahead = self.credit.announced.saturating_sub(self.credit.consumed);
+        ahead <= self.credit.window / 4 * 3
     }
 
     /// Whether an announcement would double what the peer has left, or more: what nobody reads may
@@ -348,12 +356,12 @@ impl ConnectionCredit {
     /// What to tell the peer: a limit one window ahead of what is consumed, with the window grown
     /// first where half of it is consumed and the budget allows it.
     pub fn announce(&mut self, now: Instant, rtt: Duration) -> u64 {
-        if self.is_due() {
+        if self.credit.has_taken_half() {
             let target = self.credit.target(now, rtt, self.ceiling);
             if target > self.window() {
                 self.grow_to(for_streams(target).min(self.ceiling));
             }
-            self.credit.advance(now);
+            self.credit.since = Some((now, self.credit.consumed));
         }
         let before = self.announced();
         self.credit.extend();
