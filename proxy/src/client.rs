@@ -47,11 +47,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes one read of a target's takes at most.
 const READ_BYTES: usize = 64 << 10;
 
+/// How long the body of a request may be waited for by default: as long as its head.
+pub const DEFAULT_BODY_GRACE: Duration = Duration::from_secs(60);
+
 /// What a front end's user may choose.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) credentials: Credentials,
     pub(crate) idle: Duration,
+    pub(crate) body_grace: Duration,
     pub(crate) max_clients: usize,
 }
 
@@ -60,6 +64,7 @@ impl Default for ClientConfig {
         Self {
             credentials: Credentials::default(),
             idle: DEFAULT_IDLE,
+            body_grace: DEFAULT_BODY_GRACE,
             max_clients: DEFAULT_MAX_CLIENTS,
         }
     }
@@ -77,6 +82,14 @@ impl ClientConfig {
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// How long the body of a request may be waited for in all, on top of a second for each 100 bytes of it;
+    /// not counted once the origin answers. Default [`DEFAULT_BODY_GRACE`].
+    #[must_use]
+    pub fn body_grace(mut self, grace: Duration) -> Self {
+        self.body_grace = grace;
         self
     }
 

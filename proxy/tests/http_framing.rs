@@ -1,8 +1,4 @@
 //! Where a request ends, and that nobody can make us and an origin disagree about it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "closures in tests fail the test that runs them"
-)]
 
 mod support;
 

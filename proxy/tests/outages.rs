@@ -7,7 +7,7 @@
 mod support;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -51,10 +51,10 @@ impl Network {
             if self.is_cut(client) {
                 continue;
             }
-            if !flows.contains_key(&client) {
+            if let Entry::Vacant(vacant) = flows.entry(client) {
                 let flow = Arc::new(UdpSocket::bind(local()).await.unwrap());
                 flow.connect(server).await.unwrap();
-                flows.insert(client, flow.clone());
+                vacant.insert(flow.clone());
                 let (back, network) = (socket.clone(), self.clone());
                 tokio::spawn(async move {
                     let mut packet = vec![0; 65536];

@@ -28,10 +28,6 @@ fn rate_of_a_key_holds_for_its_connections_together_each_way() {
     let up = up.map(|(from, to)| world.rpcp(from, &to));
     let down = down.map(|(from, to)| world.rpcp(&from, to));
     for both in [up, down] {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the time that passes is what is tested"
-        )]
         let start = Instant::now();
         let copies = both.map(|mut rpcp| rpcp.spawn().unwrap());
         for mut copy in copies {

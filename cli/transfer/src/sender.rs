@@ -80,8 +80,10 @@ impl Sender {
         }
     }
 
-    /// Nothing is read that cannot be sent: a peer who takes nothing costs no memory. The end of a file
-    /// needs no window.
+    //= spec/20-copy.md#data
+    //# A sender SHOULD read no more of a file than its data stream takes: a peer that takes nothing
+    //# then costs it no memory.
+    /// Whether there is a window to read for. The end of a file needs none.
     fn may_read(&self) -> bool {
         self.window > 0 || self.source.is_handed_out()
     }

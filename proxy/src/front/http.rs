@@ -16,6 +16,7 @@ mod fields;
 mod forward;
 mod framing;
 mod head;
+mod pace;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tracing::debug;
 
 use self::{
     answer::Answer,
+    body::BadBody,
     connection::{end_and_linger, read_more, write_all},
     exchange::{Failed, Finished, Origin, Request, exchange},
     forward::Route,
@@ -287,7 +289,7 @@ impl Session {
                 },
             };
             let client = (&self.tcp, &mut self.ahead);
-            let limits = (self.context.config.idle, self.context.traffic.as_ref());
+            let limits = (self.context.config.as_ref(), self.context.traffic.as_ref());
             let answer = match exchange(request, client, &mut origin, limits).await {
                 Ok(finished) => return Ok(self.finish(finished, target, origin)),
                 //= spec/10-proxy.md#http
@@ -304,7 +306,12 @@ impl Session {
                 Err(Failed::NoResponse(error)) => answer::failed(&error),
                 Err(Failed::BadResponse(bad)) => answer::bad_response(bad),
                 Err(Failed::BadBody(bad)) => {
-                    return self.refuse(&Answer::new(400, bad), Reply::LAST).await;
+                    let status = match bad {
+                        BadBody::TooSlow => 408,
+                        _ => 400,
+                    };
+                    let answer = Answer::new(status, bad);
+                    return self.refuse(&answer, Reply::LAST).await;
                 }
                 Err(Failed::Broken(why)) => {
                     debug!(%target, why, "exchange broken");

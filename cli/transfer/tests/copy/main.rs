@@ -7,17 +7,16 @@
 
 mod link;
 mod sources;
+mod window;
 
 use std::{
     fs::{self, File},
     io::{self, Cursor, Write},
-    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
 use bytes::Bytes;

@@ -25,7 +25,8 @@ fn counted(reported: impl Fn(f64) -> f64) -> (f64, f64) {
 //# An arrival MUST NOT be counted as more than 25 ms and a quarter of the minimum RTT before its ACK.
 #[test]
 fn no_report_hides_more_than_the_tolerance_of_ten_seconds() {
-    let lies: [(&str, fn(f64) -> f64); 6] = [
+    type Lie = fn(f64) -> f64;
+    let lies: [(&str, Lie); 6] = [
         ("a quarter", |at| at / 4.0),
         ("a thousandth", |at| at / 1000.0),
         ("all equal", |_| 7.0),

@@ -36,6 +36,8 @@ pub(super) enum BadBody {
     ChunkEnd,
     #[error("The trailer section is malformed: {0}")]
     Trailers(BadHead),
+    #[error("The body comes too slowly; send the request again when it is at hand.")]
+    TooSlow,
     #[error("The body ended before its announced end; send the request again.")]
     CutShort,
 }

@@ -20,7 +20,7 @@ use rp_protocol::{SendStream, error::ConnectionError};
 use tokio::{
     net::TcpStream,
     task::coop::consume_budget,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -29,9 +29,10 @@ use super::{
     forward,
     framing::{self, BadFraming, Framing},
     head::{BadHead, HeadEnd, Reading, RequestHead, ResponseHead},
+    pace::Pace,
 };
 use crate::{
-    client::{TargetReader, TargetStream},
+    client::{ClientConfig, TargetReader, TargetStream},
     error::OpenError,
     relay::Traffic,
 };
@@ -148,18 +149,19 @@ impl Shared {
 }
 
 /// Runs one exchange between `tcp` and `origin`; `ahead` is what was read of `tcp` beyond the
-/// request's head. An exchange in which nothing moves for `idle` fails.
+/// request's head. An exchange in which nothing moves for the idle time fails.
 pub(super) async fn exchange(
     request: &Request,
     (tcp, ahead): (&TcpStream, &mut BytesMut),
     origin: &mut Origin,
-    (idle, traffic): (Duration, &Traffic),
+    (config, traffic): (&ClientConfig, &Traffic),
 ) -> Result<Finished, Failed> {
     let shared = Shared::default();
     let (send, reader) = origin.stream.split();
     let up = Up {
         tcp,
         send,
+        pace: Pace::new(config.body_grace),
         shared: &shared,
         traffic,
     };
@@ -174,7 +176,7 @@ pub(super) async fn exchange(
     };
     let mut up = pin!(up.run(request, ahead));
     let mut down = pin!(down.run());
-    let mut ticks = interval(idle / IDLE_TICKS);
+    let mut ticks = interval(config.idle / IDLE_TICKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     let mut quiet = 0;
@@ -218,6 +220,7 @@ impl From<BadBody> for UpFailed {
 struct Up<'a> {
     tcp: &'a TcpStream,
     send: &'a mut SendStream,
+    pace: Pace,
     shared: &'a Shared,
     traffic: &'a Traffic,
 }
@@ -260,14 +263,37 @@ impl Up<'_> {
                     }
                     return Ok(());
                 }
-                None => {
-                    if read_more(self.tcp, ahead).await? == 0 {
-                        return Err(BadBody::CutShort.into());
-                    }
-                    Shared::mark(&self.shared.moved);
-                }
+                None => self.read_more(ahead).await?,
             }
             consume_budget().await;
+        }
+    }
+
+    //= spec/10-proxy.md#http
+    //# A front end MUST bound how long the body of a request may take that the origin does not answer yet.
+    /// Waits for more of the body.
+    async fn read_more(&mut self, ahead: &mut BytesMut) -> Result<(), UpFailed> {
+        loop {
+            let is_answered = Shared::is(&self.shared.is_answering);
+            // Once the origin answers, both may take their time.
+            let within = match is_answered {
+                true => Duration::MAX,
+                false => self.pace.left(),
+            };
+            let asked = Instant::now();
+            let Ok(read) = timeout(within, read_more(self.tcp, ahead)).await else {
+                if !Shared::is(&self.shared.is_answering) {
+                    return Err(BadBody::TooSlow.into());
+                }
+                continue;
+            };
+            let read = read?;
+            if read == 0 {
+                return Err(BadBody::CutShort.into());
+            }
+            self.pace.on_read(asked.elapsed(), read);
+            Shared::mark(&self.shared.moved);
+            return Ok(());
         }
     }
 
