@@ -72,6 +72,9 @@ fn connect_prints_the_last_words_of_a_target_that_takes_no_more() {
 
 #[test]
 fn a_download_is_reset_when_the_client_program_dies() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A relay SHOULD have the TCP connection reset if its process dies.
     let world = World::new();
     let (mut client, proxy) = world.proxy();
     let target = target(|mut tcp| {
@@ -88,6 +91,9 @@ fn a_download_is_reset_when_the_client_program_dies() {
 
 #[test]
 fn an_upload_is_reset_when_the_server_program_dies() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A relay SHOULD have the TCP connection reset if its process dies.
     let mut world = World::new();
     let (_client, proxy) = world.proxy();
     let (sender, seen) = channel();

@@ -293,3 +293,23 @@ fn one_socket_with_valid_tokens_leaves_places_for_others() {
         assert!(pair.server.connections.len() <= 5);
     }
 }
+
+//= spec/02-handshake.md#half-open-connections
+//= type=test
+//# A client that has not proven its address MUST NOT end another's handshake; it gets a Retry.
+#[test]
+fn clients_of_one_range_that_prove_nothing_end_no_handshake() {
+    let endpoint = EndpointConfig::default().max_half_open(64);
+    let mut pair = Setup {
+        endpoint,
+        ..Setup::default()
+    }
+    .build();
+    pair.client.captured = Some(Vec::new());
+    pair.step(pair.now);
+    let first = pair.client.captured.take().expect("set above").remove(0);
+    let (incoming, answers) = flood(&mut pair, &first, 200);
+    assert_eq!((incoming, answers), (4, 196), "its share, and a Retry each");
+    let stats = pair.server.endpoint.stats();
+    assert_eq!((stats.evicted, stats.retries), (0, 196));
+}

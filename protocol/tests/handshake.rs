@@ -11,6 +11,7 @@ use rp_protocol::{
     crypto::identity::{PeerRejected, PeerVerifier, PublicKey},
     engine::Event,
     error::ConnectionError,
+    units::Dir,
 };
 
 /// Trusts nobody.
@@ -277,4 +278,173 @@ fn damaged_datagrams_are_dropped_and_repaired() {
     });
     pair.connect();
     assert_eq!(pair.transfer(500_000), pattern(500_000));
+}
+
+/// How many datagrams a server under load sends for the client's first one, which `change` has changed.
+fn answers_to(change: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let endpoint = EndpointConfig::default().retry_above(0);
+    let mut pair = Setup {
+        endpoint,
+        ..Setup::default()
+    }
+    .build();
+    pair.client.captured = Some(Vec::new());
+    pair.client.script = Box::new(|_, _| Fate::Drop);
+    pair.run(Duration::from_millis(1));
+    let mut first = pair.client.captured.take().expect("set above").remove(0);
+    change(&mut first);
+    pair.inject(true, first);
+    pair.server.sent_datagrams
+}
+
+//= spec/02-handshake.md#version-negotiation
+//= type=test
+//# A server MUST NOT send a Version Negotiation packet in answer to a datagram shorter than 1200 bytes.
+#[test]
+fn short_datagram_of_another_version_is_not_answered() {
+    for (len, answers) in [(1200, 1), (1199, 0), (100, 0)] {
+        let sent = answers_to(|datagram| {
+            datagram[4] ^= 0x10;
+            datagram.truncate(len);
+        });
+        assert_eq!(sent, answers, "{len} bytes");
+    }
+}
+
+//= spec/02-handshake.md#amplification
+//= type=test
+//# A server MUST drop a client's first datagram that is shorter than 1200 bytes.
+#[test]
+fn short_first_datagram_is_dropped() {
+    for (len, answers) in [(1200, 1), (1199, 0), (100, 0)] {
+        let sent = answers_to(|datagram| {
+            datagram.truncate(len);
+            // Without a token the Length field stands behind 22 bytes, in two bytes.
+            let rest = u16::try_from(len - 24).expect("small");
+            datagram[22..24].copy_from_slice(&(0x4000 | rest).to_be_bytes());
+        });
+        assert_eq!(sent, answers, "{len} bytes");
+    }
+}
+
+//= spec/02-handshake.md#retry
+//= type=test
+//# A server MUST treat a packet whose token is not valid as if it carried none.
+#[test]
+fn token_of_another_address_is_as_good_as_none() {
+    let loaded = |retry_above| {
+        let endpoint = EndpointConfig::default().retry_above(retry_above);
+        Setup {
+            endpoint,
+            ..Setup::default()
+        }
+        .build()
+    };
+    let mut pair = loaded(0);
+    pair.client.captured = Some(Vec::new());
+    pair.connect();
+    let captured = pair.client.captured.take().expect("set above");
+    let with_token = captured
+        .into_iter()
+        .find(|datagram| datagram[0] & 0xf0 == 0xc0 && datagram[21] != 0)
+        .expect("the client was asked for a token");
+    let elsewhere = "192.0.2.3:40000".parse().expect("an address");
+    for (retry_above, retries, half_open) in [(0, 1, 0), (1, 0, 1)] {
+        let mut pair = loaded(retry_above);
+        pair.inject_from(elsewhere, true, with_token.clone());
+        let stats = pair.server.endpoint.stats();
+        assert_eq!((stats.retries, stats.half_open), (retries, half_open));
+    }
+}
+
+//= spec/02-handshake.md#parameters
+//= type=test
+//# An endpoint MUST NOT act on the peer's parameters before the handshake is complete.
+#[test]
+fn parameters_of_an_unproven_client_allow_nothing() {
+    let mut pair = Pair::new();
+    pair.drive_while(|pair| pair.server_handle.is_none());
+    pair.run(Duration::from_millis(1));
+    assert!(pair.server.sent_bytes > 0, "it has read the ClientHello");
+    assert!(pair.server().is_handshaking());
+    assert_eq!(pair.server().open(Dir::Uni), None);
+    pair.connect();
+    assert!(pair.server().open(Dir::Uni).is_some());
+}
+
+//= spec/02-handshake.md#levels
+//= type=test
+//# An endpoint MUST NOT process a data packet before its own handshake is complete.
+#[test]
+fn data_that_overtakes_the_end_of_the_handshake_waits_for_it() {
+    let mut pair = Pair::new();
+    pair.drive_while(|pair| pair.client().is_handshaking());
+    pair.client.script = Box::new(|_, payload| match payload[0] & 0x80 {
+        0 => Fate::Deliver,
+        _ => Fate::Drop,
+    });
+    pair.run(Duration::from_millis(1));
+    let sent = pair.client.sent_datagrams;
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    pair.client().write(id, b"early").expect("there is room");
+    pair.run(Duration::from_millis(30));
+    assert!(pair.client.sent_datagrams > sent);
+    assert!(pair.server().is_handshaking());
+    assert_eq!(pair.server().accept(Dir::Uni), None);
+    pair.client.script = Box::new(|_, _| Fate::Deliver);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.server().accept(Dir::Uni), Some(id));
+}
+
+/// The packets with a long header among `captured` whose first byte begins with these bits, each by itself.
+fn of_kind(captured: Option<&Vec<Vec<u8>>>, first_bits: u8) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for datagram in captured.expect("it is captured") {
+        let mut rest = &datagram[..];
+        while let Some(&first) = rest.first()
+            && first & 0x80 != 0
+        {
+            // An Initial without a token has one byte more, its token's length.
+            let at = if first & 0x30 == 0 { 22 } else { 21 };
+            let len = u16::from_be_bytes([rest[at] & 0x3f, rest[at + 1]]);
+            let (packet, next) = rest.split_at(at + 2 + usize::from(len));
+            if first & 0xf0 == first_bits {
+                found.push(packet.to_vec());
+            }
+            rest = next;
+        }
+    }
+    found
+}
+
+//= spec/02-handshake.md#levels
+//= type=test
+//# A client MUST discard its Initial keys when it first sends a Handshake packet, a server when it
+//# first opens one.
+//= spec/02-handshake.md#levels
+//= type=test
+//# An endpoint MUST discard its Handshake keys when the handshake is confirmed: for a server when it
+//# is complete, for a client when HANDSHAKE_DONE arrives.
+#[test]
+fn keys_of_the_handshake_go_when_they_have_served() {
+    let mut pair = Pair::new();
+    pair.client.captured = Some(Vec::new());
+    pair.server.captured = Some(Vec::new());
+    pair.drive_while(|pair| pair.client().is_handshaking());
+    pair.run(Duration::from_millis(1));
+    let initial = of_kind(pair.server.captured.as_ref(), 0xc0).remove(0);
+    let handshake = of_kind(pair.server.captured.as_ref(), 0xe0).remove(0);
+    let without_keys = |pair: &mut Pair| pair.client().stats().dropped.no_keys;
+    assert_eq!(without_keys(&mut pair), 0);
+    pair.inject(false, initial);
+    assert_eq!(without_keys(&mut pair), 1);
+    pair.inject(false, handshake.clone());
+    assert_eq!(without_keys(&mut pair), 1, "HANDSHAKE_DONE may not come");
+    pair.run(Duration::from_millis(100));
+    pair.inject(false, handshake);
+    assert_eq!(without_keys(&mut pair), 2);
+    let handshake = of_kind(pair.client.captured.as_ref(), 0xe0).remove(0);
+    let before = pair.server().stats().dropped.no_keys;
+    pair.inject(true, handshake);
+    assert_eq!(pair.server().stats().dropped.no_keys, before + 1);
 }

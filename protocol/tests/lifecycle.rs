@@ -178,6 +178,10 @@ fn idle_connection_sends_nothing() {
 //= spec/02-handshake.md#stateless-reset
 //= type=test
 //# A server SHOULD derive the secret from its identity, so that its tokens hold across a restart.
+//= spec/02-handshake.md#stateless-reset
+//= type=test
+//# An endpoint that receives a packet for a connection id it no longer knows MAY answer with a
+//# datagram that ends with that id's reset token and is otherwise random.
 #[test]
 fn restarted_server_resets_the_connection_at_once() {
     let mut pair = Pair::new();
@@ -327,4 +331,60 @@ fn datagrams_cross_and_are_not_repaired() {
         Some(&b"found"[..])
     );
     assert_eq!(pair.server().read_datagram(), None);
+}
+
+//= spec/02-handshake.md#stateless-reset
+//= type=test
+//# An endpoint MUST NOT send a stateless reset that is as long as the datagram it answers or longer.
+#[test]
+fn stateless_reset_is_shorter_than_what_it_answers() {
+    let mut pair = Pair::new();
+    let mut answered = 0;
+    for len in 1..100 {
+        let (datagrams, bytes) = (pair.server.sent_datagrams, pair.server.sent_bytes);
+        // A short header with an id of nobody's.
+        pair.inject(true, vec![0x40; len]);
+        answered += pair.server.sent_datagrams - datagrams;
+        assert!(pair.server.sent_bytes - bytes < len as u64, "{len} bytes");
+    }
+    assert!(answered > 50, "{answered}");
+}
+
+//= spec/06-lifecycle.md#closing
+//= type=test
+//# An endpoint MUST NOT send anything but CLOSE once it has closed, and MUST NOT send anything at all
+//# once it has received CLOSE.
+#[test]
+fn data_that_waits_is_not_sent_after_a_close() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(200));
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    (pair.client().write(id, &pattern(100_000))).expect("there is room");
+    let id = pair.server().open(Dir::Uni).expect("allowed");
+    (pair.server().write(id, &pattern(100_000))).expect("there is room");
+    pair.client.captured = Some(Vec::new());
+    close_client(&mut pair, b"");
+    pair.drive_while(|pair| closed(pair, true).is_none());
+    let sent = pair.server.sent_datagrams;
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.server.sent_datagrams, sent);
+    let captured = pair.client.captured.take().expect("set above");
+    assert!(!captured.is_empty());
+    assert!(captured.iter().all(|datagram| datagram.len() < 100));
+}
+
+//= spec/06-lifecycle.md#closing
+//= type=test
+//# The reason in a CLOSE frame is not trusted: it MUST NOT be shown or logged without its control
+//# characters replaced.
+#[test]
+fn reason_of_a_close_cannot_steer_a_terminal() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_millis(200));
+    close_client(&mut pair, b"\x1b[2Jgone\r\n");
+    pair.run(Duration::from_secs(1));
+    let shown = closed(&pair, true).expect("it was told").to_string();
+    assert!(shown.contains("?[2Jgone??"), "{shown}");
 }

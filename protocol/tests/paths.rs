@@ -78,3 +78,18 @@ fn heavy_random_loss_does_not_lower_the_packet_size() {
     assert_eq!(pair.client().stats().paths[0].max_payload, size);
     assert_eq!(pair.client().stats().paths[0].black_holes, 0);
 }
+
+//= spec/07-paths.md#ecn
+//= type=test
+//# An endpoint MUST stop marking packets when acknowledgements of marked packets carry no counts.
+#[test]
+fn marking_ends_on_a_path_that_takes_the_marks_away() {
+    let mut pair = Pair::new();
+    pair.bleaches = true;
+    pair.connect();
+    assert_eq!(pair.transfer(200_000), pattern(200_000));
+    let marked = pair.client.marked_datagrams;
+    assert!(marked > 0, "it has to try");
+    assert_eq!(pair.transfer(200_000), pattern(200_000));
+    assert_eq!(pair.client.marked_datagrams, marked);
+}

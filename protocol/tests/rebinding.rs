@@ -281,6 +281,9 @@ fn another_network_is_measured_anew() {
 //= spec/07-paths.md#rebinding
 //= type=test
 //# An endpoint SHOULD use another of the peer's connection ids after the peer's address changed.
+//= spec/07-paths.md#connection-ids
+//= type=test
+//# An endpoint SHOULD keep one id on offer that the peer does not use yet.
 #[test]
 fn move_is_complete_one_round_trip_after_the_first_packet() {
     let mut pair = Pair::new();

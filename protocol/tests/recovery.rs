@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
+    config::TransportConfig,
     stream::id::StreamId,
     units::{Bandwidth, Dir},
 };
@@ -359,4 +360,82 @@ fn marks_reach_the_sender() {
     pair.congested = true;
     assert_eq!(pair.transfer(100_000), pattern(100_000));
     assert!(pair.client().stats().paths[0].congestion_marks > 10);
+}
+
+//= spec/03-reliability.md#ack-policy
+//= type=test
+//# A packet marked CE, and a packet that carries a PING frame, MUST be acknowledged at once.
+#[test]
+fn marked_packets_and_pings_are_acknowledged_at_once() {
+    let client = TransportConfig::default().keep_alive(Duration::from_secs(2));
+    let mut pair = Setup {
+        client,
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.run(Duration::from_secs(1));
+    let id = pair.client().open(Dir::Bi).expect("a stream is allowed");
+    for (congested, acks) in [(false, 0), (true, 1)] {
+        pair.congested = congested;
+        let sent = pair.server.sent_datagrams;
+        pair.client().write(id, b"x").expect("the stream is open");
+        pair.run(Duration::from_millis(26));
+        assert_eq!(pair.server.sent_datagrams - sent, acks, "{congested}");
+        pair.run(Duration::from_millis(200));
+    }
+    pair.congested = false;
+    let (asked, answered) = (pair.client.sent_datagrams, pair.server.sent_datagrams);
+    pair.drive_while(|pair| pair.client.sent_datagrams == asked);
+    pair.run(Duration::from_millis(26));
+    assert_eq!(pair.server.sent_datagrams - answered, 1);
+}
+
+//= spec/03-reliability.md#probes
+//= type=test
+//# When nothing is acknowledged for a probe interval, smoothed RTT + max(4 x RTT variation, 1 ms) +
+//# the delay it allowed the peer, a sender MUST send two probe packets whatever window and pacer say.
+//= spec/03-reliability.md#probes
+//= type=test
+//# A probe timeout alone MUST NOT declare anything lost.
+#[test]
+fn full_window_is_probed_with_two_packets_and_none_is_declared_lost() {
+    let mut pair = connected_over_100_ms();
+    pair.run(Duration::from_millis(500));
+    pair.client.script = Box::new(|_, _| Fate::Drop);
+    let id = pair.client().open(Dir::Uni).expect("a stream is allowed");
+    (pair.client().write(id, &pattern(1_000_000))).expect("there is room");
+    let lost = pair.client().stats().paths[0].lost_packets;
+    let timeouts = pair.client().stats().paths[0].probe_timeouts;
+    let mut before = 0;
+    pair.drive_while(|pair| {
+        if pair.client().stats().paths[0].probe_timeouts == timeouts {
+            before = pair.client.sent_datagrams;
+            return true;
+        }
+        false
+    });
+    pair.run(Duration::from_millis(1));
+    assert_eq!(pair.client.sent_datagrams - before, 2);
+    pair.run(Duration::from_secs(3));
+    let path = &pair.client().stats().paths[0];
+    assert!(path.probe_timeouts > timeouts + 2);
+    assert_eq!(path.lost_packets, lost);
+}
+
+//= spec/03-reliability.md#skipped-numbers
+//= type=test
+//# A sender SHOULD skip a packet number now and then, at distances the peer cannot predict.
+#[test]
+fn numbers_are_missed_although_no_packet_was_lost() {
+    let mut pair = Pair::new();
+    pair.connect();
+    assert_eq!(pair.transfer(1_000_000), pattern(1_000_000));
+    let (lost, named) = (
+        pair.client().stats().paths[0].lost_packets,
+        pair.server().stats().paths[0].naks_sent,
+    );
+    assert_eq!(pair.transfer(8_000_000), pattern(8_000_000));
+    assert_eq!(pair.client().stats().paths[0].lost_packets, lost);
+    assert!(pair.server().stats().paths[0].naks_sent > named);
 }

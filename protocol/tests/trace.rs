@@ -274,3 +274,17 @@ fn being_traced_changes_nothing_that_is_sent() {
     };
     assert_eq!(run(None), run(Some(Arc::new(Memory::default()))));
 }
+
+//= spec/02-handshake.md#sealing
+//= type=test
+//# An endpoint MUST NOT seal two packets under the same key, path id and packet number.
+#[test]
+fn every_packet_has_a_number_above_those_before_it() {
+    let traced = transfer(every_fiftieth());
+    for written in [&traced.client, &traced.server] {
+        let (_, records) = parse(written);
+        let numbers: Vec<u64> = named(&records, "quic:packet_sent").map(number).collect();
+        assert!(numbers.len() > 100);
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

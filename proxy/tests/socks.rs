@@ -92,6 +92,10 @@ async fn a_lost_link_resets_its_connections() {
 
 #[tokio::test]
 async fn outcomes_have_their_reply_code() {
+    //= spec/10-proxy.md#reply
+    //= type=test
+    //# A front end MUST NOT report success to its client before the reply with status 0 has
+    //# arrived.
     let world = world().await;
     assert_eq!(socks5(world.proxy, nobody().await).await.unwrap_err(), 5);
     let strict = world_with(

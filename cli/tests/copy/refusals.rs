@@ -158,6 +158,14 @@ fn check(output: &Output, folder: &[String], log: &str, outcome: Outcome) {
 fn what_a_receiving_rpcp_is_refused_is_a_warning_unless_it_is_a_danger() {
     //= spec/20-copy.md#files
     //= type=test
+    //# Where the file system does not rename, a partial file MAY get its name by a hard link if no
+    //# file bears it yet.
+    //= spec/20-copy.md#files
+    //= type=test
+    //# A receiver MUST make the data durable before it renames the partial file, where the file
+    //# system can.
+    //= spec/20-copy.md#files
+    //= type=test
     //# A file system that cannot set the mode or the time of a file, lock it or make it durable is
     //# no reason to fail a copy.
     let world = World::new();

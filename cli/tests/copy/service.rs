@@ -220,6 +220,9 @@ fn the_data_of_a_refused_put_is_stopped_whenever_it_arrives() {
 
 #[test]
 fn many_requests_share_a_connection() {
+    //= spec/20-copy.md#requests
+    //= type=test
+    //# A connection MAY carry any number of requests at once.
     let world = World::new();
     let bytes = content(300_000);
     world.runtime.block_on(async {

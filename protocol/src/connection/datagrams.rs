@@ -52,7 +52,7 @@ impl Datagrams {
         }
         //= spec/05-streams.md#datagrams
         //# A sender MUST NOT send a DATAGRAM frame larger than the peer's max_datagram parameter, type and length
-        //# included
+        //# included.
         let frame = Datagram { data: data.clone() };
         if data.len() > room || frame.encoded_len() as u64 > self.peer_max {
             return Err(SendDatagramError::TooLarge);

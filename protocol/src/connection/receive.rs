@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    fn handle_handshake_frames(
+    pub(super) fn handle_handshake_frames(
         &mut self,
         now: Instant,
         level: Level,

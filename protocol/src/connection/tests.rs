@@ -12,6 +12,7 @@ use self::pair::{Pair, Setup, transfer::pattern};
 use super::receive::Origin;
 use crate::{
     config::TransportConfig,
+    crypto::handshake::Level,
     endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
     path::id::PathId,
@@ -337,4 +338,102 @@ fn datagram_above_the_announced_limit_is_a_violation() {
         code(hand(&mut pair, To::Server, datagram(100))),
         TransportCode::PROTOCOL_VIOLATION
     );
+}
+
+/// An empty packet of the client's, with these bits of its first byte set as well.
+fn sealed(pair: &mut Pair, bits: u8) -> Vec<u8> {
+    let client = pair.client();
+    let mut out = Vec::new();
+    let (packet, number) = client.begin_packet(1200, &mut out).expect("there is space");
+    assert!(packet.writer(&mut out).put(&Frame::Ping));
+    out[0] |= bits;
+    let keys = client.keys.as_mut().expect("the handshake is complete");
+    (packet.seal_data(&mut out, keys, PathId::INITIAL, number)).expect("the keys are fresh");
+    out
+}
+
+/// How the server closed the connection, if it did.
+fn server_closed(pair: &mut Pair) -> Option<TransportCode> {
+    pair.run(Duration::from_millis(1));
+    let mut events = pair.server.events.iter();
+    events.find_map(|(_, event)| match event {
+        super::Event::Closed(ConnectionError::Transport(error)) => Some(error.code),
+        _ => None,
+    })
+}
+
+//= spec/01-packet.md#first-byte
+//= type=test
+//# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a packet that opened has a
+//# reserved bit set.
+#[test]
+fn reserved_bits_of_a_genuine_packet_are_a_violation() {
+    let violation = Some(TransportCode::PROTOCOL_VIOLATION);
+    for (bits, expected) in [(0, None), (0x08, violation), (0x10, violation)] {
+        let mut pair = connected();
+        let packet = sealed(&mut pair, bits);
+        pair.inject(true, packet);
+        assert_eq!(server_closed(&mut pair), expected, "{bits:#x}");
+    }
+}
+
+//= spec/01-packet.md#frames
+//= type=test
+//# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a packet that opened holds no frame.
+#[test]
+fn packet_without_frames_is_a_violation() {
+    let mut pair = connected();
+    let now = pair.now;
+    pair.server().handle_payload(now, Bytes::new(), None);
+    let closed = server_closed(&mut pair);
+    assert_eq!(closed, Some(TransportCode::PROTOCOL_VIOLATION));
+}
+
+//= spec/01-packet.md#frames
+//= type=test
+//# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a packet that opened holds a
+//# frame its packet type does not allow.
+#[test]
+fn data_frame_in_a_handshake_packet_is_a_violation() {
+    let mut pair = connected();
+    let now = pair.now;
+    let done = Bytes::from_static(&[0x1e]);
+    let result = (pair.client()).handle_handshake_frames(now, Level::Handshake, done);
+    let error = result.expect_err("HANDSHAKE_DONE is for data packets");
+    assert_eq!(error.code, TransportCode::PROTOCOL_VIOLATION);
+}
+
+//= spec/05-streams.md#datagrams
+//= type=test
+//# A sender MUST NOT send a DATAGRAM frame larger than the peer's max_datagram parameter, type and
+//# length included.
+#[test]
+fn largest_datagram_is_what_the_peer_takes() {
+    let server = TransportConfig::default().datagram_buffer(100);
+    let mut pair = Setup {
+        server,
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    let frame = |len| Datagram {
+        data: Bytes::from(vec![0; len]),
+    };
+    let client = pair.client();
+    let sent = (0..=200).rfind(|&len| client.send_datagram(frame(len).data).is_ok());
+    let largest = (0..=200).rfind(|&len| frame(len).encoded_len() <= 100);
+    assert_eq!(sent, largest);
+}
+
+//= spec/02-handshake.md#amplification
+//= type=test
+//# A server MUST take the client's address as validated when a Handshake packet from it opens.
+#[test]
+fn end_of_the_handshake_proves_the_address() {
+    let mut pair = Pair::new();
+    pair.drive_while(|pair| pair.server_handle.is_none());
+    let allowance = |pair: &mut Pair| pair.server().paths[0].validation.allowance();
+    assert!(allowance(&mut pair) < usize::MAX);
+    pair.connect();
+    assert_eq!(allowance(&mut pair), usize::MAX);
 }

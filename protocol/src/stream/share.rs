@@ -121,7 +121,7 @@ impl Streams {
     /// Says of streams how far they are read that were too near for it when shares were larger.
     //= spec/05-streams.md#shares
     //# A receiver MUST send it as well for streams whose readers were too near for that when the share
-    //# was larger
+    //# was larger.
     pub(super) fn report_reads(&mut self) {
         let threshold = self.report_threshold();
         while let Some(slot) = self.queues.unreported.first() {

@@ -57,6 +57,7 @@ pub(crate) struct Host {
     pub(crate) script: Script,
     pub(crate) sent_datagrams: usize,
     pub(crate) sent_bytes: u64,
+    pub(crate) marked_datagrams: usize,
     /// Datagrams sent, if they are to be kept.
     pub(crate) captured: Option<Vec<Vec<u8>>>,
 }
@@ -94,6 +95,8 @@ pub(crate) struct Pair {
     pub(crate) mtu: usize,
     /// Mark everything CE.
     pub(crate) congested: bool,
+    /// Take all marks away.
+    pub(crate) bleaches: bool,
     /// What an attacker sends on, in other addresses' names.
     pub(crate) copies: Option<Copies>,
     /// Bytes that came to the server from each address.
@@ -166,6 +169,7 @@ impl Setup {
             order: 0,
             mtu: 1500,
             congested: false,
+            bleaches: false,
             copies: None,
             bytes_from: BTreeMap::new(),
             bytes_to: BTreeMap::new(),
@@ -183,6 +187,7 @@ impl Host {
             script: Box::new(|_, _| Fate::Deliver),
             sent_datagrams: 0,
             sent_bytes: 0,
+            marked_datagrams: 0,
             captured: None,
         }
     }
@@ -313,6 +318,7 @@ impl Pair {
     fn send(&mut self, from_server: bool, outgoing: Outgoing) {
         let Outgoing { payload, ecn, to } = outgoing;
         let (now, delay, mtu, congested) = (self.now, self.delay, self.mtu, self.congested);
+        let bleaches = self.bleaches;
         let host = if from_server {
             &mut self.server
         } else {
@@ -321,6 +327,7 @@ impl Pair {
         let count = host.sent_datagrams;
         host.sent_datagrams += 1;
         host.sent_bytes += payload.len() as u64;
+        host.marked_datagrams += usize::from(ecn.is_some());
         if let Some(captured) = &mut host.captured {
             captured.push(payload.clone());
         }
@@ -347,6 +354,7 @@ impl Pair {
             self.wire.insert((now + after, self.order), copy);
         }
         let fate = (host.script)(count, &payload);
+        let ecn = ecn.filter(|_| !bleaches);
         let ecn = if congested {
             ecn.map(|_| EcnCodepoint::Ce)
         } else {

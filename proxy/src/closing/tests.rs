@@ -54,6 +54,10 @@ async fn a_connection_armed_for_a_reset_can_still_end_in_order() {
 
 #[tokio::test]
 async fn lingering_takes_what_is_sent_late_and_ends_with_its_sender() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A front end SHOULD therefore read and discard such bytes for a while before it closes; RPP's
+    //# own takes 64 MiB, 30 seconds, or 5 seconds of silence, whatever is over first.
     let (mut tcp, mut peer) = pair(None).await;
     tcp.write_all(b"answer").await.unwrap();
     tcp.shutdown().await.unwrap();
@@ -70,6 +74,10 @@ async fn lingering_takes_what_is_sent_late_and_ends_with_its_sender() {
 
 #[tokio::test]
 async fn lingering_is_bounded_in_bytes() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A front end SHOULD therefore read and discard such bytes for a while before it closes; RPP's
+    //# own takes 64 MiB, 30 seconds, or 5 seconds of silence, whatever is over first.
     let (tcp, mut peer) = pair(None).await;
     let endless = tokio::spawn(async move { while peer.write_all(&[0; 65536]).await.is_ok() {} });
     linger(&tcp).await;
@@ -79,6 +87,10 @@ async fn lingering_is_bounded_in_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn lingering_is_bounded_in_time() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A front end SHOULD therefore read and discard such bytes for a while before it closes; RPP's
+    //# own takes 64 MiB, 30 seconds, or 5 seconds of silence, whatever is over first.
     let (tcp, _peer) = pair(None).await;
     let before = Instant::now();
     linger(&tcp).await;

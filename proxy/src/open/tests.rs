@@ -60,6 +60,9 @@ fn unknown_options_are_ignored() {
 fn unknown_commands_and_addresses_have_their_own_status() {
     //= spec/10-proxy.md#request
     //= type=test
+    //# An exit MUST answer an address type it does not know with status 8.
+    //= spec/10-proxy.md#request
+    //= type=test
     //# An exit MUST answer a command it does not know with status 7.
     let kind = |bytes: &[u8]| Request::decode(bytes).unwrap_err().kind;
     assert_eq!(kind(&[2]), FailureKind::CommandUnsupported);
@@ -102,6 +105,9 @@ fn a_reasons_control_bytes_never_reach_a_terminal() {
 
 #[test]
 fn every_failure_kind_survives_the_wire() {
+    //= spec/10-proxy.md#reply
+    //= type=test
+    //# A client MUST treat a status it does not know as status 1.
     for code in 1..=11 {
         assert_eq!(FailureKind::from_wire(code).into_wire(), code);
     }

@@ -342,6 +342,10 @@ fn messages_out_of_turn_end_the_copy() {
 
 #[test]
 fn data_does_not_wait_for_ready_and_done_does() {
+    //= spec/20-copy.md#integrity
+    //= type=test
+    //# The sender computes it over the bytes it read and MUST send Digest after the end of the
+    //# data.
     //= spec/20-copy.md#data
     //= type=test
     //# A client MAY send data before Ready.

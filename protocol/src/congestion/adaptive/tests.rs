@@ -236,3 +236,42 @@ fn a_round_does_not_wait_for_a_packet_that_was_an_experiment() {
     let sent_round = rounds.take_resolved().unwrap();
     assert_eq!((sent_round.acked, sent_round.lost), (9, 0));
 }
+
+//= spec/04-congestion.md#spurious-loss
+//= type=test
+//# A packet that arrives after it was declared lost MUST be taken off the losses of its round.
+#[test]
+fn a_loss_that_was_none_does_not_count_in_its_round() {
+    let now = epoch();
+    let mut controller = Adaptive::new(MTU, RTT, now);
+    let packets: Vec<_> = (0..10)
+        .map(|index| PacketSample {
+            index,
+            bytes: MTU,
+            sent_at: now,
+            app_limited: false,
+        })
+        .collect();
+    for &packet in &packets {
+        let in_flight_bytes = (packet.index + 1) * u64::from(MTU);
+        controller.on_sent(&SentSample {
+            packet,
+            in_flight_bytes,
+        });
+    }
+    let rounds = |controller: &mut Adaptive| {
+        let rounds = &mut controller.model.rounds;
+        rounds.start_next_round(0.1, 1e6, Kind::Usual);
+        (3..10).for_each(|index| rounds.on_acked(index));
+        rounds
+            .take_resolved()
+            .map(|round| (round.acked, round.lost))
+    };
+    controller.on_loss(&LossSample {
+        now: now + RTT,
+        lost: &packets[..3],
+        in_flight_bytes: 0,
+    });
+    controller.on_spurious_loss(now + RTT, &packets[..2]);
+    assert_eq!(rounds(&mut controller), Some((9, 1)));
+}

@@ -401,3 +401,20 @@ fn tls_without_quic_parameters_is_refused() {
     let error = server.read(Level::Initial, &record[5..]).unwrap_err();
     assert_eq!(code(&error), 0x100 | 109);
 }
+
+//= spec/02-handshake.md#tls
+//= type=test
+//# An endpoint MUST NOT negotiate any version of TLS but 1.3.
+#[test]
+fn no_other_version_of_tls_is_offered_or_taken() {
+    // supported_versions, with TLS 1.3 alone.
+    const VERSIONS: [u8; 7] = [0, 43, 0, 3, 2, 3, 4];
+    let (mut client, mut server) = peers(&client_config(), &server_config());
+    let mut hello = client.flight().remove(0).1;
+    let at = hello.windows(7).position(|bytes| bytes == VERSIONS);
+    let last = at.expect("the client offers TLS 1.3 and nothing else") + 6;
+    hello[last] = 3;
+    let refused = server.session.read(Level::Initial, &hello);
+    // The alert protocol_version.
+    assert_eq!(code(&refused.unwrap_err()), 0x100 + 70);
+}

@@ -8,6 +8,9 @@ fn take(schedule: &mut NakSchedule, now: Instant) -> Vec<Range<u64>> {
     schedule.take_due(now, 100, RTT, Duration::ZERO).to_vec()
 }
 
+//= spec/03-reliability.md#nak-schedule
+//= type=test
+//# A receiver SHOULD name a due gap within 1 ms.
 #[test]
 fn gap_is_named_only_after_the_reorder_window() {
     let start = epoch();

@@ -6,6 +6,10 @@ fn address(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
+//= spec/05-streams.md#window-growth
+//= type=test
+//# A connection SHOULD be given no more than an eighth of what the budget has left, nor of all of
+//# it, and the connections of one network together no more than a quarter.
 #[test]
 fn each_request_leaves_most_of_what_is_free() {
     let budget = Budget::new(8000);
@@ -16,6 +20,10 @@ fn each_request_leaves_most_of_what_is_free() {
     assert_eq!(budget.reserved(), 0);
 }
 
+//= spec/05-streams.md#window-growth
+//= type=test
+//# A connection SHOULD be given no more than an eighth of what the budget has left, nor of all of
+//# it, and the connections of one network together no more than a quarter.
 #[test]
 fn no_connection_has_more_than_an_eighth() {
     let budget = Budget::new(8000);
@@ -23,6 +31,10 @@ fn no_connection_has_more_than_an_eighth() {
     assert_eq!(budget.take(5000, 1000), 0);
 }
 
+//= spec/05-streams.md#window-growth
+//= type=test
+//# A connection SHOULD be given no more than an eighth of what the budget has left, nor of all of
+//# it, and the connections of one network together no more than a quarter.
 #[test]
 fn a_network_with_many_connections_leaves_the_others_theirs() {
     let mut budgets = Budgets::new(8000);

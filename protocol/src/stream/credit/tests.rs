@@ -256,7 +256,7 @@ fn unread_bytes_do_not_starve_other_streams() {
 //= spec/05-streams.md#credit
 //= type=test
 //# A receiver MUST also announce new credit of the connection when a reader has taken all that came for
-//# it, and as much has been consumed as the peer has left
+//# it, and as much has been consumed as the peer has left.
 #[test]
 fn what_is_read_beside_what_is_not_is_given_back_before_half_of_the_window_is() {
     let mut credit = connection(LEAST);

@@ -291,3 +291,20 @@ fn halves_end_independently() {
     assert_eq!(pair.client.read(id, 1), Err(ReadError::Reset(CODE)));
     assert!(!pair.server.has_open() && !pair.client.has_open());
 }
+
+//= spec/05-streams.md#sending
+//= type=test
+//# Lost bytes SHOULD be sent before new ones.
+#[test]
+fn lost_bytes_go_before_new_ones() {
+    let mut pair = Pair::new();
+    let id = pair.client.open(Dir::Bi).unwrap();
+    pair.client.write(id, &bytes(0..20_000)).unwrap();
+    let first = transmit(&mut pair.client).unwrap();
+    for sent in first.sent.clone() {
+        pair.client.on_loss(sent);
+    }
+    let repair = transmit(&mut pair.client).unwrap();
+    assert_eq!(data_of(&first.sent), [id]);
+    assert_eq!(repair.sent, first.sent);
+}

@@ -150,7 +150,7 @@ fn a_read_stream_goes_on_while_others_hold_the_pool() {
 //= spec/05-streams.md#shares
 //= type=test
 //# A receiver MUST send it as well for streams whose readers were too near for that when the share was
-//# larger
+//# larger.
 #[test]
 fn what_was_read_before_the_pool_emptied_is_said_when_shares_shrink() {
     let mut pair = pair();

@@ -26,6 +26,10 @@ async fn connects_to_the_only_address() {
 
 #[tokio::test]
 async fn a_refusing_address_gives_way_to_the_next() {
+    //= spec/10-proxy.md#egress
+    //= type=test
+    //# The exit SHOULD try the addresses of a name as RFC 8305 describes: families alternating, 250
+    //# ms apart, at most 16 of them, 10 seconds in all.
     let dead = refusing().await;
     let (_listener, addr) = listener().await;
     let stream = dial(&[dead, addr], WITHIN).await.unwrap();

@@ -36,6 +36,10 @@ fn public_addresses_are_let_out() {
 fn forbidden_addresses_are_refused_in_every_spelling() {
     //= spec/10-proxy.md#egress
     //= type=test
+    //# Without a rule that allows them, loopback, link-local, private, shared, multicast,
+    //# broadcast, reserved and unassigned addresses MUST be refused.
+    //= spec/10-proxy.md#egress
+    //= type=test
     //# An IPv6 address that carries an IPv4 address MUST also be judged by the address it carries.
     let policy = Policy::default();
     let expected = [

@@ -17,6 +17,10 @@ fn addrs(list: &[&str]) -> Vec<SocketAddr> {
 
 #[test]
 fn families_take_turns_from_the_first_choice_on() {
+    //= spec/10-proxy.md#egress
+    //= type=test
+    //# The exit SHOULD try the addresses of a name as RFC 8305 describes: families alternating, 250
+    //# ms apart, at most 16 of them, 10 seconds in all.
     let found = addrs(&["[2606::1]:80", "[2606::2]:80", "[2606::3]:80", "1.1.1.1:80"]);
     let expected = addrs(&["[2606::1]:80", "1.1.1.1:80", "[2606::2]:80", "[2606::3]:80"]);
     assert_eq!(select(&found, &Policy::default()), Ok(expected));

@@ -295,6 +295,10 @@ fn second_update_before_the_first_was_answered_is_an_error() {
     }
 }
 
+//= spec/02-handshake.md#header-protection
+//= type=test
+//# A receiver MUST NOT act on anything it read from a protected header before the packet has
+//# opened.
 #[test]
 fn forged_phase_bit_changes_nothing() {
     let (mut client, mut server) = connected();
