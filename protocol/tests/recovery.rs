@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
-    config::TransportConfig,
+    config::{Policy, TransportConfig},
     stream::id::StreamId,
     units::{Bandwidth, Dir},
 };
@@ -438,4 +438,52 @@ fn numbers_are_missed_although_no_packet_was_lost() {
     assert_eq!(pair.transfer(8_000_000), pattern(8_000_000));
     assert_eq!(pair.client().stats().paths[0].lost_packets, lost);
     assert!(pair.server().stats().paths[0].naks_sent > named);
+}
+
+/// The window of a CUBIC sender after a transfer over a wire that `script` disturbs, and how many packets it
+/// declared lost.
+fn window_of_cubic(mtu_discovery: bool, script: pair::Script) -> (u64, u64) {
+    let client = TransportConfig::default()
+        .policy(Policy::Cubic)
+        .mtu_discovery(mtu_discovery);
+    let mut pair = Setup {
+        client,
+        ..Setup::default()
+    }
+    .build();
+    pair.connect();
+    pair.client.script = script;
+    assert_eq!(pair.transfer(400_000), pattern(400_000));
+    pair.run(Duration::from_millis(200));
+    let path = &pair.client().stats().paths[0];
+    (path.window, path.lost_packets)
+}
+
+//= spec/03-reliability.md#loss-detection
+//= type=test
+//# A sender MUST tell its congestion controller of packets that were declared lost and arrived after
+//# all.
+#[test]
+fn late_packet_leaves_the_window_as_it_was() {
+    let late = |count| Duration::from_millis(20 * u64::from(count == 30));
+    let (undisturbed, _) = window_of_cubic(false, Box::new(|_, _| Fate::Deliver));
+    let delayed = Box::new(move |count, _: &[u8]| Fate::Delay(late(count)));
+    let (window, lost) = window_of_cubic(false, delayed);
+    assert!(lost > 0);
+    assert!(window > undisturbed * 9 / 10, "{window} of {undisturbed}");
+}
+
+//= spec/07-paths.md#packet-size
+//= type=test
+//# The loss of a probe MUST NOT be reported to the congestion controller as a loss.
+#[test]
+fn lost_probes_of_the_packet_size_leave_the_window_as_it_was() {
+    let large = |payload: &[u8]| payload.len() > 1200;
+    let (undisturbed, _) = window_of_cubic(false, Box::new(|_, _| Fate::Deliver));
+    let small_path = Box::new(move |_, payload: &[u8]| match large(payload) {
+        true => Fate::Drop,
+        false => Fate::Deliver,
+    });
+    let (window, _) = window_of_cubic(true, small_path);
+    assert!(window > undisturbed * 9 / 10, "{window} of {undisturbed}");
 }

@@ -5,6 +5,7 @@ use crate::{
     config::TransportConfig,
     stream::{StreamEvent, id::StreamId},
     units::{CloseCode, Dir},
+    wire::{Frame, frame::MaxStreamData},
 };
 
 const CREDIT: u64 = 4 << 20;
@@ -198,4 +199,24 @@ fn writers_of_unread_streams_leave_the_send_buffer_to_others() {
     );
     let id = pair.client.open(Dir::Bi).unwrap();
     assert_eq!(pair.client.write(id, &bytes(0..4000)), Ok(4000));
+}
+
+//= spec/05-streams.md#credit
+//= type=test
+//# A sender MUST ignore a number of bytes read that is below the one it has, and takes one that is above
+//# the bytes it has sent for those.
+#[test]
+fn no_more_counts_as_read_than_was_sent_and_no_less_than_before() {
+    let mut pair = pair();
+    let id = pair.client.open(Dir::Bi).unwrap();
+    assert_eq!(pair.client.write(id, &bytes(0..3000)), Ok(3000));
+    pair.settle();
+    assert_eq!(pair.client.write(id, &bytes(3000..4000)), Ok(1000));
+    for (read, known) in [(1000, 1000), (500, 1000), (1 << 40, 3000)] {
+        let said = Frame::MaxStreamData(MaxStreamData { id, limit: 0, read });
+        pair.client.handle(pair.now, said).unwrap();
+        let slot = pair.client.table.slot(id).unwrap();
+        let send = pair.client.table.get(slot).unwrap().send.as_ref().unwrap();
+        assert_eq!(send.read(), known, "{read} said");
+    }
 }
