@@ -18,6 +18,8 @@ pub struct Rtt {
     latest: Duration,
     smoothed: Duration,
     var: Duration,
+    /// Minimum of all samples.
+    least: Duration,
     /// Minimum of the period before the current one and of the current one, and when that began.
     min_before: Duration,
     min: Duration,
@@ -32,6 +34,7 @@ impl Rtt {
             latest: initial,
             smoothed: initial,
             var: initial / 2,
+            least: initial,
             min_before: initial,
             min: initial,
             min_since: None,
@@ -47,6 +50,7 @@ impl Rtt {
         let first = self.sampled_at.is_none();
         self.sampled_at = Some(now);
         if first {
+            self.least = sample;
             self.min_before = sample;
             self.min = sample;
             self.min_since = Some(now);
@@ -57,8 +61,9 @@ impl Rtt {
         }
         self.age_min(now, sample);
         self.min = self.min.min(sample);
+        self.least = self.least.min(sample);
         let adjusted = match sample.checked_sub(ack_delay) {
-            Some(adjusted) if adjusted >= self.min() => adjusted,
+            Some(adjusted) if adjusted >= self.least => adjusted,
             _ => sample,
         };
         self.latest = adjusted;
@@ -82,7 +87,13 @@ impl Rtt {
         self.var
     }
 
-    /// Smallest sample of the last 15 to 30 s, ACK delay not deducted.
+    /// Smallest sample of this path's life, ACK delay not deducted: what no sample may fall below. A standing queue
+    /// of a minute must not pass for the path, so this one does not age.
+    pub fn least(&self) -> Duration {
+        self.least
+    }
+
+    /// Smallest sample of the last 15 to 30 s, ACK delay not deducted: what the path is like.
     pub fn min(&self) -> Duration {
         self.min.min(self.min_before)
     }

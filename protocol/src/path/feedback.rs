@@ -80,7 +80,7 @@ impl Path {
                 let measured = at.saturating_duration_since(sample.sent_at);
                 let delay = Duration::from_micros(ack.head.delay_us).min(self.peer_ack_delay());
                 self.rtt.update(now, delay, measured);
-                measured.saturating_sub(delay).max(self.rtt.min())
+                measured.saturating_sub(delay).max(self.rtt.least())
             });
         if !spurious.is_empty() {
             self.counters.spurious_losses += spurious.len() as u64;

@@ -38,7 +38,7 @@ impl ReorderWindow {
     pub(crate) fn get(&self, rtt: &Rtt) -> Duration {
         //= spec/03-reliability.md#loss-detection
         //# The reorder window starts at one eighth of the minimum RTT, but MUST NOT be below 1 ms.
-        let start = (rtt.min() / 8).max(MIN_WINDOW);
+        let start = (rtt.least() / 8).max(MIN_WINDOW);
         start
             .saturating_mul(1 << self.widened)
             .min(rtt.smoothed().max(start))

@@ -198,7 +198,7 @@ impl RecvCredit {
 
 /// The connection's window for one stream of that window, which may have two thirds of it.
 const fn for_streams(window: u64) -> u64 {
-    window.saturating_add(window / 2)
+    window.saturating_mul(2)
 }
 
 /// Least window of a connection before the peer has sent much, whatever the budget has left: the first

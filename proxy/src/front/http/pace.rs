@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_trickle_is_cut_off_after_a_minute_and_a_slow_link_never() {
         assert_eq!(lasts(0), 59);
-        assert_eq!(lasts(1), 59);
+        assert_eq!(lasts(1), 60);
         assert!((110..130).contains(&lasts(50)));
         assert_eq!(lasts(100), 100_000);
     }
