@@ -58,7 +58,7 @@ pub struct CopyArgs {
     #[arg(long)]
     pub no_path_memory: bool,
 
-    /// Give up when the server is connected and does nothing for so many seconds [30]
+    /// Give up when the server is connected and does nothing for so many seconds [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
 
