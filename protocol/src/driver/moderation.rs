@@ -13,7 +13,7 @@ const PART_OF_RTT: u32 = 32;
 /// Longest wait: what the pacing of the fastest sender bunches anyway, and long before ACKs are due.
 const LONGEST: Duration = Duration::from_millis(2);
 /// The same for bulk data, of which ACKs are asked for once per millisecond at most: at 100 Mbit/s and 2 ms it takes a
-/// receiver from 630 thread switches per MB to 220, and to half of the CPU time.
+/// receiver from 630 thread switches per MB to 220.
 const BULK_PART_OF_RTT: u32 = 2;
 const BULK_LONGEST: Duration = Duration::from_millis(1);
 /// Mean payload from which datagrams are bulk data: small messages are never waited for so long.
