@@ -240,6 +240,7 @@ impl Wire {
         let cut = Arc::clone(cut);
         thread::spawn(move || {
             for (sent, datagram) in receiver {
+                // The length of the wire, which real programs are put behind; nothing is awaited by it.
                 thread::sleep((sent + delay).saturating_duration_since(Instant::now()));
                 if !cut.load(Ordering::Relaxed) {
                     send(&datagram);
