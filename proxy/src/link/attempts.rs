@@ -17,7 +17,7 @@ use tracing::info;
 
 /// First pause after a failed attempt, doubled up to [`MAX_BACK_OFF`]; each pause is drawn
 /// between half and all of it, so that clients of a restarted server do not return in step.
-const MIN_BACK_OFF: Duration = Duration::from_millis(500);
+const MIN_BACK_OFF: Duration = Duration::from_secs(2);
 
 /// Longest pause between attempts that nobody waits for.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ where
                 info!(error = why, "cannot reach the server");
                 failed(&why);
                 if attempts.is_empty() && due.is_none() {
-                    due = Some(Instant::now() + jittered(back_off));
+                    due = Some((Instant::now() + jittered(back_off)).max(earliest));
                     back_off = (back_off * 2).min(MAX_BACK_OFF);
                 }
             }
