@@ -13,6 +13,7 @@ mod front;
 mod keep_alive;
 pub mod link;
 pub mod open;
+pub mod ports;
 pub mod relay;
 pub mod shares;
 pub mod target;

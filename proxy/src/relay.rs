@@ -10,7 +10,10 @@ use std::{
     io,
     net::Shutdown,
     pin::{Pin, pin},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,7 +28,12 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::closing::{close_in_order, discard, drain, linger, reset_on_close};
+use tracing::debug;
+
+use crate::{
+    closing::{close_in_order, discard, drain, linger, reset_on_close},
+    open,
+};
 
 /// Bytes one read takes at most: large enough that a busy stream costs few system calls, small
 /// enough that a read's data is gone within a millisecond at 1 Gbit/s and streams take turns.
@@ -74,6 +82,8 @@ pub struct Far {
     pub recv: RecvStream,
     /// Bytes read from it that the TCP connection has not seen.
     pub early: Bytes,
+    /// Whether it begins, with `early`, with a reply of the exit that nobody has read.
+    pub awaits_reply: bool,
 }
 
 /// Bytes relayed in each direction, for statistics.
@@ -83,6 +93,35 @@ pub struct Traffic {
     pub sent: AtomicU64,
     /// From streams to TCP connections.
     pub received: AtomicU64,
+    whole: Option<Arc<Self>>,
+}
+
+impl Traffic {
+    /// Counts what is counted in `whole` as well.
+    pub fn part_of(whole: Arc<Self>) -> Self {
+        Self {
+            whole: Some(whole),
+            ..Self::default()
+        }
+    }
+
+    /// Counts bytes from a TCP connection into a stream.
+    pub fn count_sent(&self, bytes: u64) {
+        self.each(|traffic| &traffic.sent, bytes);
+    }
+
+    /// Counts bytes from a stream to a TCP connection.
+    pub fn count_received(&self, bytes: u64) {
+        self.each(|traffic| &traffic.received, bytes);
+    }
+
+    fn each(&self, counter: impl Fn(&Self) -> &AtomicU64, bytes: u64) {
+        let mut traffic = Some(self);
+        while let Some(part) = traffic {
+            counter(part).fetch_add(bytes, Ordering::Relaxed);
+            traffic = part.whole.as_deref();
+        }
+    }
 }
 
 /// How a relay ended.
@@ -148,6 +187,7 @@ pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> E
         mut send,
         mut recv,
         early: down_early,
+        awaits_reply,
     } = far;
     //= spec/10-proxy.md#ends
     //# A relay SHOULD have the TCP connection reset if its process dies.
@@ -158,8 +198,17 @@ pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> E
         was_reset: AtomicBool::new(false),
     };
     let end = {
-        let up = upward(&shared, &mut send, up_early, &traffic.sent);
-        let down = downward(&shared, &mut recv, down_early, &traffic.received);
+        let up = upward(&shared, &mut send, up_early, traffic);
+        let down = async {
+            let early = match awaits_reply {
+                true => take_reply(&mut recv, down_early).await,
+                false => Some(down_early),
+            };
+            match early {
+                Some(early) => downward(&shared, &mut recv, early, traffic).await,
+                None => DownEnd::StreamReset,
+            }
+        };
         both(up, down, &shared, idle).await
     };
     //= spec/10-proxy.md#ends
@@ -242,7 +291,7 @@ async fn upward(
     shared: &Shared<'_>,
     send: &mut SendStream,
     early: Bytes,
-    count: &AtomicU64,
+    traffic: &Traffic,
 ) -> UpEnd {
     let mut data = early;
     loop {
@@ -251,7 +300,7 @@ async fn upward(
             if let Err(error) = send.write_bytes(data).await {
                 return refusal(&error);
             }
-            count.fetch_add(len, Ordering::Relaxed);
+            traffic.count_sent(len);
             shared.moved.store(true, Ordering::Relaxed);
         }
         data = match read_now(shared.tcp) {
@@ -323,14 +372,36 @@ fn read_now(tcp: &TcpStream) -> io::Result<Bytes> {
     })
 }
 
+/// Takes the exit's reply off the head of a stream, `early` being what was read of it: what follows the
+/// reply, or `None` if there is no connection to the target.
+//= spec/10-proxy.md#reply
+//# A front end that has reported success early MUST reset its client's connection when the dial fails or
+//# no reply comes.
+async fn take_reply(recv: &mut RecvStream, early: Bytes) -> Option<Bytes> {
+    let mut head = BytesMut::from(early);
+    loop {
+        match open::decode_reply(&head) {
+            Ok(Some((Ok(_bound), len))) => return Some(head.split_off(len).freeze()),
+            Ok(None) => {
+                head.extend_from_slice(&recv.read_bytes(open::MAX_REPLY_BYTES).await.ok()??)
+            }
+            Ok(Some((Err(failure), _))) => {
+                debug!(%failure, "no connection behind an early success");
+                return None;
+            }
+            Err(open::BadReply) => return None,
+        }
+    }
+}
+
 /// Stream to TCP.
 async fn downward(
     shared: &Shared<'_>,
     recv: &mut RecvStream,
     early: Bytes,
-    count: &AtomicU64,
+    traffic: &Traffic,
 ) -> DownEnd {
-    let end = match pass_down(shared, recv, early, count).await {
+    let end = match pass_down(shared, recv, early, traffic).await {
         Ok(()) => SockRef::from(shared.tcp)
             .shutdown(Shutdown::Write)
             .map_or(DownEnd::TcpRefused, |()| DownEnd::Finished),
@@ -363,10 +434,10 @@ async fn pass_down(
     shared: &Shared<'_>,
     recv: &mut RecvStream,
     early: Bytes,
-    count: &AtomicU64,
+    traffic: &Traffic,
 ) -> Result<(), Failed> {
     let mut rest = early;
-    count.fetch_add(rest.len() as u64, Ordering::Relaxed);
+    traffic.count_received(rest.len() as u64);
     loop {
         while !rest.is_empty() {
             let written = write_now(shared.tcp, &rest)?;
@@ -376,7 +447,7 @@ async fn pass_down(
             rest.advance(written);
             shared.moved.store(true, Ordering::Relaxed);
         }
-        match poll_fn(|cx| poll_give(cx, recv, shared.tcp, count)).await? {
+        match poll_fn(|cx| poll_give(cx, recv, shared.tcp, traffic)).await? {
             Some(unwritten) => rest = unwritten,
             None => return Ok(()),
         }
@@ -391,7 +462,7 @@ fn poll_give(
     cx: &mut Context<'_>,
     recv: &mut RecvStream,
     tcp: &TcpStream,
-    count: &AtomicU64,
+    traffic: &Traffic,
 ) -> Poll<Result<Option<Bytes>, Failed>> {
     GIVEN.with_borrow_mut(|scratch| {
         scratch.resize(READ_BYTES, 0);
@@ -401,7 +472,7 @@ fn poll_give(
         if data.is_empty() {
             return Poll::Ready(Ok(None));
         }
-        count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        traffic.count_received(data.len() as u64);
         let written = write_now(tcp, data)?;
         Poll::Ready(Ok(Some(Bytes::copy_from_slice(&data[written..]))))
     })

@@ -319,7 +319,12 @@ impl Exit {
             // A client that has gone reads no answer: its target learns of it at once.
             lingers: false,
         };
-        let far = Far { send, recv, early };
+        let far = Far {
+            send,
+            recv,
+            early,
+            awaits_reply: false,
+        };
         // A task of its own frees what dialling needed.
         let shared = self.shared.clone();
         tokio::spawn(async move {

@@ -103,13 +103,24 @@ impl FrontEndContext {
         self.client.open(target, early).await
     }
 
-    /// Opens a stream to `target` and waits for the dial's outcome.
+    /// Opens a stream to `target` and waits for the dial's outcome: the address the exit dialled from.
+    ///
+    /// Where the user chose so for the target's port, the outcome is not waited for and no address known.
+    //= spec/10-proxy.md#reply
+    //# A front end MUST NOT report success to its client before the reply with status 0 has arrived.
+    //= spec/10-proxy.md#reply
+    //# As the one exception, a front end MAY report success as soon as it has sent the request, where its
+    //# user has asked for that for the target's port.
     async fn connect(
         &self,
         target: &Target,
         early: Bytes,
-    ) -> Result<(SocketAddr, TargetStream), OpenError> {
-        self.client.connect(target, early).await
+    ) -> Result<(Option<SocketAddr>, TargetStream), OpenError> {
+        if self.config.optimistic.contains(target.port()) {
+            return Ok((None, self.open(target, early).await?));
+        }
+        let (bound, stream) = self.client.connect(target, early).await?;
+        Ok((Some(bound), stream))
     }
 
     /// Relays between a client and its target in a task of its own, so that what the handshake

@@ -149,7 +149,7 @@ fn reply_code(kind: FailureKind) -> u8 {
     }
 }
 
-/// A reply with `code` and the exit's address; failures name 0.0.0.0:0.
+/// A reply with `code` and the exit's address; failures, and successes said before the dial, name 0.0.0.0:0.
 fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
     let mut out = vec![VERSION, code, 0];
     let bound = bound.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -203,10 +203,7 @@ pub(super) async fn serve(
     let permit = handshake.permit.clone();
     match context.connect(&target, early).await {
         Ok((bound, far)) => {
-            handshake
-                .tcp
-                .write_all(&reply(SUCCEEDED, Some(bound)))
-                .await?;
+            handshake.tcp.write_all(&reply(SUCCEEDED, bound)).await?;
             context.relay(handshake.into_near(), far, permit);
             Ok(())
         }

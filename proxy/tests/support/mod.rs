@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) exit: Exit,
     /// The exit's endpoint: closing it cuts the link.
     pub(crate) server: Endpoint,
+    /// The client's endpoint.
+    pub(crate) near: Endpoint,
     pub(crate) connection: Connection,
 }
 
@@ -89,15 +91,19 @@ fn serve_exit(server: &Endpoint, exit: &Exit, access: TargetAccess) {
     });
 }
 
-fn identity(seed: u8) -> Arc<Identity> {
+pub(crate) fn identity(seed: u8) -> Arc<Identity> {
     Arc::new(Identity::from_seed(&[seed; 32]))
 }
 
 /// An exit that listens on `addr`, and its endpoint.
 pub(crate) fn exit_at(addr: SocketAddr, policy: Policy, access: TargetAccess) -> (Endpoint, Exit) {
+    exit_of(addr, ExitConfig::default().policy(policy), access)
+}
+
+fn exit_of(addr: SocketAddr, config: ExitConfig, access: TargetAccess) -> (Endpoint, Exit) {
     let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
     let server = Endpoint::bind(addr, EndpointConfig::default(), Some(server)).unwrap();
-    let exit = Exit::new(ExitConfig::default().policy(policy));
+    let exit = Exit::new(config);
     serve_exit(&server, &exit, access);
     (server, exit)
 }
@@ -112,13 +118,24 @@ pub(crate) async fn world_with(
     access: TargetAccess,
     config: ClientConfig,
 ) -> World {
-    let (server, exit) = exit_at(local(), policy, access);
+    world_of(ExitConfig::default().policy(policy), access, config).await
+}
+
+pub(crate) async fn world_of(
+    exit: ExitConfig,
+    access: TargetAccess,
+    config: ClientConfig,
+) -> World {
+    let (server, exit) = exit_of(local(), exit, access);
     let remote = server.local_addr().unwrap();
     let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
     let connection = near.connect(remote, transport()).await.unwrap();
-    let link = Link::new(connection.clone(), move || {
+    let link = Link::new(connection.clone(), {
         let near = near.clone();
-        async move { near.connect(remote, transport()).await }
+        move || {
+            let near = near.clone();
+            async move { near.connect(remote, transport()).await }
+        }
     });
     let client = Client::new(link, config);
     let listener = TcpListener::bind(local()).await.unwrap();
@@ -130,6 +147,7 @@ pub(crate) async fn world_with(
         client,
         exit,
         server,
+        near,
         connection,
     }
 }
