@@ -1,9 +1,12 @@
 //! The far side: takes streams, dials what they name if policy allows it, and relays.
 //! What clients speak to the near side never gets here.
 
+mod config;
+pub mod counters;
 mod dial;
 mod lookups;
 pub mod policy;
+mod proxy_header;
 mod resolve;
 
 use std::{
@@ -12,7 +15,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -24,9 +26,11 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use self::{policy::Policy, resolve::Resolver};
+use self::{
+    counters::{Accounts, Counters, KeyAccount, TargetAccount},
+    resolve::Resolver,
+};
 use crate::{
-    client::DEFAULT_IDLE,
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     open::{self, Reply, Request},
@@ -35,8 +39,11 @@ use crate::{
     target::Target,
 };
 
-/// Time a stream has by default to bring its request, which is its first bytes, and to take the reply.
-pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub use config::{
+    DEFAULT_DIAL_TIMEOUT, DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY,
+    DEFAULT_REQUEST_TIMEOUT, ExitConfig,
+};
+pub use proxy_header::{TargetPattern, TargetPatternError};
 
 /// Requests of one connection that may be incomplete at once; further streams wait. A request fits a packet,
 /// so these are the ones a lossy network keeps back, and each costs a task.
@@ -47,90 +54,6 @@ const MAX_PENDING_PER_KEY: usize = 4096;
 
 /// The same for one connection that may dial nothing: it is only to be told so.
 const MAX_PENDING_WITHOUT_ACCESS: usize = 16;
-
-/// Time to resolve and connect by default: shorter than the patience of common clients, so that
-/// they see the real outcome and not their own timeout.
-pub const DEFAULT_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Targets connected at once by default, over all clients.
-pub const DEFAULT_MAX_TARGETS: usize = 65536;
-
-/// Targets connected at once by default for one key: ten thousand and a reserve, a quarter of all.
-pub const DEFAULT_MAX_TARGETS_PER_KEY: usize = 16384;
-
-/// What an exit's owner may choose.
-#[derive(Clone, Debug)]
-pub struct ExitConfig {
-    policy: Policy,
-    request_timeout: Duration,
-    dial_timeout: Duration,
-    idle: Duration,
-    max_targets: usize,
-    max_targets_per_key: usize,
-}
-
-impl Default for ExitConfig {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            request_timeout: DEFAULT_REQUEST_TIMEOUT,
-            dial_timeout: DEFAULT_DIAL_TIMEOUT,
-            idle: DEFAULT_IDLE,
-            max_targets: DEFAULT_MAX_TARGETS,
-            max_targets_per_key: DEFAULT_MAX_TARGETS_PER_KEY,
-        }
-    }
-}
-
-impl ExitConfig {
-    /// What may be dialled. Default: public addresses.
-    #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// Time a stream has to bring its request, and to take the reply. Default [`DEFAULT_REQUEST_TIMEOUT`].
-    #[must_use]
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Time to resolve and connect. Default [`DEFAULT_DIAL_TIMEOUT`].
-    #[must_use]
-    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
-        self.dial_timeout = timeout;
-        self
-    }
-
-    /// Silence after which a relayed connection is reset. Default [`DEFAULT_IDLE`].
-    #[must_use]
-    pub fn idle(mut self, idle: Duration) -> Self {
-        self.idle = idle;
-        self
-    }
-
-    /// Targets connected at once over all clients; more are refused as "too many connections".
-    /// Default [`DEFAULT_MAX_TARGETS`].
-    #[must_use]
-    pub fn max_targets(mut self, targets: usize) -> Self {
-        self.max_targets = targets;
-        self
-    }
-
-    /// Targets connected at once for one key. One connection of it gets seven eighths of them, so that
-    /// another still has some. Default [`DEFAULT_MAX_TARGETS_PER_KEY`].
-    #[must_use]
-    pub fn max_targets_per_key(mut self, targets: usize) -> Self {
-        self.max_targets_per_key = targets;
-        self
-    }
-
-    fn max_targets_per_connection(&self) -> usize {
-        self.max_targets_per_key - self.max_targets_per_key / 8
-    }
-}
 
 /// What one client's key may reach, on top of the exit's policy.
 #[derive(Clone, Debug, Default)]
@@ -176,17 +99,6 @@ impl TargetAccess {
     }
 }
 
-/// Counters of an exit, for statistics; they only grow.
-#[derive(Debug, Default)]
-pub struct ExitCounters {
-    /// Targets connected.
-    pub connected: AtomicU64,
-    /// Requests refused by policy or by the key's options.
-    pub denied: AtomicU64,
-    /// Requests that failed otherwise.
-    pub failed: AtomicU64,
-}
-
 /// The far side of the proxy. Clones share limits and counters.
 #[derive(Clone, Debug)]
 pub struct Exit {
@@ -200,8 +112,7 @@ struct Shared {
     pending: Shares<PublicKey>,
     connections: AtomicU64,
     resolver: Resolver,
-    counters: ExitCounters,
-    traffic: Traffic,
+    accounts: Accounts,
 }
 
 impl Exit {
@@ -214,20 +125,24 @@ impl Exit {
                 pending: Shares::new(),
                 connections: AtomicU64::new(0),
                 resolver: Resolver::new(lookups::DEFAULT_LOOKUPS),
-                counters: ExitCounters::default(),
-                traffic: Traffic::default(),
+                accounts: Accounts::default(),
             }),
         }
     }
 
     /// Requests so far.
-    pub fn counters(&self) -> &ExitCounters {
-        &self.shared.counters
+    pub fn counters(&self) -> &Counters {
+        self.shared.accounts.total()
     }
 
     /// Bytes relayed so far.
     pub fn traffic(&self) -> &Traffic {
-        &self.shared.traffic
+        self.counters().traffic()
+    }
+
+    /// What each key and each target used so far.
+    pub fn accounts(&self) -> &Accounts {
+        &self.shared.accounts
     }
 
     /// Serves the streams of `connection`, whose key may reach what `access` says when it is asked, until it
@@ -244,6 +159,8 @@ impl Exit {
         let client = Arc::new(Peer {
             name: connection.peer().to_string(),
             key: connection.peer(),
+            link: connection.clone(),
+            account: self.shared.accounts.open(connection.peer()),
             connection: self.shared.connections.fetch_add(1, Ordering::Relaxed),
             access: Box::new(access),
         });
@@ -287,26 +204,32 @@ impl Exit {
             return;
         };
         let opened = match request {
-            Ok(request) => match self.place(&request.target, client, &access) {
-                Ok(place) => {
-                    // The place counts it from here on, and the next request is read meanwhile.
-                    drop(turn);
-                    let connected = self.connect(&request.target, client).await;
-                    connected.map(|connected| (connected, place))
+            Ok(request) => {
+                let mut account = client.account.request(&request.target);
+                match self.place(&request.target, client, &access) {
+                    Ok(place) => {
+                        // The place counts it from here on, and the next request is read meanwhile.
+                        drop(turn);
+                        let connected = self.connect(&request.target, client, &mut account).await;
+                        connected.map(|(tcp, bound)| {
+                            let header = self.header(&request.target, &tcp, client);
+                            (bound, (tcp, header, place, account))
+                        })
+                    }
+                    Err(failure) => Err(failed(&request.target, client, &account, failure)),
                 }
-                Err(failure) => Err(self.failed(&request.target, client, failure)),
-            },
+            }
             Err(failure) => Err(failure),
         };
         let (reply, connected) = match opened {
-            Ok(((tcp, bound), place)) => (Ok(bound), Some((tcp, place))),
+            Ok((bound, connected)) => (Ok(bound), Some(connected)),
             Err(failure) => (Err(failure), None),
         };
         let Ok(Some(())) = timeout(within, answer(&mut send, &reply)).await else {
             abandon(&mut send, &mut recv, code::CANCELLED);
             return;
         };
-        let Some((tcp, place)) = connected else {
+        let Some((tcp, header, place, account)) = connected else {
             //= spec/10-proxy.md#reply
             //# After a reply with a failure the exit MUST finish the stream.
             let _ = send.finish();
@@ -322,16 +245,34 @@ impl Exit {
         let far = Far {
             send,
             recv,
-            early,
+            early: match header.is_empty() {
+                true => early,
+                false => [&header[..], &early].concat().into(),
+            },
             awaits_reply: false,
         };
         // A task of its own frees what dialling needed.
-        let shared = self.shared.clone();
+        let idle = self.shared.config.idle;
         tokio::spawn(async move {
-            let end = relay(near, far, shared.config.idle, &shared.traffic).await;
+            let end = relay(near, far, idle, account.traffic()).await;
             debug!(?end, "target ended");
-            drop(place);
+            drop((place, account));
         });
+    }
+
+    //= spec/10-proxy.md#proxy-protocol
+    //# An exit MAY begin its connection to a target with a header of the PROXY protocol, version 2, where its owner asked
+    //# for that for the target.
+    /// What a connection to `target` begins with, which is nothing for most.
+    fn header(&self, target: &Target, tcp: &TcpStream, client: &Peer) -> Vec<u8> {
+        let rules = &self.shared.config.proxy_protocol;
+        let is_asked_for = rules.iter().any(|rule| rule.fits(target));
+        match tcp.peer_addr() {
+            Ok(destination) if is_asked_for => {
+                proxy_header::encode(client.link.remote_address(), destination)
+            }
+            _ => Vec::new(),
+        }
     }
 
     //= spec/10-proxy.md#shares
@@ -374,29 +315,16 @@ impl Exit {
         &self,
         target: &Target,
         client: &Peer,
+        account: &mut TargetAccount,
     ) -> Result<(TcpStream, SocketAddr), DialFailure> {
         match self.dial(target, client).await {
             Ok(connected) => {
-                let counters = &self.shared.counters;
-                counters.connected.fetch_add(1, Ordering::Relaxed);
+                account.connected();
                 debug!(client = client.name, %target, "connected");
                 Ok(connected)
             }
-            Err(failure) => Err(self.failed(target, client, failure)),
+            Err(failure) => Err(failed(target, client, account, failure)),
         }
-    }
-
-    /// Counts and logs a failure.
-    fn failed(&self, target: &Target, client: &Peer, failure: DialFailure) -> DialFailure {
-        let counters = &self.shared.counters;
-        if failure.kind == FailureKind::Denied {
-            counters.denied.fetch_add(1, Ordering::Relaxed);
-            info!(client = client.name, %target, reason = failure.reason, "target denied");
-        } else {
-            counters.failed.fetch_add(1, Ordering::Relaxed);
-            info!(client = client.name, %target, %failure, "target not reached");
-        }
-        failure
     }
 
     async fn dial(
@@ -428,6 +356,22 @@ enum User {
     Connection(u64),
 }
 
+/// Counts and logs a failure.
+fn failed(
+    target: &Target,
+    client: &Peer,
+    account: &TargetAccount,
+    failure: DialFailure,
+) -> DialFailure {
+    account.failed(failure.kind);
+    if failure.kind == FailureKind::Denied {
+        info!(client = client.name, %target, reason = failure.reason, "target denied");
+    } else {
+        info!(client = client.name, %target, %failure, "target not reached");
+    }
+    failure
+}
+
 fn exhausted(what: &str) -> DialFailure {
     DialFailure::because(FailureKind::Exhausted, what)
 }
@@ -436,6 +380,8 @@ fn exhausted(what: &str) -> DialFailure {
 struct Peer {
     name: String,
     key: PublicKey,
+    link: Connection,
+    account: KeyAccount,
     connection: u64,
     access: Box<dyn AccessCheck>,
 }
