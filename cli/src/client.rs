@@ -3,20 +3,11 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
 use clap::Parser as _;
-use rp_protocol::{
-    Connection, RecvStream, SendStream,
-    config::TransportConfig,
-    error::{ConnectionError, ReadError},
-    units::CloseCode,
-};
+use rp_protocol::{RecvStream, SendStream, error::ReadError};
 use rp_proxy::{
     Client, ClientConfig, Link,
     error::OpenError,
@@ -34,11 +25,9 @@ use tracing::warn;
 use crate::{
     address::ListenAddress,
     args::client::{ClientArgs, ClientCommand},
-    connect::{ConnectFailure, Connected, Connector, Family},
     exit_code::{ExitCode, Failure},
     logging,
-    path_memory::PathFile,
-    prompt::Terminal,
+    reach::{NoContact, Reach},
     run,
     settings::{self, ClientSettings},
     trace_files::TraceFiles,
@@ -112,11 +101,13 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
         },
         stopped = run::stopped() => return stopped,
         () = sleep(FIRST_CONTACT) => {
-            warn!(server = %reach.connector.server(), "no answer from the server, trying on");
+            warn!(server = %reach.servers(), "no answer from the server, trying on");
             Link::connecting(connect)
         }
     };
-    let config = ClientConfig::default().credentials(settings.credentials);
+    let config = ClientConfig::default()
+        .credentials(settings.credentials)
+        .optimistic(settings.optimistic);
     run::say(&format!("listening on {local}"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
@@ -134,131 +125,6 @@ async fn listen(address: &ListenAddress) -> io::Result<(TcpListener, SocketAddr)
     let listener = TcpListener::bind(&addresses[..]).await?;
     let local = listener.local_addr()?;
     Ok((listener, local))
-}
-
-/// How the server is reached, and the connection in use, whose endpoint is closed at the end.
-#[derive(Clone, Debug)]
-struct Reach {
-    connector: Connector,
-    transport: TransportConfig,
-    paths: Option<PathFile>,
-    connected: Arc<Mutex<Option<Connected>>>,
-    /// The server has let us in once.
-    was_let_in: Arc<AtomicBool>,
-}
-
-impl Reach {
-    fn new(settings: &ClientSettings) -> Result<Self, Failure> {
-        let server = settings.server.clone();
-        Ok(Self {
-            connector: Connector::new(server, Family::Any, &settings.trust, &Terminal)?,
-            transport: settings.transport.clone(),
-            paths: PathFile::open(settings.remembers_paths),
-            connected: Arc::default(),
-            was_let_in: Arc::default(),
-        })
-    }
-
-    /// A connection of a server that has let us in. A client's side of the handshake ends before its
-    /// key is judged, so an answer is waited for.
-    async fn first(&self) -> Result<Connection, NoContact> {
-        let transport = self.transport.clone();
-        let connected = self
-            .connector
-            .connect(rp_proxy::SERVICE, transport, &Terminal);
-        let connection = self.keep(connected.await?);
-        match Client::confirm_access(&connection).await {
-            Ok(()) => {
-                self.was_let_in.store(true, Ordering::Relaxed);
-                run::say(&format!("connected to {}", self.connector.server()));
-                Ok(connection)
-            }
-            Err(OpenError::ConnectionLost(lost)) => Err(self.explain(lost).into()),
-            Err(error) => Err(NoContact {
-                failure: Failure::new(ExitCode::Connect, error.to_string()),
-                is_final: false,
-            }),
-        }
-    }
-
-    /// The next connection of a service: the first one that is let in, or a new one after a loss. A
-    /// refusal that only the user can lift goes to `refused`; once let in, we try on whatever happens.
-    async fn next(&self, refused: &mpsc::Sender<Failure>) -> Result<Connection, Failure> {
-        if self.was_let_in.load(Ordering::Relaxed) {
-            return self.again().await.map_err(Into::into);
-        }
-        self.first().await.map_err(|no_contact| {
-            if no_contact.is_final {
-                // One is enough to end the program.
-                let _ = refused.try_send(no_contact.failure.clone());
-            }
-            no_contact.failure
-        })
-    }
-
-    async fn connect(&self) -> Result<Connection, Failure> {
-        let transport = self.transport.clone();
-        let connected = self
-            .connector
-            .connect(rp_proxy::SERVICE, transport, &Terminal);
-        Ok(self.keep(connected.await?))
-    }
-
-    /// A connection after a loss: nobody is asked, for nobody may be there.
-    async fn again(&self) -> Result<Connection, ConnectFailure> {
-        let transport = self.transport.clone();
-        let connected = self.connector.again(rp_proxy::SERVICE, transport);
-        Ok(self.keep(connected.await?))
-    }
-
-    fn keep(&self, connected: Connected) -> Connection {
-        let connection = connected.connection.clone();
-        let before = self.connected().replace(connected);
-        if let Some(paths) = &self.paths {
-            if let Some(before) = before {
-                paths.keep(self.connector.server(), &before.connection);
-            }
-            paths.recall(self.connector.server(), &connection);
-        }
-        connection
-    }
-
-    fn connected(&self) -> MutexGuard<'_, Option<Connected>> {
-        self.connected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn explain(&self, lost: ConnectionError) -> ConnectFailure {
-        let server = self.connector.server();
-        ConnectFailure::explain(lost.into(), server, rp_proxy::SERVICE)
-    }
-
-    async fn shut_down(&self) {
-        let connected = self.connected().take();
-        if let Some(connected) = connected {
-            if let Some(paths) = &self.paths {
-                paths.keep(self.connector.server(), &connected.connection);
-            }
-            connected.close(CloseCode::default(), b"done").await;
-        }
-    }
-}
-
-/// Why a server did not let us in at the first contact.
-struct NoContact {
-    failure: Failure,
-    /// See [`ConnectFailure::is_final`].
-    is_final: bool,
-}
-
-impl From<ConnectFailure> for NoContact {
-    fn from(failure: ConnectFailure) -> Self {
-        Self {
-            is_final: failure.is_final(),
-            failure: failure.into(),
-        }
-    }
 }
 
 fn warn_if_open(local: SocketAddr, has_users: bool) {
@@ -284,7 +150,7 @@ async fn connect(settings: ClientSettings, target: Target) -> Result<(), Failure
 async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
     let connection = reach.connect().await?;
     let failed = |error| match error {
-        OpenError::ConnectionLost(lost) => reach.explain(lost).into(),
+        OpenError::ConnectionLost(lost) => reach.explain(lost),
         error => Failure::other(format!("{target}: {error}")),
     };
     let mut stream = Client::open_on(&connection, target).await.map_err(failed)?;

@@ -163,7 +163,8 @@ fn limits(settings: &ServerSettings, descriptors: usize) -> (ExitConfig, CopyLim
     let targets = settings.max_targets.min(descriptors - descriptors / 4);
     let exit = ExitConfig::default()
         .max_targets(targets)
-        .max_targets_per_key(settings.max_targets_per_key.min(most_of(targets)));
+        .max_targets_per_key(settings.max_targets_per_key.min(most_of(targets)))
+        .proxy_protocol(settings.proxy_protocol.clone());
     let default = CopyLimits::default();
     let copies = default.copies.min(descriptors / 8);
     let copies = CopyLimits {

@@ -15,9 +15,10 @@ use rp_protocol::{
 use rp_proxy::{
     auth::Credentials,
     exit::{
-        DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY,
+        DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY, TargetPattern,
         policy::{Policy as EgressPolicy, Rule},
     },
+    ports::PortSet,
 };
 use serde::de::DeserializeOwned;
 
@@ -31,7 +32,10 @@ use crate::{
     dirs,
     exit_code::Failure,
     guarded_file::{self, Guard, GuardError},
-    identity, rate,
+    identity,
+    openssh::Fingerprint,
+    rate,
+    servers::ServerOrder,
 };
 
 /// Where `rpclient` listens if nothing is said: this machine only.
@@ -52,6 +56,8 @@ pub struct ServerSettings {
     pub anonymous: bool,
     /// What may be dialled.
     pub policy: EgressPolicy,
+    /// Which targets get a header of the PROXY protocol.
+    pub proxy_protocol: Vec<TargetPattern>,
     /// Highest rate at which each connection sends.
     pub rate: Option<Bandwidth>,
     /// How many connections there may be.
@@ -105,6 +111,7 @@ impl ServerSettings {
             root: options.root.clone(),
             anonymous: options.anonymous,
             policy,
+            proxy_protocol: parse_all("proxy-protocol", &options.proxy_protocol)?,
             rate: optional_rate(options.rate.as_deref())?,
             connections: connection_limits(&options),
             max_targets: options.max_targets.unwrap_or(DEFAULT_MAX_TARGETS),
@@ -138,16 +145,18 @@ fn connection_limits(options: &ServerOptions) -> ConnectionLimits {
 /// What `rpclient` does.
 #[derive(Debug)]
 pub struct ClientSettings {
-    /// Whom to connect to.
-    pub server: Server,
-    /// As whom, and whom to trust.
-    pub trust: Trust,
+    /// Whom to connect to, as whom, and which key each must have.
+    pub servers: Vec<(Server, Trust)>,
+    /// Which of them is preferred.
+    pub server_order: ServerOrder,
     /// How to send.
     pub transport: TransportConfig,
     /// TCP address of the proxy.
     pub listen: ListenAddress,
     /// Who may use it.
     pub credentials: Credentials,
+    /// Ports for which success is said before the dial.
+    pub optimistic: PortSet,
     /// What is known of the path to the server is used and kept.
     pub remembers_paths: bool,
     /// Where event traces go.
@@ -165,38 +174,64 @@ impl ClientSettings {
         let options = options.or(ClientOptions {
             listen: Some(DEFAULT_PROXY.to_owned()),
             policy: Some("fair".to_owned()),
+            server_order: Some("given".to_owned()),
             identity: identity::default_path(),
             ..ClientOptions::default()
         });
-        let server = options.server.as_deref().ok_or_else(|| {
-            Failure::usage("no server: give --server HOST, RPCLIENT_SERVER, or a settings file")
-        })?;
         let rate = optional_rate(options.rate.as_deref())?;
         let policy = policy(options.policy.as_deref().unwrap_or_default(), rate)?;
-        let trust = Trust {
-            identity,
-            host_key: options
-                .host_key
-                .as_deref()
-                .map(|text| parse("host-key", text))
-                .transpose()?,
-            known_hosts: options.known_hosts.clone(),
-        };
         let credentials = match &options.proxy_users {
             Some(path) => read_users(path)?,
             None => Credentials::default(),
         };
         let settings = Self {
-            server: parse("server", server)?,
-            trust,
+            servers: servers(&options, identity.as_ref())?,
+            server_order: parse(
+                "server-order",
+                options.server_order.as_deref().unwrap_or_default(),
+            )?,
             transport: TransportConfig::default().policy(policy).max_rate(rate),
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             credentials,
+            optimistic: options
+                .optimistic
+                .as_deref()
+                .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
             remembers_paths: !options.no_path_memory,
             trace: options.trace.clone(),
         };
         Ok((settings, options))
     }
+}
+
+/// The servers with whom they must be: of several host keys each is for one of them, one alone is for all.
+fn servers(
+    options: &ClientOptions,
+    identity: Option<&PathBuf>,
+) -> Result<Vec<(Server, Trust)>, Failure> {
+    let servers: Vec<Server> = parse_all("server", &options.server)?;
+    let keys: Vec<Fingerprint> = parse_all("host-key", &options.host_key)?;
+    if servers.is_empty() {
+        return Err(Failure::usage(
+            "no server: give --server HOST, RPCLIENT_SERVER, or a settings file",
+        ));
+    }
+    if keys.len() > 1 && keys.len() != servers.len() {
+        return Err(Failure::usage(format!(
+            "--host-key: {} keys for {} servers; give one for all or one for each, in their order",
+            keys.len(),
+            servers.len()
+        )));
+    }
+    let with_trust = servers.into_iter().enumerate().map(|(at, server)| {
+        let trust = Trust {
+            identity: identity.cloned(),
+            host_key: keys.get(at).or(keys.first()).cloned(),
+            known_hosts: options.known_hosts.clone(),
+        };
+        (server, trust)
+    });
+    Ok(with_trust.collect())
 }
 
 /// The options in the settings file: the one named, or the program's own if it exists.
@@ -252,6 +287,13 @@ where
 {
     text.parse()
         .map_err(|error| Failure::usage(format!("--{option} {text}: {error}")))
+}
+
+fn parse_all<T>(option: &str, texts: &[String]) -> Result<Vec<T>, Failure>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    texts.iter().map(|text| parse(option, text)).collect()
 }
 
 fn needed(option: &str, path: Option<PathBuf>) -> Result<PathBuf, Failure> {

@@ -27,6 +27,7 @@ fn help_names_every_option() {
                 "--anonymous",
                 "--allow",
                 "--deny",
+                "--proxy-protocol",
                 "--rate",
                 "--max-connections",
                 "--max-connections-per-key",
@@ -50,6 +51,7 @@ fn help_names_every_option() {
                 "--identity",
                 "--listen",
                 "--proxy-users",
+                "--optimistic",
                 "--policy",
                 "--rate",
                 "--trace",
@@ -82,6 +84,7 @@ fn mistakes_end_with_2_and_name_the_option() {
     assert!(run("rpclient", &["--no-such-option"]).contains("--no-such-option"));
     assert!(run("rpclient", &["--server", "a b"]).contains("--server a b"));
     assert!(run("rpserver", &["--allow", "10.0.0.0/99"]).contains("--allow 10.0.0.0/99"));
+    assert!(run("rpserver", &["--proxy-protocol", "h"]).contains("--proxy-protocol h"));
     assert!(run("rpserver", &["--root", "/nonexistent/x"]).contains("/nonexistent/x"));
     assert!(run("rpserver", &["--config", "/nonexistent/x"]).contains("/nonexistent/x"));
     assert!(run("rpclient", &["--server", "h", "connect", "a b", "22"]).contains("a b"));

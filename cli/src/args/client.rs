@@ -44,25 +44,40 @@ pub enum ClientCommand {
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientOptions {
-    /// Server to go through; the port is 7377 if none is given
+    /// Server to go through; the port is 7377 if none is given. Of several the next takes over when one
+    /// does not answer
     #[arg(
         long,
         value_name = "HOST[:PORT]",
         env = "RPCLIENT_SERVER",
+        value_delimiter = ',',
+        global = true
+    )]
+    #[serde(with = "super::one_or_more", skip_serializing_if = "Vec::is_empty")]
+    pub server: Vec<String>,
+
+    /// Which of several servers is preferred: the first given, the fastest to answer, or a random one
+    /// (given, fastest, random) [default: given]
+    #[arg(
+        long,
+        value_name = "ORDER",
+        env = "RPCLIENT_SERVER_ORDER",
         global = true
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
+    pub server_order: Option<String>,
 
-    /// Fingerprint of the server's key, as rpserver prints it; known_hosts is not asked then
+    /// Fingerprint of the server's key, as rpserver prints it; known_hosts is not asked then. Of several,
+    /// one for each server
     #[arg(
         long,
         value_name = "SHA256:...",
         env = "RPCLIENT_HOST_KEY",
+        value_delimiter = ',',
         global = true
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host_key: Option<String>,
+    #[serde(with = "super::one_or_more", skip_serializing_if = "Vec::is_empty")]
+    pub host_key: Vec<String>,
 
     /// Keys of known servers [default: known_hosts in ~/.config/rapidpath]
     #[arg(long, value_name = "FILE", env = "RPCLIENT_KNOWN_HOSTS", global = true)]
@@ -91,6 +106,20 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_users: Option<PathBuf>,
 
+    /// Say success to SOCKS and CONNECT clients before the target is dialled, for these ports (443,8000-8999)
+    /// or all: a round trip less, and a dial that fails is then a reset
+    #[arg(
+        long,
+        value_name = "PORTS",
+        env = "RPCLIENT_OPTIMISTIC",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimistic: Option<String>,
+
     /// How the rate is decided: fair shares the path, fixed sends at --rate whatever happens
     /// [default: fair]
     #[arg(long, value_name = "POLICY", env = "RPCLIENT_POLICY", global = true)]
@@ -118,12 +147,14 @@ impl ClientOptions {
     #[must_use]
     pub fn or(self, file: Self) -> Self {
         Self {
-            server: self.server.or(file.server),
-            host_key: self.host_key.or(file.host_key),
+            server: given(self.server, file.server),
+            server_order: self.server_order.or(file.server_order),
+            host_key: given(self.host_key, file.host_key),
             known_hosts: self.known_hosts.or(file.known_hosts),
             identity: self.identity.or(file.identity),
             listen: self.listen.or(file.listen),
             proxy_users: self.proxy_users.or(file.proxy_users),
+            optimistic: self.optimistic.or(file.optimistic),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,

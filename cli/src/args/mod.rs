@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod copy;
+mod one_or_more;
 pub mod server;
 
 use std::path::PathBuf;

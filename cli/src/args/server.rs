@@ -71,6 +71,17 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
 
+    /// Target whose connections begin with a PROXY protocol header (version 2) that names the client's address, either
+    /// part * for any; may be given again
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "RPSERVER_PROXY_PROTOCOL",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol: Vec<String>,
+
     /// Most to send on one connection: 500M, 1.5G, 25MB/s, 200Mbit; a bare number is bits per second
     #[arg(long, value_name = "RATE", env = "RPSERVER_RATE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +147,7 @@ impl ServerOptions {
             anonymous: self.anonymous || file.anonymous,
             allow: super::client::given(self.allow, file.allow),
             deny: super::client::given(self.deny, file.deny),
+            proxy_protocol: super::client::given(self.proxy_protocol, file.proxy_protocol),
             rate: self.rate.or(file.rate),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_key: self

@@ -12,7 +12,7 @@ fn client(options: ClientOptions) -> Result<ClientSettings, String> {
 
 fn with_server() -> ClientOptions {
     ClientOptions {
-        server: Some("host".into()),
+        server: vec!["host".into()],
         ..ClientOptions::default()
     }
 }
@@ -53,8 +53,11 @@ fn mistakes_name_their_option() {
         client(options).unwrap_err()
     };
     assert!(mistake(|o| o.listen = Some("nowhere".into())).starts_with("--listen nowhere"));
+    assert!(
+        mistake(|o| o.optimistic = Some("443,https".into())).starts_with("--optimistic 443,https")
+    );
     assert!(mistake(|o| o.rate = Some("fast".into())).starts_with("--rate"));
-    assert!(mistake(|o| o.host_key = Some("MD5:x".into())).starts_with("--host-key"));
+    assert!(mistake(|o| o.host_key = vec!["MD5:x".into()]).starts_with("--host-key"));
     assert!(mistake(|o| o.policy = Some("fixed".into())).contains("needs --rate"));
     assert!(mistake(|o| o.policy = Some("x".into())).contains("fair, low or fixed"));
 }
@@ -122,4 +125,52 @@ fn settings_and_passwords_that_others_can_change_are_refused() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn several_servers_have_a_key_each_or_one_together() {
+    let keys = [
+        "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "SHA256:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA",
+    ];
+    let with = |servers: &[&str], keys: &[&str]| {
+        client(ClientOptions {
+            server: servers.iter().map(|&server| server.to_owned()).collect(),
+            host_key: keys.iter().map(|&key| key.to_owned()).collect(),
+            ..ClientOptions::default()
+        })
+        .map(|settings| {
+            let servers = settings.servers.into_iter();
+            let key = |trust: Trust| trust.host_key.map(|key| key.to_string());
+            servers
+                .map(|(server, trust)| (server.host, key(trust)))
+                .collect::<Vec<_>>()
+        })
+    };
+    let key = |at: usize| Some(keys[at].to_owned());
+    let host = |name: &str| name.to_owned();
+    assert_eq!(
+        with(&["a", "b"], &[]),
+        Ok(vec![(host("a"), None), (host("b"), None)])
+    );
+    assert_eq!(
+        with(&["a", "b"], &keys),
+        Ok(vec![(host("a"), key(0)), (host("b"), key(1))])
+    );
+    assert_eq!(
+        with(&["a", "b"], &keys[..1]),
+        Ok(vec![(host("a"), key(0)), (host("b"), key(0))])
+    );
+    let text = with(&["a", "b", "c"], &keys).unwrap_err();
+    assert!(
+        text.starts_with("--host-key: 2 keys for 3 servers"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_settings_file_names_one_server_or_a_list() {
+    let read = |text: &str| toml::from_str::<ClientOptions>(text).unwrap().server;
+    assert_eq!(read("server = 'a'"), ["a"]);
+    assert_eq!(read("server = ['a', 'b:1']"), ["a", "b:1"]);
 }
