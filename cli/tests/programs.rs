@@ -46,6 +46,7 @@ fn help_names_every_option() {
             "rpclient",
             &[
                 "--server",
+                "--server-order",
                 "--host-key",
                 "--known-hosts",
                 "--identity",
