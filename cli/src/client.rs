@@ -1,5 +1,7 @@
 //! `rpclient`: the proxy port, and `connect` for ssh. What the port speaks lives in `rp_proxy`.
 
+mod commands;
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -22,14 +24,17 @@ use tokio::{
 };
 use tracing::warn;
 
+use self::commands::Commands;
 use crate::{
     address::ListenAddress,
-    args::client::{ClientArgs, ClientCommand},
+    args::client::{ClientArgs, ClientCommand, ClientOptions},
+    control::{ControlSocket, Place, find, serve as serve_control},
     exit_code::{ExitCode, Failure},
     logging,
     reach::{NoContact, Reach},
     run,
-    settings::{self, ClientSettings},
+    settings::{ClientSettings, SettingsFile},
+    status,
     trace_files::TraceFiles,
 };
 
@@ -46,8 +51,16 @@ const FIRST_CONTACT: Duration = Duration::from_secs(2);
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
     let args = ClientArgs::parse();
-    let file = settings::read_file(args.common.config.as_deref(), "rpclient.toml")?;
-    let (mut settings, effective) = ClientSettings::new(args.options.or(file))?;
+    let config = args.common.config.as_deref();
+    let file = SettingsFile::<ClientOptions>::read(config, "rpclient.toml")?;
+    let options = args.options.clone().or(file.options.clone());
+    if let Some(ClientCommand::Status(how)) = args.command {
+        let place = Place::from_option(options.control.as_deref());
+        let path = find(&place, "rpclient", options.listen.as_deref())?;
+        return run::block_on(status::show(&path, &how));
+    }
+    let (mut settings, effective) =
+        ClientSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
     if args.common.check {
         return run::print_settings(&effective);
     }
@@ -61,6 +74,7 @@ pub fn main() -> Result<(), Failure> {
             run::raise_descriptor_limit();
             run::block_on(serve(settings))
         }
+        Some(ClientCommand::Status(_)) => Ok(()),
         Some(ClientCommand::Connect { host, port }) => {
             let target = Host::parse(&host).and_then(|host| Target::new(host, port));
             let target =
@@ -79,6 +93,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
         Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
     })?;
     warn_if_open(local, settings.credentials.is_required());
+    let socket = ControlSocket::open(&settings.control, "rpclient", local)?;
     let reach = Reach::new(&settings)?;
     let (refused, mut refusals) = mpsc::channel(1);
     let connect = {
@@ -111,8 +126,10 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     run::say(&format!("listening on {local}"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
+    let handler = Commands::new(client.clone(), local);
     tokio::select! {
         () = client.serve(listener) => {}
+        () = serve_control(socket, handler) => {}
         Some(failure) = refusals.recv() => return Err(failure),
         stopped = run::stopped() => stopped?,
     }

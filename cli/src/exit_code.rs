@@ -71,6 +71,8 @@ pub struct Failure {
     /// One line for the user: what is wrong and, where we know, what to do. Empty if there is nothing
     /// to say.
     pub text: String,
+    /// The option whose value is at fault, without its dashes.
+    pub option: Option<&'static str>,
 }
 
 impl Failure {
@@ -79,6 +81,15 @@ impl Failure {
         Self {
             code,
             text: text.into(),
+            option: None,
+        }
+    }
+
+    /// A bad value of `option`, which is named without its dashes.
+    pub fn option(option: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            option: Some(option),
+            ..Self::usage(text)
         }
     }
 

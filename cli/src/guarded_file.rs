@@ -111,7 +111,7 @@ const MAX_LINKS: usize = 40;
 
 /// Checks every folder and link on the way to `path`, as sshd's StrictModes does, the folders of links
 /// included: whoever can change one of them can say what the path means.
-fn check_way(path: &Path) -> Result<(), GuardError> {
+pub(crate) fn check_way(path: &Path) -> Result<(), GuardError> {
     let mut left: Vec<OsString> = Vec::new();
     let push = |left: &mut Vec<OsString>, path: &Path| {
         let parts = path.components().rev();

@@ -8,6 +8,7 @@ pub mod client;
 pub mod clients;
 pub mod close_code;
 pub mod connect;
+pub mod control;
 pub mod copy;
 pub mod dirs;
 pub mod exit_code;
@@ -30,6 +31,7 @@ pub mod serve;
 pub mod servers;
 pub mod session;
 pub mod settings;
+pub mod status;
 pub mod trace_files;
 
 pub use guarded_file::GuardError;

@@ -76,8 +76,14 @@ pub fn raise_descriptor_limit() -> usize {
 
 /// Says `line` on standard output; somebody may have closed it, which is no failure.
 pub fn say(line: &str) {
+    let _ = said(line);
+}
+
+/// As [`say`], and whether it could be said.
+pub fn said(line: &str) -> bool {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let said = writeln!(out, "{line}").and_then(|()| out.flush());
+    said.is_ok()
 }
 
 /// Prints the settings in effect, for `--check`.

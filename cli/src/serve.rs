@@ -1,6 +1,9 @@
 //! `rpserver`: lets clients in by their keys and hands each connection to its service.
 //! The services live in `rp_proxy` and `copy`.
 
+mod commands;
+mod present;
+
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,12 +23,14 @@ use rp_protocol::{
 use rp_proxy::{Exit, ExitConfig, TargetAccess};
 use tracing::{debug, info, warn};
 
+use self::{commands::Commands, present::Present};
 use crate::{
     address::ListenAddress,
-    args::server::ServerArgs,
+    args::server::{ServerArgs, ServerCommand, ServerOptions},
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
     clients::{Admitted, Clients, TooMany},
     close_code,
+    control::{ControlSocket, Place, find, serve as serve_control},
     copy::{
         self,
         service::{Access, AccessCheck, CopyLimits, CopyService},
@@ -38,7 +43,8 @@ use crate::{
     prompt::Terminal,
     run,
     session::Session,
-    settings::{self, ServerSettings},
+    settings::{ServerSettings, SettingsFile},
+    status,
     trace_files::TraceFiles,
 };
 
@@ -51,8 +57,16 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
     let args = ServerArgs::parse();
-    let file = settings::read_file(args.common.config.as_deref(), "rpserver.toml")?;
-    let (settings, effective) = ServerSettings::new(args.options.or(file))?;
+    let config = args.common.config.as_deref();
+    let file = SettingsFile::<ServerOptions>::read(config, "rpserver.toml")?;
+    let options = args.options.clone().or(file.options.clone());
+    if let Some(ServerCommand::Status(how)) = args.command {
+        let place = Place::from_option(options.control.as_deref());
+        let path = find(&place, "rpserver", options.listen.as_deref())?;
+        return run::block_on(status::show(&path, &how));
+    }
+    let (settings, effective) =
+        ServerSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
     if args.common.check {
         return run::print_settings(&effective);
     }
@@ -76,6 +90,7 @@ struct Server {
     rate: Option<Bandwidth>,
     key_rates: Arc<KeyRates>,
     known: KnownClients,
+    present: Present,
 }
 
 async fn serve(
@@ -112,6 +127,7 @@ async fn serve(
     let (endpoint, local) = listen(&settings.listen, config).await.map_err(|error| {
         Failure::other(format!("cannot listen on udp {}: {error}", settings.listen))
     })?;
+    let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
     let is_new = if host_key.is_new { " (new)" } else { "" };
     run::say(&format!("host key {fingerprint}{is_new}"));
     run::say(&format!("listening on {local}"));
@@ -128,9 +144,11 @@ async fn serve(
         rate: settings.rate,
         key_rates: Arc::default(),
         known: KnownClients::default(),
+        present: Present::default(),
     });
     tokio::select! {
         () = accept(&endpoint, &server) => {}
+        () = serve_control(socket, Commands::new(Arc::clone(&server), local)) => {}
         stopped = run::stopped() => stopped?,
     }
     info!("shutting down");
@@ -197,6 +215,7 @@ async fn welcome(incoming: Incoming, server: Arc<Server>) {
     let connection = match incoming.accept().await {
         Ok(connection) => connection,
         Err(error) => {
+            server.present.not_let_in();
             info!(%from, %error, "client not let in");
             return;
         }
@@ -209,11 +228,13 @@ async fn welcome(incoming: Incoming, server: Arc<Server>) {
                 server.route(connection, from, grant).await;
             }
             Err(refusal) => {
+                server.present.too_many();
                 info!(%from, %key, comment = grant.comment, %refusal, "client not let in");
                 connection.close(close_code::TOO_MANY, refusal.to_string().as_bytes());
             }
         },
         Err(refusal) => {
+            server.present.not_let_in();
             info!(%from, %key, %refusal, "client not let in");
             connection.close(
                 close_code::NOT_PERMITTED,
@@ -235,6 +256,7 @@ impl Server {
 
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
         self.known.recall(&connection);
+        let _listed = self.present.enter(connection.clone(), &grant.comment);
         let is_proxy = connection.service() == rp_proxy::SERVICE;
         let keys = Arc::clone(&self.authorized_keys);
         let rates = Arc::clone(&self.key_rates);

@@ -1,6 +1,8 @@
 //! What is meant: the arguments joined with the settings file, defaults filled in, every value
 //! understood. What was typed is in `args`.
 
+mod file;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -20,16 +22,16 @@ use rp_proxy::{
     },
     ports::PortSet,
 };
-use serde::de::DeserializeOwned;
 
+pub use self::file::SettingsFile;
 use crate::{
     address::ListenAddress,
     args::{client::ClientOptions, server::ServerOptions},
     authorized_keys::AuthorizedKeys,
     clients::ConnectionLimits,
     connect::{DEFAULT_PORT, Server, Trust},
+    control::Place,
     copy::service::CopyLimits,
-    dirs,
     exit_code::Failure,
     guarded_file::{self, Guard, GuardError},
     identity,
@@ -68,6 +70,8 @@ pub struct ServerSettings {
     pub max_targets_per_key: usize,
     /// How long a client may only say that it is working on a copy.
     pub working_timeout: Duration,
+    /// Where commands to the running program are taken.
+    pub control: Place,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -92,17 +96,16 @@ impl ServerSettings {
             policy = policy.deny(parse::<Rule>("deny", rule)?);
         }
         if options.anonymous && options.root.is_none() {
-            return Err(Failure::usage(
+            return Err(Failure::option(
+                "anonymous",
                 "--anonymous needs --root: it opens nothing else",
             ));
         }
         if let Some(root) = &options.root
             && !root.is_dir()
         {
-            return Err(Failure::usage(format!(
-                "--root: {} is no folder",
-                root.display()
-            )));
+            let text = format!("--root: {} is no folder", root.display());
+            return Err(Failure::option("root", text));
         }
         let settings = Self {
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
@@ -121,6 +124,7 @@ impl ServerSettings {
             working_timeout: options
                 .working_timeout
                 .map_or_else(|| CopyLimits::default().working, Duration::from_secs),
+            control: Place::from_option(options.control.as_deref()),
             trace: options.trace.clone(),
         };
         Ok((settings, options))
@@ -159,6 +163,8 @@ pub struct ClientSettings {
     pub optimistic: PortSet,
     /// What is known of the path to the server is used and kept.
     pub remembers_paths: bool,
+    /// Where commands to the running program are taken.
+    pub control: Place,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -198,6 +204,7 @@ impl ClientSettings {
                 .as_deref()
                 .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
             remembers_paths: !options.no_path_memory,
+            control: Place::from_option(options.control.as_deref()),
             trace: options.trace.clone(),
         };
         Ok((settings, options))
@@ -217,11 +224,12 @@ fn servers(
         ));
     }
     if keys.len() > 1 && keys.len() != servers.len() {
-        return Err(Failure::usage(format!(
+        let text = format!(
             "--host-key: {} keys for {} servers; give one for all or one for each, in their order",
             keys.len(),
             servers.len()
-        )));
+        );
+        return Err(Failure::option("host-key", text));
     }
     let with_trust = servers.into_iter().enumerate().map(|(at, server)| {
         let trust = Trust {
@@ -234,43 +242,6 @@ fn servers(
     Ok(with_trust.collect())
 }
 
-/// The options in the settings file: the one named, or the program's own if it exists.
-///
-/// # Errors
-/// The file named is missing, unreadable, or holds something else than settings.
-pub fn read_file<T: DeserializeOwned + Default>(
-    named: Option<&Path>,
-    default_name: &str,
-) -> Result<T, Failure> {
-    let default = || dirs::config().map(|dir| dir.join(default_name));
-    let Some(path) = named.map(Path::to_owned).or_else(default) else {
-        return Ok(T::default());
-    };
-    let text = match read_trusted(&path) {
-        Ok(text) => text,
-        Err(GuardError::Io(error))
-            if error.kind() == io::ErrorKind::NotFound && named.is_none() =>
-        {
-            return Ok(T::default());
-        }
-        Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
-    };
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            text.as_bytes()[..span.start.min(text.len())]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count()
-                + 1
-        });
-        Failure::usage(format!(
-            "{} line {line}: {}",
-            path.display(),
-            error.message()
-        ))
-    })
-}
-
 /// The text of a file that others cannot change.
 fn read_trusted(path: &Path) -> Result<String, GuardError> {
     let (bytes, _) = guarded_file::read(path, Guard::Trusted)?;
@@ -281,15 +252,15 @@ fn read_trusted(path: &Path) -> Result<String, GuardError> {
     Ok(text.to_owned())
 }
 
-fn parse<T>(option: &str, text: &str) -> Result<T, Failure>
+fn parse<T>(option: &'static str, text: &str) -> Result<T, Failure>
 where
     T: FromStr<Err: std::fmt::Display>,
 {
     text.parse()
-        .map_err(|error| Failure::usage(format!("--{option} {text}: {error}")))
+        .map_err(|error| Failure::option(option, format!("--{option} {text}: {error}")))
 }
 
-fn parse_all<T>(option: &str, texts: &[String]) -> Result<Vec<T>, Failure>
+fn parse_all<T>(option: &'static str, texts: &[String]) -> Result<Vec<T>, Failure>
 where
     T: FromStr<Err: std::fmt::Display>,
 {
@@ -301,8 +272,8 @@ fn needed(option: &str, path: Option<PathBuf>) -> Result<PathBuf, Failure> {
 }
 
 fn optional_rate(text: Option<&str>) -> Result<Option<Bandwidth>, Failure> {
-    text.map(|text| rate::parse(text).map_err(|error| Failure::usage(format!("--rate: {error}"))))
-        .transpose()
+    let rate = text.map(rate::parse).transpose();
+    rate.map_err(|error| Failure::option("rate", format!("--rate: {error}")))
 }
 
 fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
@@ -310,17 +281,20 @@ fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
         ("fair", _) => Ok(Policy::Fair),
         ("low", _) => Ok(Policy::Low),
         ("fixed", Some(rate)) => Ok(Policy::Fixed(rate)),
-        ("fixed", None) => Err(Failure::usage("--policy fixed needs --rate")),
-        _ => Err(Failure::usage(format!(
-            "--policy {name}: it is fair, low or fixed"
-        ))),
+        ("fixed", None) => Err(Failure::option("policy", "--policy fixed needs --rate")),
+        _ => {
+            let text = format!("--policy {name}: it is fair, low or fixed");
+            Err(Failure::option("policy", text))
+        }
     }
 }
 
 /// Reads `USER:PASSWORD` lines; empty lines and those that begin with `#` are skipped.
 fn read_users(path: &Path) -> Result<Credentials, Failure> {
-    let text = read_trusted(path)
-        .map_err(|error| Failure::usage(format!("--proxy-users {}: {error}", path.display())))?;
+    let text = read_trusted(path).map_err(|error| {
+        let text = format!("--proxy-users {}: {error}", path.display());
+        Failure::option("proxy-users", text)
+    })?;
     let mut credentials = Credentials::default();
     for (index, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
@@ -335,10 +309,8 @@ fn read_users(path: &Path) -> Result<Credentials, Failure> {
     if credentials.is_required() {
         Ok(credentials)
     } else {
-        let path = path.display();
-        Err(Failure::usage(format!(
-            "--proxy-users {path}: no users in it"
-        )))
+        let text = format!("--proxy-users {}: no users in it", path.display());
+        Err(Failure::option("proxy-users", text))
     }
 }
 

@@ -131,6 +131,11 @@ impl Client {
         }
     }
 
+    /// What its streams run over.
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Bytes relayed so far.
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic

@@ -95,6 +95,17 @@ impl Drop for LinkGuard {
     }
 }
 
+/// What a link has at one moment.
+#[derive(Clone, Debug)]
+pub enum LinkStatus {
+    /// A connection in use.
+    Up(Connection),
+    /// None, for this reason; attempts go on.
+    Down(String),
+    /// None, and nobody wants one: the last one fell silent while it was idle.
+    Asleep,
+}
+
 /// Which of a link's connections something was asked over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
@@ -148,6 +159,20 @@ impl Link {
     pub fn acquire(&self) -> LinkGuard {
         self.shared.demand.users.fetch_add(1, Ordering::Relaxed);
         LinkGuard(self.shared.demand.clone())
+    }
+
+    /// What it has at this moment.
+    pub fn status(&self) -> LinkStatus {
+        match &*self.state.borrow() {
+            State::Up(connection, _) => LinkStatus::Up(connection.clone()),
+            State::Down(why) => LinkStatus::Down(why.clone()),
+            State::Asleep => LinkStatus::Asleep,
+        }
+    }
+
+    /// How many use it at this moment.
+    pub fn users(&self) -> usize {
+        self.shared.demand.users.load(Ordering::Relaxed)
     }
 
     /// The connection; where there is none at the moment, waits a while for the next attempts.

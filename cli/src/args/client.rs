@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::Common;
+use super::{Common, StatusArgs};
 
 /// Gives unmodified software an HTTP and SOCKS proxy whose far end is an rpserver.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ pub enum ClientCommand {
         /// Its TCP port.
         port: u16,
     },
+    /// Tell the numbers of the running rpclient
+    Status(StatusArgs),
 }
 
 /// Options of `rpclient` that a settings file may hold too.
@@ -135,6 +137,12 @@ pub struct ClientOptions {
     #[arg(long, env = "RPCLIENT_NO_PATH_MEMORY", global = true)]
     pub no_path_memory: bool,
 
+    /// Unix socket for commands to this program, as status; off for none [default: in
+    /// $XDG_RUNTIME_DIR/rapidpath, or /run/rapidpath for root]
+    #[arg(long, value_name = "PATH", env = "RPCLIENT_CONTROL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<PathBuf>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPCLIENT_TRACE", global = true)]
@@ -158,6 +166,7 @@ impl ClientOptions {
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,
+            control: self.control.or(file.control),
             trace: self.trace.or(file.trace),
         }
     }

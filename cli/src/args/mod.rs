@@ -12,6 +12,18 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+/// How the numbers of a running program are shown.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct StatusArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show them every second, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+}
+
 /// Options about the run and not about the work.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {

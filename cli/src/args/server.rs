@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::Common;
+use super::{Common, StatusArgs};
 
 /// Serves proxied connections and files to rpclient and rpcp over RPP.
 #[derive(Debug, Parser)]
@@ -17,6 +17,16 @@ pub struct ServerArgs {
     /// How to run.
     #[command(flatten)]
     pub common: Common,
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
+}
+
+/// What else `rpserver` does.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Tell the numbers of the running rpserver
+    Status(StatusArgs),
 }
 
 /// Options of `rpserver` that a settings file may hold too.
@@ -128,6 +138,12 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_timeout: Option<u64>,
 
+    /// Unix socket for commands to this program, as status; off for none [default: in
+    /// $XDG_RUNTIME_DIR/rapidpath, or /run/rapidpath for root]
+    #[arg(long, value_name = "PATH", env = "RPSERVER_CONTROL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<PathBuf>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPSERVER_TRACE")]
@@ -163,6 +179,7 @@ impl ServerOptions {
             max_targets: self.max_targets.or(file.max_targets),
             max_targets_per_key: self.max_targets_per_key.or(file.max_targets_per_key),
             working_timeout: self.working_timeout.or(file.working_timeout),
+            control: self.control.or(file.control),
             trace: self.trace.or(file.trace),
         }
     }

@@ -77,11 +77,11 @@ fn a_settings_file_with_a_slip_is_named_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.toml");
     fs::write(&path, "listen = '127.0.0.1:1'\nlisten-on = 'x'\n").unwrap();
-    let failure = read_file::<ServerOptions>(Some(&path), "unused").unwrap_err();
+    let failure = SettingsFile::<ServerOptions>::read(Some(&path), "unused").unwrap_err();
     assert!(failure.text.contains("line 2"), "{failure}");
     assert!(failure.text.contains("listen-on"), "{failure}");
     let missing = dir.path().join("missing");
-    assert!(read_file::<ServerOptions>(Some(&missing), "unused").is_err());
+    assert!(SettingsFile::<ServerOptions>::read(Some(&missing), "unused").is_err());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn settings_and_passwords_that_others_can_change_are_refused() {
     fs::write(&config, "listen = '127.0.0.1:1'\n").unwrap();
     fs::write(&users, "alice:sesame\n").unwrap();
     let read = || {
-        let config = read_file::<ServerOptions>(Some(&config), "unused").map(drop);
+        let config = SettingsFile::<ServerOptions>::read(Some(&config), "unused").map(drop);
         [config, read_users(&users).map(drop)]
     };
     assert!(read().iter().all(Result::is_ok));

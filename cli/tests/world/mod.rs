@@ -163,6 +163,8 @@ pub(crate) fn program(name: &str, folder: &TempDir) -> Command {
     command.env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", folder.path());
+    // Control sockets: root's programs would put them where those of the system are.
+    command.env("RUNTIME_DIRECTORY", folder.path().join("run"));
     command
 }
 

@@ -1,0 +1,52 @@
+//! What a running `rpserver` does when it is told something over its control socket.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::Server;
+use crate::{
+    control::{Answer, Command, Handler, Refusal},
+    status::{Clock, Status, named},
+};
+
+/// Does the commands of a running `rpserver`.
+#[derive(Clone, Debug)]
+pub(super) struct Commands {
+    server: Arc<Server>,
+    listen: SocketAddr,
+    clock: Clock,
+}
+
+impl Commands {
+    pub(super) fn new(server: Arc<Server>, listen: SocketAddr) -> Self {
+        Self {
+            server,
+            listen,
+            clock: Clock::start("rpserver"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let accounts = self.server.exit.accounts();
+        let (connection_count, connections) = self.server.present.list();
+        Status {
+            process: self.clock.process(),
+            state: "serving".to_owned(),
+            listen: vec![self.listen.to_string()],
+            total: accounts.total().usage().into(),
+            refusals: self.server.present.refusals(),
+            connection_count,
+            connections,
+            keys: named(accounts.keys()),
+            targets: named(accounts.targets()),
+            ..Status::default()
+        }
+    }
+}
+
+impl Handler for Commands {
+    async fn handle(&self, command: Command) -> Result<Answer, Refusal> {
+        match command {
+            Command::Status {} => Answer::reply(&self.status()),
+        }
+    }
+}
