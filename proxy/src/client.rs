@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use crate::{
     auth::Credentials,
+    datagram::association::Associations,
     error::OpenError,
     front::{self, FrontEndContext},
     link::{Generation, Link, LinkGuard},
@@ -119,6 +120,7 @@ pub struct Client {
     link: Link,
     config: Arc<ClientConfig>,
     traffic: Arc<Traffic>,
+    associations: Arc<Associations>,
 }
 
 impl Client {
@@ -128,12 +130,17 @@ impl Client {
             link,
             config: Arc::new(config),
             traffic: Arc::default(),
+            associations: Arc::default(),
         }
     }
 
     /// What its streams run over.
     pub const fn link(&self) -> &Link {
         &self.link
+    }
+
+    pub(crate) fn associations(&self) -> &Associations {
+        &self.associations
     }
 
     /// Bytes relayed so far.
@@ -237,10 +244,7 @@ impl Client {
     ) -> Result<TargetStream, OpenError> {
         let (mut send, recv) = connection.open_bi().await?;
         let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
-        Request {
-            target: target.clone(),
-        }
-        .encode(&mut head);
+        Request::Connect(target.clone()).encode(&mut head);
         send.write_bytes(head.into()).await?;
         Ok(TargetStream {
             send,

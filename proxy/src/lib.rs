@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod client;
 mod closing;
+pub mod datagram;
 pub mod error;
 pub mod exit;
 mod front;
@@ -17,6 +18,7 @@ pub mod ports;
 pub mod relay;
 pub mod shares;
 pub mod target;
+mod wire;
 
 pub use client::{Client, ClientConfig};
 pub use exit::{AccessCheck, Exit, ExitConfig, TargetAccess};

@@ -1,11 +1,12 @@
 //! The request and the reply at the head of a proxied stream, as bytes (`spec/10-proxy.md`).
 //! Sending and awaiting them lives in `client` and `exit`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::{
     error::{DialFailure, FailureKind},
-    target::{Host, Target},
+    target::Target,
+    wire::{Prefix, put_counted, put_ip, put_target},
 };
 
 /// Longest request: command, type, length, name, port, options length, options.
@@ -15,78 +16,28 @@ pub const MAX_REQUEST_BYTES: usize = 1 + 1 + 1 + 255 + 2 + 1 + 255;
 pub const MAX_REPLY_BYTES: usize = 1 + 1 + 255;
 
 const COMMAND_CONNECT: u8 = 1;
-const ADDRESS_IPV4: u8 = 1;
-const ADDRESS_NAME: u8 = 3;
-const ADDRESS_IPV6: u8 = 4;
+const COMMAND_ASSOCIATE: u8 = 3;
 const STATUS_CONNECTED: u8 = 0;
 
-/// Reads from the front of a prefix that may not be complete yet.
-struct Prefix<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Prefix<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(self.at..self.at + len)?;
-        self.at += len;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array().map(|[b]| b)
-    }
-
-    fn port(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn counted(&mut self) -> Option<&'a [u8]> {
-        let len = self.u8()?;
-        self.take(len.into())
-    }
-}
-
-fn put_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(ip) => {
-            out.push(ADDRESS_IPV4);
-            out.extend_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.push(ADDRESS_IPV6);
-            out.extend_from_slice(&ip.octets());
-        }
-    }
-}
-
-/// What the client asks of the exit. So far there is one command: dial and relay TCP.
+/// What the client asks of the exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Where to connect.
-    pub target: Target,
+pub enum Request {
+    /// Dial this over TCP and relay.
+    Connect(Target),
+    /// Exchange datagrams with whatever they name.
+    Associate,
 }
 
 impl Request {
     /// Appends the wire form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(COMMAND_CONNECT);
-        match self.target.host() {
-            Host::Ip(ip) => put_ip(*ip, out),
-            Host::Name(name) => {
-                out.push(ADDRESS_NAME);
-                put_counted(name.as_str().as_bytes(), out);
+        match self {
+            Self::Connect(target) => {
+                out.push(COMMAND_CONNECT);
+                put_target(target, out);
             }
+            Self::Associate => out.push(COMMAND_ASSOCIATE),
         }
-        out.extend_from_slice(&self.target.port().to_be_bytes());
         // No options are defined.
         out.push(0);
     }
@@ -95,46 +46,21 @@ impl Request {
     /// bytes are needed, or what to answer if it can never become one.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, DialFailure> {
         let mut prefix = Prefix::new(bytes);
-        let Some(command) = prefix.u8() else {
-            return Ok(None);
+        let request = match prefix.u8() {
+            None => return Ok(None),
+            Some(COMMAND_CONNECT) => match prefix.target()? {
+                Some(target) => Self::Connect(target),
+                None => return Ok(None),
+            },
+            Some(COMMAND_ASSOCIATE) => Self::Associate,
+            //= spec/10-proxy.md#request
+            //# An exit MUST answer a command it does not know with status 7.
+            Some(_) => return Err(DialFailure::new(FailureKind::CommandUnsupported)),
         };
-        //= spec/10-proxy.md#request
-        //# An exit MUST answer a command it does not know with status 7.
-        if command != COMMAND_CONNECT {
-            return Err(DialFailure::new(FailureKind::CommandUnsupported));
-        }
-        let Some(kind) = prefix.u8() else {
-            return Ok(None);
-        };
-        let host = match kind {
-            ADDRESS_IPV4 => prefix.array::<4>().map(|ip| Ok(Host::Ip(ip.into()))),
-            ADDRESS_IPV6 => prefix.array::<16>().map(|ip| Ok(Host::Ip(ip.into()))),
-            ADDRESS_NAME => prefix.counted().map(|name| {
-                std::str::from_utf8(name)
-                    .ok()
-                    .and_then(|name| Host::parse(name).ok())
-                    .ok_or_else(|| DialFailure::because(FailureKind::Malformed, "bad name"))
-            }),
-            _ => return Err(DialFailure::new(FailureKind::AddressUnsupported)),
-        };
-        let (Some(host), Some(port)) = (host.transpose()?, prefix.port()) else {
-            return Ok(None);
-        };
-        let target = Target::new(host, port)
-            .map_err(|error| DialFailure::because(FailureKind::Malformed, error.to_string()))?;
         //= spec/10-proxy.md#request
         //# An exit MUST ignore options it does not know.
-        if prefix.counted().is_none() {
-            return Ok(None);
-        }
-        Ok(Some((Self { target }, prefix.at)))
+        Ok(prefix.counted().map(|_options| (request, prefix.taken())))
     }
-}
-
-fn put_counted(bytes: &[u8], out: &mut Vec<u8>) {
-    let bytes = &bytes[..bytes.len().min(255)];
-    out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(bytes);
 }
 
 /// What the exit answers: the address it dialled from, or why there is no connection.
@@ -173,20 +99,16 @@ pub fn decode_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
                 printable(reason),
             ))
         });
-        return Ok(reply.map(|reply| (reply, prefix.at)));
+        return Ok(reply.map(|reply| (reply, prefix.taken())));
     }
     let Some(kind) = prefix.u8() else {
         return Ok(None);
     };
-    let ip: Option<IpAddr> = match kind {
-        ADDRESS_IPV4 => prefix.array::<4>().map(Into::into),
-        ADDRESS_IPV6 => prefix.array::<16>().map(Into::into),
-        _ => return Err(BadReply),
-    };
-    let (Some(ip), Some(port)) = (ip, prefix.port()) else {
+    let ip = prefix.ip(kind).map_err(|_| BadReply)?;
+    let (Some(ip), Some(port)) = (ip, prefix.u16()) else {
         return Ok(None);
     };
-    Ok(Some((Ok(SocketAddr::new(ip, port)), prefix.at)))
+    Ok(Some((Ok(SocketAddr::new(ip, port)), prefix.taken())))
 }
 
 //= spec/10-proxy.md#reply

@@ -4,7 +4,9 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+use bytes::{Bytes, BytesMut};
 use rp_proxy::{
+    datagram::Datagram,
     error::{DialFailure, FailureKind},
     open::{Request, decode_reply, encode_reply},
     target::Target,
@@ -20,7 +22,11 @@ fn vectors(list: &str) -> Vec<Value> {
 }
 
 fn hex(case: &Value) -> Vec<u8> {
-    let digits = case["hex"].as_str().unwrap();
+    bytes(&case["hex"])
+}
+
+fn bytes(digits: &Value) -> Vec<u8> {
+    let digits = digits.as_str().unwrap();
     (0..digits.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
@@ -39,8 +45,10 @@ fn status(case: &Value) -> FailureKind {
 fn requests_are_those_of_the_vectors() {
     for case in vectors("requests") {
         let bytes = hex(&case);
-        let target = Target::parse(case["target"].as_str().unwrap(), None).unwrap();
-        let request = Request { target };
+        let request = match case["command"].as_str() {
+            Some("associate") => Request::Associate,
+            _ => Request::Connect(Target::parse(case["target"].as_str().unwrap(), None).unwrap()),
+        };
         let decoded = Request::decode(&bytes);
         assert_eq!(decoded, Ok(Some((request.clone(), bytes.len()))), "{case}");
         if is_canonical(&case) {
@@ -76,6 +84,40 @@ fn replies_are_those_of_the_vectors() {
             let mut out = Vec::new();
             encode_reply(&reply, &mut out);
             assert_eq!(out, bytes, "{case}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_are_those_of_the_vectors() {
+    for case in vectors("datagrams") {
+        let datagram = Datagram {
+            address: Target::parse(case["address"].as_str().unwrap(), None).unwrap(),
+            payload: bytes(&case["payload"]).into(),
+        };
+        let association = case["association"].as_u64().unwrap();
+        let (frame, stream) = (bytes(&case["frame"]), bytes(&case["stream"]));
+        let decoded = Datagram::decode_frame(&frame.clone().into());
+        assert_eq!(decoded, Ok((association, datagram.clone())), "{case}");
+        let mut read = BytesMut::from(&stream[..]);
+        let taken = Datagram::take_from_stream(&mut read);
+        assert_eq!(taken, Ok(Some(datagram.clone())), "{case}");
+        assert!(read.is_empty(), "{case}");
+        if is_canonical(&case) {
+            assert_eq!(datagram.encode_frame(association), frame, "{case}");
+            assert_eq!(datagram.encode_in_stream(), stream, "{case}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_the_vectors_refuse_are_refused() {
+    for case in vectors("malformed_datagrams") {
+        let frame = Bytes::from(bytes(&case["frame"]));
+        Datagram::decode_frame(&frame).expect_err("a malformed frame");
+        if case["stream"].is_string() {
+            let mut read = BytesMut::from(&bytes(&case["stream"])[..]);
+            Datagram::take_from_stream(&mut read).expect_err("a malformed stream");
         }
     }
 }

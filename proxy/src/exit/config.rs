@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TargetPattern, policy::Policy};
+use super::{TargetPattern, datagram::DEFAULT_UDP_IDLE, policy::Policy};
 use crate::client::DEFAULT_IDLE;
 
 /// Time a stream has by default to bring its request, which is its first bytes, and to take the reply.
@@ -25,6 +25,7 @@ pub struct ExitConfig {
     pub(super) request_timeout: Duration,
     pub(super) dial_timeout: Duration,
     pub(super) idle: Duration,
+    pub(super) udp_idle: Duration,
     pub(super) max_targets: usize,
     pub(super) max_targets_per_key: usize,
     pub(super) proxy_protocol: Vec<TargetPattern>,
@@ -37,6 +38,7 @@ impl Default for ExitConfig {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             dial_timeout: DEFAULT_DIAL_TIMEOUT,
             idle: DEFAULT_IDLE,
+            udp_idle: DEFAULT_UDP_IDLE,
             max_targets: DEFAULT_MAX_TARGETS,
             max_targets_per_key: DEFAULT_MAX_TARGETS_PER_KEY,
             proxy_protocol: Vec::new(),
@@ -73,7 +75,15 @@ impl ExitConfig {
         self
     }
 
-    /// Targets connected at once over all clients; more are refused as "too many connections".
+    /// Time without a datagram after which a UDP association is closed, two minutes at least. Default
+    /// [`DEFAULT_UDP_IDLE`].
+    #[must_use]
+    pub fn udp_idle(mut self, idle: Duration) -> Self {
+        self.udp_idle = idle;
+        self
+    }
+
+    /// Targets connected at once over all clients, a UDP association counted as two; more are refused as "too many connections".
     /// Default [`DEFAULT_MAX_TARGETS`].
     #[must_use]
     pub fn max_targets(mut self, targets: usize) -> Self {

@@ -66,6 +66,14 @@ impl Counters {
         }
     }
 
+    fn fail(&self, kind: FailureKind) {
+        let counter = match kind {
+            FailureKind::Denied => &self.denied,
+            _ => &self.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn each(&self, change: impl Fn(&Self)) {
         let mut counters = Some(self);
         while let Some(part) = counters {
@@ -287,6 +295,16 @@ pub(crate) struct KeyAccount {
 }
 
 impl KeyAccount {
+    /// A request failed with `kind` that was for no target of its own.
+    pub(crate) fn failed(&self, kind: FailureKind) {
+        self.of.counters.each(|counters| counters.fail(kind));
+    }
+
+    /// Where bytes are counted that are for no target of their own.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.of.counters.traffic()
+    }
+
     /// Counts what becomes of a request for `target`.
     pub(crate) fn request(&self, target: &Target) -> TargetAccount {
         let new = || TargetCounters {
@@ -326,13 +344,7 @@ impl TargetAccount {
 
     /// The request failed with `kind`.
     pub(crate) fn failed(&self, kind: FailureKind) {
-        self.of.counters.each(|counters| {
-            let counter = match kind {
-                FailureKind::Denied => &counters.denied,
-                _ => &counters.failed,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
+        self.of.counters.each(|counters| counters.fail(kind));
     }
 
     /// Where the bytes of the connection are counted.

@@ -1,8 +1,10 @@
 //! The far side: takes streams, dials what they name if policy allows it, and relays.
 //! What clients speak to the near side never gets here.
 
+mod access;
 mod config;
 pub mod counters;
+mod datagram;
 mod dial;
 mod lookups;
 pub mod policy;
@@ -12,7 +14,7 @@ mod resolve;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -31,6 +33,7 @@ use self::{
     resolve::Resolver,
 };
 use crate::{
+    datagram::{queue::QueueBudget, router::Router},
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     open::{self, Reply, Request},
@@ -39,11 +42,16 @@ use crate::{
     target::Target,
 };
 
+pub use access::{AccessCheck, TargetAccess};
 pub use config::{
     DEFAULT_DIAL_TIMEOUT, DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY,
     DEFAULT_REQUEST_TIMEOUT, ExitConfig,
 };
+pub use datagram::{DEFAULT_UDP_IDLE, DatagramCounters};
 pub use proxy_header::{TargetPattern, TargetPatternError};
+
+/// What datagrams that wait may take in all, beside a least share of each connection.
+const QUEUE_BYTES: usize = 64 << 20;
 
 /// Requests of one connection that may be incomplete at once; further streams wait. A request fits a packet,
 /// so these are the ones a lossy network keeps back, and each costs a task.
@@ -55,50 +63,6 @@ const MAX_PENDING_PER_KEY: usize = 4096;
 /// The same for one connection that may dial nothing: it is only to be told so.
 const MAX_PENDING_WITHOUT_ACCESS: usize = 16;
 
-/// What one client's key may reach, on top of the exit's policy.
-#[derive(Clone, Debug, Default)]
-pub enum TargetAccess {
-    /// Whatever policy allows.
-    #[default]
-    All,
-    /// Nothing: the key has `no-port-forwarding`.
-    Nothing,
-    /// Only these, as its `permitopen` options name them: host as typed or `*`, `None` for any port.
-    Only(Vec<(String, Option<u16>)>),
-}
-
-/// Says what one client may reach; it is asked anew for each request.
-pub trait AccessCheck: Send + Sync + 'static {
-    /// What the client may reach at present. `None` if it may not be here any more; whoever says so
-    /// closes the connection.
-    fn target_access(&self) -> Option<TargetAccess>;
-}
-
-impl AccessCheck for TargetAccess {
-    /// Always the same.
-    fn target_access(&self) -> Option<TargetAccess> {
-        Some(self.clone())
-    }
-}
-
-impl TargetAccess {
-    fn allows(&self, target: &Target) -> bool {
-        match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Only(list) => {
-                let wanted = target.host().to_string();
-                let wanted = wanted.trim_start_matches('[').trim_end_matches(']');
-                list.iter().any(|(host, port)| {
-                    let host = host.trim_start_matches('[').trim_end_matches(']');
-                    (host == "*" || host.eq_ignore_ascii_case(wanted))
-                        && port.is_none_or(|port| port == target.port())
-                })
-            }
-        }
-    }
-}
-
 /// The far side of the proxy. Clones share limits and counters.
 #[derive(Clone, Debug)]
 pub struct Exit {
@@ -109,6 +73,9 @@ pub struct Exit {
 struct Shared {
     config: ExitConfig,
     targets: Shares<User>,
+    associations: Shares<User>,
+    queues: Arc<QueueBudget>,
+    datagrams: DatagramCounters,
     pending: Shares<PublicKey>,
     connections: AtomicU64,
     resolver: Resolver,
@@ -118,10 +85,14 @@ struct Shared {
 impl Exit {
     /// An exit with `config`.
     pub fn new(config: ExitConfig) -> Self {
+        let datagrams = DatagramCounters::default();
         Self {
             shared: Arc::new(Shared {
                 config,
                 targets: Shares::new(),
+                associations: Shares::new(),
+                queues: QueueBudget::new(QUEUE_BYTES, datagrams.discarded.clone()),
+                datagrams,
                 pending: Shares::new(),
                 connections: AtomicU64::new(0),
                 resolver: Resolver::new(lookups::DEFAULT_LOOKUPS),
@@ -138,6 +109,11 @@ impl Exit {
     /// Bytes relayed so far.
     pub fn traffic(&self) -> &Traffic {
         self.counters().traffic()
+    }
+
+    /// UDP associations and their datagrams so far.
+    pub fn datagrams(&self) -> &DatagramCounters {
+        &self.shared.datagrams
     }
 
     /// What each key and each target used so far.
@@ -163,6 +139,7 @@ impl Exit {
             account: self.shared.accounts.open(connection.peer()),
             connection: self.shared.connections.fetch_add(1, Ordering::Relaxed),
             access: Box::new(access),
+            router: OnceLock::new(),
         });
         while let Ok(turn) = pending.clone().acquire_owned().await {
             match connection.accept_bi().await {
@@ -182,7 +159,7 @@ impl Exit {
         &self,
         mut send: SendStream,
         mut recv: RecvStream,
-        client: &Peer,
+        client: &Arc<Peer>,
         turn: OwnedSemaphorePermit,
     ) {
         let within = self.shared.config.request_timeout;
@@ -204,19 +181,22 @@ impl Exit {
             return;
         };
         let opened = match request {
-            Ok(request) => {
-                let mut account = client.account.request(&request.target);
-                match self.place(&request.target, client, &access) {
+            Ok(Request::Associate) => {
+                return self.associate((send, recv), early, client, access).await;
+            }
+            Ok(Request::Connect(target)) => {
+                let mut account = client.account.request(&target);
+                match self.place(&target, client, &access) {
                     Ok(place) => {
                         // The place counts it from here on, and the next request is read meanwhile.
                         drop(turn);
-                        let connected = self.connect(&request.target, client, &mut account).await;
+                        let connected = self.connect(&target, client, &mut account).await;
                         connected.map(|(tcp, bound)| {
-                            let header = self.header(&request.target, &tcp, client);
+                            let header = self.header(&target, &tcp, client);
                             (bound, (tcp, header, place, account))
                         })
                     }
-                    Err(failure) => Err(failed(&request.target, client, &account, failure)),
+                    Err(failure) => Err(failed(&target, client, &account, failure)),
                 }
             }
             Err(failure) => Err(failure),
@@ -291,8 +271,12 @@ impl Exit {
                 "not among what this key may open",
             ));
         }
-        //= spec/10-proxy.md#shares
-        //# An exit MUST bound the targets connected at once for a connection, for a key and in all.
+        self.take_place(client)
+    }
+
+    //= spec/10-proxy.md#shares
+    //# An exit MUST bound the targets connected at once for a connection, for a key and in all.
+    fn take_place(&self, client: &Peer) -> Result<Place<User>, DialFailure> {
         let config = &self.shared.config;
         let place = self.shared.targets.take([
             (
@@ -384,6 +368,8 @@ struct Peer {
     account: KeyAccount,
     connection: u64,
     access: Box<dyn AccessCheck>,
+    /// Its UDP associations' datagrams, once it has any.
+    router: OnceLock<Arc<Router>>,
 }
 
 /// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if

@@ -5,9 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn request(text: &str) -> Request {
-    Request {
-        target: Target::parse(text, None).unwrap(),
-    }
+    Request::Connect(Target::parse(text, None).unwrap())
 }
 
 fn encoded(request: &Request) -> Vec<u8> {
@@ -18,15 +16,15 @@ fn encoded(request: &Request) -> Vec<u8> {
 
 #[test]
 fn request_is_complete_with_its_last_byte_and_not_before() {
-    for text in ["example.com:443", "192.0.2.1:1", "[2001:db8::1]:65535"] {
-        let request = request(text);
+    let connects = ["example.com:443", "192.0.2.1:1", "[2001:db8::1]:65535"].map(request);
+    for request in connects.into_iter().chain([Request::Associate]) {
         let mut bytes = encoded(&request);
         assert!(bytes.len() <= MAX_REQUEST_BYTES);
         for cut in 0..bytes.len() {
             assert_eq!(
                 Request::decode(&bytes[..cut]),
                 Ok(None),
-                "{text} cut at {cut}"
+                "{request:?} cut at {cut}"
             );
         }
         let len = bytes.len();
@@ -65,7 +63,7 @@ fn unknown_commands_and_addresses_have_their_own_status() {
     //= type=test
     //# An exit MUST answer a command it does not know with status 7.
     let kind = |bytes: &[u8]| Request::decode(bytes).unwrap_err().kind;
-    assert_eq!(kind(&[2]), FailureKind::CommandUnsupported);
+    assert_eq!(kind(&[200]), FailureKind::CommandUnsupported);
     assert_eq!(kind(&[1, 2]), FailureKind::AddressUnsupported);
     assert_eq!(kind(&[1, 3, 1, b' ']), FailureKind::Malformed);
     assert_eq!(kind(&[1, 3, 0]), FailureKind::Malformed);

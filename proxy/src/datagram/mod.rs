@@ -1,0 +1,20 @@
+//! UDP through the proxy (`spec/10-proxy.md#udp`).
+//!
+//! - [`message`]: a datagram as bytes
+//! - `queue`: what waits, and how much of it; `router`: a connection's datagrams, their associations and turns
+//! - `carrier`: the halves of an association that both sides have
+//! - [`Association`]: the near side of one; [`LastingAssociation`]: one after the other
+//!
+//! The far side is `exit::datagram`, what SOCKS5 clients speak in `front`.
+
+pub mod association;
+pub(crate) mod carrier;
+pub mod lasting;
+pub mod message;
+pub(crate) mod queue;
+pub(crate) mod router;
+pub(crate) mod socket;
+
+pub use association::{Association, AssociationEnd};
+pub use lasting::LastingAssociation;
+pub use message::Datagram;

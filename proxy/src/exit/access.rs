@@ -1,0 +1,47 @@
+//! What one client may reach, by the options of its key. What nobody may reach lives in `policy`.
+
+use crate::target::Target;
+
+/// What one client's key may reach, on top of the exit's policy.
+#[derive(Clone, Debug, Default)]
+pub enum TargetAccess {
+    /// Whatever policy allows.
+    #[default]
+    All,
+    /// Nothing: the key has `no-port-forwarding`.
+    Nothing,
+    /// Only these, as its `permitopen` options name them: host as typed or `*`, `None` for any port.
+    Only(Vec<(String, Option<u16>)>),
+}
+
+/// Says what one client may reach; it is asked anew for each request.
+pub trait AccessCheck: Send + Sync + 'static {
+    /// What the client may reach at present. `None` if it may not be here any more; whoever says so
+    /// closes the connection.
+    fn target_access(&self) -> Option<TargetAccess>;
+}
+
+impl AccessCheck for TargetAccess {
+    /// Always the same.
+    fn target_access(&self) -> Option<TargetAccess> {
+        Some(self.clone())
+    }
+}
+
+impl TargetAccess {
+    pub(super) fn allows(&self, target: &Target) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Only(list) => {
+                let wanted = target.host().to_string();
+                let wanted = wanted.trim_start_matches('[').trim_end_matches(']');
+                list.iter().any(|(host, port)| {
+                    let host = host.trim_start_matches('[').trim_end_matches(']');
+                    (host == "*" || host.eq_ignore_ascii_case(wanted))
+                        && port.is_none_or(|port| port == target.port())
+                })
+            }
+        }
+    }
+}
