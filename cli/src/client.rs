@@ -34,8 +34,9 @@ use crate::{
     reach::{NoContact, Reach},
     run,
     settings::{ClientSettings, SettingsFile},
-    status,
+    status, tproxy,
     trace_files::TraceFiles,
+    transparent::TransparentListeners,
 };
 
 /// Bytes taken from standard input at once; a pipe holds as many by default.
@@ -51,6 +52,9 @@ const FIRST_CONTACT: Duration = Duration::from_secs(2);
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
     let args = ClientArgs::parse();
+    if let Some(ClientCommand::TproxyTeardown(teardown)) = args.command {
+        return tproxy::tear_down(teardown);
+    }
     let config = args.common.config.as_deref();
     let file = SettingsFile::<ClientOptions>::read(config, "rpclient.toml")?;
     let options = args.options.clone().or(file.options.clone());
@@ -58,6 +62,9 @@ pub fn main() -> Result<(), Failure> {
         let place = Place::from_option(options.control.as_deref());
         let path = find(&place, "rpclient", options.listen.as_deref())?;
         return run::block_on(status::show(&path, &how));
+    }
+    if let Some(ClientCommand::TproxySetup(setup)) = args.command {
+        return run::block_on(tproxy::set_up(options, setup));
     }
     let (mut settings, effective) =
         ClientSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
@@ -82,6 +89,7 @@ pub fn main() -> Result<(), Failure> {
             logging::start("warn", args.common.verbose);
             run::block_on(connect(settings, target))
         }
+        Some(ClientCommand::TproxySetup(_) | ClientCommand::TproxyTeardown(_)) => Ok(()),
     };
     TraceFiles::end(traces);
     result
@@ -92,6 +100,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     let (listener, local) = listen(&settings.listen).await.map_err(|error| {
         Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
     })?;
+    let transparent = TransparentListeners::bind(&settings.transparent).await?;
     warn_if_open(local, settings.credentials.is_required());
     let socket = ControlSocket::open(&settings.control, "rpclient", local)?;
     let reach = Reach::new(&settings)?;
@@ -124,12 +133,14 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
         .credentials(settings.credentials)
         .optimistic(settings.optimistic);
     run::say(&format!("listening on {local}"));
+    transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
     let handler = Commands::new(client.clone(), local);
     tokio::select! {
         () = client.serve(listener) => {}
         () = serve_control(socket, handler) => {}
+        () = transparent.serve(&client) => {}
         Some(failure) = refusals.recv() => return Err(failure),
         stopped = run::stopped() => stopped?,
     }

@@ -90,6 +90,16 @@ impl FromStr for Server {
     }
 }
 
+impl Server {
+    /// Its addresses.
+    ///
+    /// # Errors
+    /// The name has none.
+    pub async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        address::resolve(&self.host, self.port).await
+    }
+}
+
 /// Text that names no server.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{:?} is no server: write HOST, HOST:PORT or [IPV6]:PORT", .0)]

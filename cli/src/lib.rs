@@ -32,6 +32,8 @@ pub mod servers;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod tproxy;
 pub mod trace_files;
+pub mod transparent;
 
 pub use guarded_file::GuardError;

@@ -38,6 +38,7 @@ use crate::{
     openssh::Fingerprint,
     rate,
     servers::ServerOrder,
+    transparent::TransparentSettings,
 };
 
 /// Where `rpclient` listens if nothing is said: this machine only.
@@ -157,6 +158,8 @@ pub struct ClientSettings {
     pub transport: TransportConfig,
     /// TCP address of the proxy.
     pub listen: ListenAddress,
+    /// Where connections come that the kernel diverts.
+    pub transparent: TransparentSettings,
     /// Who may use it.
     pub credentials: Credentials,
     /// Ports for which success is said before the dial.
@@ -198,6 +201,7 @@ impl ClientSettings {
             )?,
             transport: TransportConfig::default().policy(policy).max_rate(rate),
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
+            transparent: TransparentSettings::new(&options)?,
             credentials,
             optimistic: options
                 .optimistic
@@ -252,7 +256,7 @@ fn read_trusted(path: &Path) -> Result<String, GuardError> {
     Ok(text.to_owned())
 }
 
-fn parse<T>(option: &'static str, text: &str) -> Result<T, Failure>
+pub(crate) fn parse<T>(option: &'static str, text: &str) -> Result<T, Failure>
 where
     T: FromStr<Err: std::fmt::Display>,
 {

@@ -25,7 +25,10 @@ use crate::{
     auth::Credentials,
     datagram::association::Associations,
     error::OpenError,
-    front::{self, FrontEndContext},
+    front::{
+        self, FrontEndContext,
+        transparent::{self, TransparentCounters, TransparentListener},
+    },
     link::{Generation, Link, LinkGuard},
     open::{self, Request},
     ports::PortSet,
@@ -44,7 +47,7 @@ pub const DEFAULT_MAX_CLIENTS: usize = 16384;
 const MAX_ASKED: usize = 3;
 
 /// Pause after `accept` failed, in which descriptors may become free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes one read of a target's takes at most.
 const READ_BYTES: usize = 64 << 10;
@@ -121,6 +124,7 @@ pub struct Client {
     config: Arc<ClientConfig>,
     traffic: Arc<Traffic>,
     associations: Arc<Associations>,
+    transparent: Arc<TransparentCounters>,
 }
 
 impl Client {
@@ -131,6 +135,7 @@ impl Client {
             config: Arc::new(config),
             traffic: Arc::default(),
             associations: Arc::default(),
+            transparent: Arc::default(),
         }
     }
 
@@ -146,6 +151,16 @@ impl Client {
     /// Bytes relayed so far.
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// What became of diverted connections so far.
+    pub fn transparent_counters(&self) -> &Arc<TransparentCounters> {
+        &self.transparent
+    }
+
+    /// See [`Link::server_address`].
+    pub(crate) fn server_address(&self) -> Option<SocketAddr> {
+        self.link.server_address()
     }
 
     /// Opens a stream to `target` and sends `early` behind the request; costs no round trip. The
@@ -252,6 +267,13 @@ impl Client {
             reply: Progress::Waiting(BytesMut::new()),
             asked: None,
         })
+    }
+
+    /// Serves every connection that the kernel diverts to `listener`, whose client knows of no proxy.
+    /// Ends only if dropped.
+    pub async fn serve_transparent(&self, listener: TransparentListener) {
+        let context = FrontEndContext::new(self.clone(), self.config.clone(), self.traffic.clone());
+        transparent::serve(listener, context, self.transparent.clone()).await;
     }
 
     /// Serves every client that connects to `listener`. Ends only if dropped.

@@ -22,6 +22,9 @@ mod wire;
 
 pub use client::{Client, ClientConfig};
 pub use exit::{AccessCheck, Exit, ExitConfig, TargetAccess};
+pub use front::transparent::{
+    Capture, SELF_TEST, TransparentCounters, TransparentListener, self_test_answer,
+};
 pub use link::Link;
 
 /// The service a client asks for in the handshake.

@@ -11,8 +11,9 @@ mod attempts;
 use std::{
     fmt,
     future::Future,
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -65,6 +66,15 @@ struct Shared {
 struct Demand {
     wanted: Notify,
     users: AtomicUsize,
+    /// Where the latest connection led.
+    server: RwLock<Option<SocketAddr>>,
+}
+
+impl Demand {
+    fn remember(&self, server: SocketAddr) {
+        let known = self.server.write();
+        *known.unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
 }
 
 impl Drop for Shared {
@@ -175,6 +185,12 @@ impl Link {
         self.shared.demand.users.load(Ordering::Relaxed)
     }
 
+    /// The address of the server as of the latest connection; `None` before the first.
+    pub fn server_address(&self) -> Option<SocketAddr> {
+        let server = self.shared.demand.server.read();
+        *server.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The connection; where there is none at the moment, waits a while for the next attempts.
     pub async fn connection(&self) -> Result<Connection, OpenError> {
         let (connection, _) = self.current(None).await?;
@@ -272,6 +288,7 @@ where
     /// Hands `connection` out until it is lost or replaced.
     async fn keep(&self, connection: Connection) -> Left {
         loop {
+            self.demand.remember(connection.remote_address());
             let up = State::Up(connection.clone(), self.made);
             self.state.send_replace(up);
             let replaced = tokio::select! {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::{Common, StatusArgs};
+use super::{
+    Common, StatusArgs,
+    tproxy::{SetupArgs, TeardownArgs},
+};
 
 /// Gives unmodified software an HTTP and SOCKS proxy whose far end is an rpserver.
 #[derive(Debug, Parser)]
@@ -40,6 +43,10 @@ pub enum ClientCommand {
     },
     /// Tell the numbers of the running rpclient
     Status(StatusArgs),
+    /// Have the kernel divert traffic to the rpclient that runs, so that programs need no proxy setting
+    TproxySetup(SetupArgs),
+    /// Undo tproxy-setup, also one that was killed half-way
+    TproxyTeardown(TeardownArgs),
 }
 
 /// Options of `rpclient` that a settings file may hold too.
@@ -103,6 +110,30 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
 
+    /// TCP addresses to which netfilter's REDIRECT brings connections of programs without a proxy
+    /// setting; localhost:PORT is IPv4 and IPv6. See tproxy-setup
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        value_delimiter = ',',
+        env = "RPCLIENT_TRANSPARENT",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transparent: Vec<String>,
+
+    /// TCP and UDP addresses to which netfilter's TPROXY brings them; needs CAP_NET_ADMIN or
+    /// CAP_NET_RAW. See tproxy-setup
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        value_delimiter = ',',
+        env = "RPCLIENT_TPROXY",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tproxy: Vec<String>,
+
     /// File with lines of USER:PASSWORD that the proxy's clients must know
     #[arg(long, value_name = "FILE", env = "RPCLIENT_PROXY_USERS", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +192,8 @@ impl ClientOptions {
             known_hosts: self.known_hosts.or(file.known_hosts),
             identity: self.identity.or(file.identity),
             listen: self.listen.or(file.listen),
+            transparent: given(self.transparent, file.transparent),
+            tproxy: given(self.tproxy, file.tproxy),
             proxy_users: self.proxy_users.or(file.proxy_users),
             optimistic: self.optimistic.or(file.optimistic),
             policy: self.policy.or(file.policy),

@@ -7,6 +7,7 @@ pub mod client;
 pub mod copy;
 mod one_or_more;
 pub mod server;
+pub mod tproxy;
 
 use std::path::PathBuf;
 

@@ -7,6 +7,7 @@ mod detect;
 mod http;
 mod socks4;
 mod socks5;
+pub(crate) mod transparent;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -124,8 +125,8 @@ impl FrontEndContext {
     }
 
     /// Relays between a client and its target in a task of its own, so that what the handshake
-    /// needed is freed.
-    fn relay(&self, near: Near, mut stream: TargetStream, permit: SemaphorePermit) {
+    /// needed is freed; `permit` is what it holds until its end.
+    fn relay(&self, near: Near, mut stream: TargetStream, permit: impl Send + 'static) {
         let (idle, traffic) = (self.config.idle, self.traffic.clone());
         let guard = stream.take_guard();
         let far = stream.into_far();

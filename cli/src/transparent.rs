@@ -1,0 +1,130 @@
+//! The listeners of `rpclient` for connections that the kernel diverts: `--transparent`, `--tproxy`.
+//! How the kernel comes to divert them is `tproxy`'s business.
+
+use std::{
+    future::pending,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use rp_proxy::{Capture, Client, TransparentListener};
+use tokio::task::JoinSet;
+
+use crate::{
+    address::ListenAddress, args::client::ClientOptions, exit_code::Failure, run, settings::parse,
+};
+
+/// Where `rpclient` listens for diverted connections.
+#[derive(Clone, Debug, Default)]
+pub struct TransparentSettings {
+    /// For REDIRECT.
+    pub redirect: Vec<ListenAddress>,
+    /// For TPROXY.
+    pub tproxy: Vec<ListenAddress>,
+}
+
+impl TransparentSettings {
+    /// Understands `--transparent` and `--tproxy`.
+    ///
+    /// # Errors
+    /// Text that is no address.
+    pub fn new(options: &ClientOptions) -> Result<Self, Failure> {
+        let list = |option: &'static str, texts: &[String]| {
+            let parsed = texts.iter().map(|text| parse(option, text));
+            parsed.collect::<Result<Vec<ListenAddress>, Failure>>()
+        };
+        Ok(Self {
+            redirect: list("transparent", &options.transparent)?,
+            tproxy: list("tproxy", &options.tproxy)?,
+        })
+    }
+
+    /// All addresses of `--transparent` or `--tproxy`.
+    ///
+    /// # Errors
+    /// A name without addresses.
+    pub async fn addresses(&self, capture: Capture) -> Result<Vec<SocketAddr>, Failure> {
+        let (option, list) = match capture {
+            Capture::Redirect => ("transparent", &self.redirect),
+            Capture::Tproxy => ("tproxy", &self.tproxy),
+        };
+        let mut found = Vec::new();
+        for address in list {
+            let resolved = address.resolve(Ipv4Addr::LOCALHOST.into()).await;
+            let resolved = resolved
+                .map_err(|error| Failure::usage(format!("--{option} {address}: {error}")))?;
+            // The unspecified IPv6 address takes IPv4 as well; the other is for a system without IPv6.
+            let any = resolved.iter().find(|addr| addr.ip().is_unspecified());
+            match any {
+                Some(any) => found.push(*any),
+                None => found.extend(resolved),
+            }
+        }
+        found.dedup();
+        Ok(found)
+    }
+}
+
+/// Bound listeners, each with its address.
+#[derive(Debug)]
+pub struct TransparentListeners(Vec<TransparentListener>);
+
+impl TransparentListeners {
+    /// Binds all that `settings` name.
+    ///
+    /// # Errors
+    /// An address is taken or not ours, or a capability is missing: the text says which.
+    pub async fn bind(settings: &TransparentSettings) -> Result<Self, Failure> {
+        let mut listeners = Vec::new();
+        for capture in [Capture::Redirect, Capture::Tproxy] {
+            for address in settings.addresses(capture).await? {
+                let listener = TransparentListener::bind(address, capture)
+                    .map_err(|error| cannot_listen(address, capture, &error))?;
+                listeners.push(listener);
+            }
+        }
+        Ok(Self(listeners))
+    }
+
+    /// Says where they listen, a line each.
+    pub fn say(&self) {
+        for listener in &self.0 {
+            let label = match listener.capture() {
+                Capture::Redirect => "transparent on",
+                Capture::Tproxy => "tproxy on",
+            };
+            if let Ok(local) = listener.local_addr() {
+                run::say(&format!("{label} {local}"));
+            }
+        }
+    }
+
+    /// Serves them all. Ends only if dropped.
+    pub async fn serve(self, client: &Client) {
+        let mut serving = JoinSet::new();
+        for listener in self.0 {
+            let client = client.clone();
+            serving.spawn(async move { client.serve_transparent(listener).await });
+        }
+        while serving.join_next().await.is_some() {}
+        pending().await
+    }
+}
+
+fn cannot_listen(address: SocketAddr, capture: Capture, error: &io::Error) -> Failure {
+    let option = match capture {
+        Capture::Redirect => "--transparent",
+        Capture::Tproxy => "--tproxy",
+    };
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied if capture == Capture::Tproxy => {
+            "; TPROXY needs CAP_NET_ADMIN or CAP_NET_RAW: run as root, set AmbientCapabilities= in \
+             the unit, or `setcap cap_net_raw+ep` on the program"
+        }
+        io::ErrorKind::PermissionDenied => "; a port below 1024 needs CAP_NET_BIND_SERVICE",
+        _ => "",
+    };
+    Failure::other(format!(
+        "{option}: cannot listen on {address}: {error}{advice}"
+    ))
+}

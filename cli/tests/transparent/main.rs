@@ -1,0 +1,11 @@
+//! Connections that the kernel diverts to the real `rpclient`, between network namespaces.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers outside of test functions fail the test that calls them, or say that it was skipped"
+)]
+
+mod lab;
+mod redirect;
+#[path = "../world/mod.rs"]
+mod world;
