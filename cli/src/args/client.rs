@@ -122,7 +122,7 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transparent: Vec<String>,
 
-    /// TCP and UDP addresses to which netfilter's TPROXY brings them; needs CAP_NET_ADMIN or
+    /// TCP addresses to which netfilter's TPROXY brings them; needs CAP_NET_ADMIN or
     /// CAP_NET_RAW. See tproxy-setup
     #[arg(
         long,

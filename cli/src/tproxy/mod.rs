@@ -120,7 +120,7 @@ async fn plan(options: &ClientOptions, args: &SetupArgs) -> Result<Plan, Failure
         ports: list("ports", &args.ports)?,
         private: args.private,
         user: args.user.as_deref().map(user).transpose()?,
-        tcp_only: args.tcp_only,
+        tcp_only: true,
     })
 }
 

@@ -146,6 +146,7 @@ impl Lab {
         near.sh(&format!(
             "ip link add wan0 type veth peer name eth0 netns {}
              ip link add lan0 type veth peer name eth0 netns {}
+             ip link set wan0 addrgenmode none; ip link set lan0 addrgenmode none
              ip addr add 198.51.100.1/24 dev wan0
              ip addr add 2001:db8:51::1/64 dev wan0 nodad
              ip addr add 10.77.0.1/24 dev lan0
@@ -157,7 +158,8 @@ impl Lab {
             of(&lan)
         ));
         far.sh(&format!(
-            "ip addr add 198.51.100.2/24 dev eth0
+            "ip link set eth0 addrgenmode none
+             ip addr add 198.51.100.2/24 dev eth0
              ip addr add 2001:db8:51::2/64 dev eth0 nodad
              ip addr add {}/32 dev eth0
              ip addr add {}/128 dev eth0 nodad

@@ -7,5 +7,6 @@
 
 mod lab;
 mod redirect;
+mod setup;
 #[path = "../world/mod.rs"]
 mod world;
