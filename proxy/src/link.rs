@@ -28,7 +28,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::attempts::reconnect;
-use crate::error::OpenError;
+use crate::{error::OpenError, relay::code};
 
 /// How long a client that wants a stream waits for a connection.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +39,10 @@ const SILENT_PROBES: u32 = 3;
 /// Least silence after which a second connection is worth its packets. A busy machine on a short path
 /// misses three probes within a moment.
 const MIN_SILENCE: Duration = Duration::from_millis(500);
+
+/// How long a replaced connection may stay silent: at least one more of its probes goes out, as they are
+/// less than 2 s apart (spec/03-reliability.md#probes), and its answer has a second to come.
+const LAST_CHANCE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 enum State {
@@ -239,6 +243,29 @@ impl Link {
     }
 }
 
+/// Lets what runs over `connection` go on if it answers again. If it does not although the server answers
+/// on another one, that is over, and whoever waits for it learns so long before the idle timeout.
+//= spec/10-proxy.md#ends
+//# A client SHOULD end a connection that stays silent while one made after it answers.
+async fn leave(connection: Connection) {
+    let silence = async {
+        loop {
+            connection.unanswered(SILENT_PROBES).await;
+            tokio::select! {
+                () = connection.answered() => {}
+                () = sleep(LAST_CHANCE) => return,
+            }
+        }
+    };
+    tokio::select! {
+        _ = connection.closed() => {}
+        () = silence => {
+            warn!("what ran over the silent connection is lost");
+            connection.close(code::CANCELLED, b"no answer");
+        }
+    }
+}
+
 /// What keeps a link's connection.
 struct Supervisor<C> {
     connect: C,
@@ -299,8 +326,7 @@ where
                 info!("the server answers again");
                 continue;
             };
-            // What runs over it goes on, should it answer again.
-            tokio::spawn(async move { connection.closed().await });
+            tokio::spawn(leave(connection));
             return Left::Replaced(replacement);
         }
     }

@@ -145,6 +145,24 @@ async fn requests_move_off_a_connection_that_has_fallen_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tunnels_of_a_server_that_vanished_are_reset_once_another_answers() {
+    //= spec/10-proxy.md#ends
+    //= type=test
+    //# A client SHOULD end a connection that stays silent while one made after it answers.
+    // The idle timeout, of 30 s at least, would be too late for `soon`.
+    let remote = Remote::new().await;
+    let echo = echo().await;
+    let mut old = socks5(remote.proxy, echo).await.unwrap();
+    remote.network.cut();
+    old.write_all(b"x").await.unwrap();
+    let mut new = soon(socks5(remote.proxy, echo)).await.unwrap();
+    let (_, end) = http::read_to_failure(&mut old).await;
+    assert_eq!(end, std::io::ErrorKind::ConnectionReset);
+    new.write_all(b"x").await.unwrap();
+    assert_eq!(read_exactly(&mut new, 1).await, b"x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_must_not_happen_twice_is_not_sent_twice() {
     let remote = Remote::new().await;
     let (sender, mut heads) = unbounded_channel();
