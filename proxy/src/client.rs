@@ -16,7 +16,6 @@ use rp_protocol::{Connection, RecvStream, SendStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
-    sync::Semaphore,
     time::sleep,
 };
 use tracing::{debug, warn};
@@ -31,6 +30,7 @@ use crate::{
     },
     link::{Generation, Link, LinkGuard},
     open::{self, Request},
+    places::Places,
     ports::PortSet,
     relay::{Far, Traffic, code},
     target::Target,
@@ -100,8 +100,8 @@ impl ClientConfig {
         self
     }
 
-    /// Clients served at once; more wait in the listener's backlog. Default
-    /// [`DEFAULT_MAX_CLIENTS`].
+    /// Clients served at once; more wait in the listener's backlog. One host may have a quarter of them,
+    /// this machine seven eighths. Default [`DEFAULT_MAX_CLIENTS`].
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
@@ -278,18 +278,19 @@ impl Client {
 
     /// Serves every client that connects to `listener`. Ends only if dropped.
     pub async fn serve(&self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(self.config.max_clients));
+        let places = Places::new(self.config.max_clients);
         let context = FrontEndContext::new(self.clone(), self.config.clone(), self.traffic.clone());
         loop {
-            // The semaphore is never closed.
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
+            let place = places.free().await;
             match listener.accept().await {
                 Ok((tcp, from)) => {
+                    let Some(place) = places.take(place, from.ip()) else {
+                        warn!(%from, "client refused: its host has its share of connections");
+                        continue;
+                    };
                     let context = context.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = front::serve(tcp, &context, permit).await {
+                        if let Err(error) = front::serve(tcp, &context, place).await {
                             debug!(%from, %error, "client refused");
                         }
                     });

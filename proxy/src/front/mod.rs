@@ -16,7 +16,6 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 use tracing::{debug, trace};
@@ -26,6 +25,7 @@ use crate::{
     client::{Client, ClientConfig, TargetStream},
     error::OpenError,
     keep_alive::keep_alive,
+    places::ClientPlace,
     relay::{Near, Traffic, relay},
     target::Target,
 };
@@ -139,7 +139,7 @@ impl FrontEndContext {
 }
 
 /// One client's place among the clients served at once.
-type SemaphorePermit = Arc<OwnedSemaphorePermit>;
+type SemaphorePermit = Arc<ClientPlace>;
 
 /// A client that has not yet said what it wants: its connection and the bytes read ahead.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl Handshake {
 pub(crate) async fn serve(
     tcp: TcpStream,
     context: &FrontEndContext,
-    permit: OwnedSemaphorePermit,
+    permit: ClientPlace,
 ) -> Result<(), FrontError> {
     tcp.set_nodelay(true)?;
     keep_alive(&tcp);

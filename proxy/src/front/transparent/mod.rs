@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -31,7 +31,7 @@ use self::{
     listener::is_local,
     loops::{LoopGuard, canonical},
 };
-use super::{FrontEndContext, SemaphorePermit};
+use super::FrontEndContext;
 use crate::{
     closing::{close_in_order, reset_on_close},
     keep_alive::keep_alive,
@@ -51,7 +51,7 @@ const FIRST_BYTES: Duration = Duration::from_millis(1);
 type AddressShares = Shares<IpAddr>;
 
 /// What a connection holds until its end.
-type Held = (SemaphorePermit, Place<IpAddr>);
+type Held = (OwnedSemaphorePermit, Place<IpAddr>);
 
 /// Serves every connection that is diverted to `listener`. Ends only if dropped.
 pub(crate) async fn serve(
@@ -92,7 +92,7 @@ pub(crate) async fn serve(
         };
         let context = context.clone();
         tokio::spawn(async move {
-            divert(tcp, target, &context, (Arc::new(permit), place)).await;
+            divert(tcp, target, &context, (permit, place)).await;
         });
     }
 }

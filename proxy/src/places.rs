@@ -1,0 +1,90 @@
+//! Places for the clients of the front ends: so many at once, and no host takes them all. What a client
+//! does with its place is the front end's business.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::shares::{Place, Shares};
+
+/// Part of all places that one other host may hold.
+const HOST_PART: usize = 4;
+
+/// Places of which this many are kept from this machine's own programs, which share one address and are
+/// all there is where nobody else can connect.
+const KEPT_PART: usize = 8;
+
+/// Who is served at the moment. Clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    all: Arc<Semaphore>,
+    total: usize,
+    hosts: Shares<IpAddr>,
+}
+
+/// A place that may be taken by anybody, until it is known by whom.
+#[derive(Debug)]
+pub(crate) struct FreePlace {
+    permit: OwnedSemaphorePermit,
+}
+
+/// A client's place, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ClientPlace {
+    _permit: OwnedSemaphorePermit,
+    _share: Place<IpAddr>,
+}
+
+impl Places {
+    /// `total` places, all of them free.
+    pub(crate) fn new(total: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(total)),
+            total,
+            hosts: Shares::new(),
+        }
+    }
+
+    /// Waits for a free place.
+    pub(crate) async fn free(&self) -> FreePlace {
+        let permit = self.all.clone().acquire_owned().await;
+        FreePlace {
+            permit: permit.expect("the semaphore is never closed"),
+        }
+    }
+
+    /// Gives `place` to a client at `host`; `None` if that host has its share.
+    pub(crate) fn take(&self, place: FreePlace, host: IpAddr) -> Option<ClientPlace> {
+        let host = counted(host);
+        let share = if host.is_loopback() {
+            self.total - self.total / KEPT_PART
+        } else {
+            self.total / HOST_PART
+        };
+        let share = self.hosts.take([(host, share.max(1))]).ok()?;
+        Some(ClientPlace {
+            _permit: place.permit,
+            _share: share,
+        })
+    }
+}
+
+/// The address a host is counted by: its network where it may have any number of addresses.
+fn counted(host: IpAddr) -> IpAddr {
+    match host.to_canonical() {
+        IpAddr::V6(v6) if v6.is_loopback() => v6.into(),
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) & !u128::from(u64::MAX);
+            Ipv6Addr::from(network).into()
+        }
+        // All of 127.0.0.0/8 is this machine.
+        v4 if v4.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests;
