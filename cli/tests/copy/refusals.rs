@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use rp_cli::{identity, openssh, prompt::Nobody};
@@ -28,6 +29,10 @@ enum Outcome {
 /// System calls that do the same, the errors they are refused with, and what comes of it.
 type Row = (&'static str, &'static [&'static str], Outcome);
 
+/// In place of an error: the call succeeds and does nothing; the first time only.
+const PRETENDED: &str = "retval=0";
+const PRETENDED_ONCE: &str = "retval=0:when=1";
+
 const NOTHING: &[&str] = &[];
 const PARTIAL: &[&str] = &[".out.rp-partial"];
 
@@ -35,14 +40,30 @@ const PARTIAL: &[&str] = &[".out.rp-partial"];
 const RECEIVER: &[Row] = &[
     (
         "fchmod",
-        &["EPERM", "EACCES", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EROFS"],
+        &[
+            "EPERM",
+            "EACCES",
+            "EOPNOTSUPP",
+            "ENOSYS",
+            "EINVAL",
+            "EROFS",
+            PRETENDED,
+        ],
         Warns("set its permissions"),
     ),
     (
         "utimensat",
-        &["EPERM", "EACCES", "EOPNOTSUPP", "ENOSYS", "EINVAL"],
+        &[
+            "EPERM",
+            "EACCES",
+            "EOPNOTSUPP",
+            "ENOSYS",
+            "EINVAL",
+            PRETENDED,
+        ],
         Warns("set its time"),
     ),
+    ("utimensat", &[PRETENDED_ONCE], Silent),
     (
         "flock",
         &["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM", "EIO"],
@@ -115,7 +136,11 @@ fn refusing(command: &Command, calls: &str, errno: &str, log: &str) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "--seccomp-bpf", "-o", log]);
     strace.args(["-e", &format!("trace={calls}")]);
-    strace.args(["-e", &format!("inject={calls}:error={errno}")]);
+    let how = match errno {
+        PRETENDED | PRETENDED_ONCE => errno.to_owned(),
+        errno => format!("error={errno}"),
+    };
+    strace.args(["-e", &format!("inject={calls}:{how}")]);
     strace.arg(command.get_program()).args(command.get_args());
     if let Some(folder) = command.get_current_dir() {
         strace.current_dir(folder);
@@ -170,6 +195,9 @@ fn what_a_receiving_rpcp_is_refused_is_a_warning_unless_it_is_a_danger() {
     //# no reason to fail a copy.
     let world = World::new();
     fs::write(world.root("file"), content(300_000)).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let source = fs::File::options().append(true).open(world.root("file"));
+    source.unwrap().set_modified(old).unwrap();
     for &(calls, errnos, outcome) in RECEIVER {
         for errno in errnos {
             let folder = tempfile::tempdir().unwrap();
@@ -187,6 +215,9 @@ fn what_a_receiving_rpcp_is_refused_is_a_warning_unless_it_is_a_danger() {
             );
             if matches!(outcome, Silent | Warns(_)) {
                 assert_eq!(fs::read(&out).unwrap(), content(300_000));
+            }
+            if matches!(outcome, Silent) && calls != "statx" {
+                assert_eq!(out.metadata().unwrap().modified().unwrap(), old);
             }
         }
     }

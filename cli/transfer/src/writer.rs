@@ -14,6 +14,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::FileExt,
     sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
 };
 
 use rustix::fs::{AtFlags, Mode};
@@ -29,6 +30,9 @@ use crate::{
     message::{Attributes, Status},
     path::{Destination, Existing, partial_name},
 };
+
+/// Coarsest step of a file's time: that of FAT.
+const TIME_STEP: Duration = Duration::from_secs(2);
 
 /// Where a receiver puts bytes.
 pub trait Sink: Send {
@@ -186,17 +190,23 @@ impl Writer {
             self.shortfalls.add(Shortfall::Mode);
         }
         let modified = attributes.modified.and_then(|time| time.to_system_time());
-        if let Some(modified) = modified.filter(|_| preserve)
-            && self.file.set_modified(modified).is_err()
-        {
-            self.shortfalls.add(Shortfall::Time);
-        }
+        let modified = modified.filter(|_| preserve);
+        let mut is_kept = modified.is_none_or(|time| self.file.set_modified(time).is_ok());
         //= spec/20-copy.md#files
         //# A receiver MUST make the data durable before it renames the partial file, where the file
         //# system can.
         let synced = self.file.sync_all();
         self.note_refusal(Shortfall::Durability, synced)
             .map_err(failed)?;
+        if let Some(time) = modified.filter(|&time| is_kept && !is_of(&self.file, time)) {
+            // What writes late, as FUSE's exFAT does, takes that for a modification.
+            is_kept = self.file.set_modified(time).is_ok()
+                && self.file.sync_all().is_ok()
+                && is_of(&self.file, time);
+        }
+        if !is_kept {
+            self.shortfalls.add(Shortfall::Time);
+        }
         self.take_name()?;
         self.over = true;
         // The file is whole and named; a folder that cannot be synced does not undo that.
@@ -306,6 +316,15 @@ impl Drop for Writer {
             let _ = self.file.set_len(metadata.len());
         }
     }
+}
+
+/// Whether `file` was modified at `time`, as far as its file system can tell.
+fn is_of(file: &File, time: SystemTime) -> bool {
+    let found = file.metadata().and_then(|metadata| metadata.modified());
+    found.is_ok_and(|found| {
+        let apart = found.duration_since(time);
+        apart.unwrap_or_else(|earlier| earlier.duration()) <= TIME_STEP
+    })
 }
 
 /// The process's umask. Reading it means setting it, so this is done once, and what is set for

@@ -145,12 +145,16 @@ fn make_private(file: &File, shortfalls: &mut Shortfalls) {
     }
 }
 
-/// Sets the permission bits, if they are others.
+/// Sets the permission bits, if they are others. Some file systems without any say yes and do nothing.
 pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     if file.metadata()?.mode() & 0o7777 == mode {
         return Ok(());
     }
-    file.set_permissions(Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(mode))?;
+    match file.metadata()?.mode() & 0o777 == mode & 0o777 {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Whether the owner of a file may be another than whoever created it, because the file system has
