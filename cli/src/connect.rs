@@ -1,6 +1,7 @@
 //! Connecting to an `rpserver`: name to addresses, whichever answers first, and whom to trust.
 //! What is said over the connection is the caller's.
 
+mod identities;
 mod refusal;
 mod retry;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use rp_protocol::{
 use rp_transfer::error::printable;
 use thiserror::Error;
 use tokio::{task::JoinSet, time::timeout};
+
+use self::identities::Identities;
 
 use crate::{
     address, close_code,
@@ -302,7 +305,7 @@ pub async fn connect(
 pub struct Connector {
     server: Server,
     family: Family,
-    identity: Arc<Identity>,
+    identities: Arc<Identities>,
     policy: Arc<HostKeyPolicy>,
 }
 
@@ -317,12 +320,13 @@ impl Connector {
         trust: &Trust,
         prompt: &dyn Prompt,
     ) -> Result<Self, ConnectFailure> {
-        let identity = Arc::new(identity::load(trust.identity.as_deref(), prompt)?);
+        let identities = identity::load(trust.identity.as_deref(), prompt)?;
+        let identities = Arc::new(Identities::new(identities));
         let policy = Arc::new(host_key_policy(&server, trust)?);
         Ok(Self {
             server,
             family,
-            identity,
+            identities,
             policy,
         })
     }
@@ -363,12 +367,12 @@ impl Connector {
     ) -> Result<Connected, ConnectFailure> {
         let addresses = resolve(&self.server, self.family).await?;
         let attempt = Attempt {
-            identity: Arc::clone(&self.identity),
+            identity: self.identities.first(),
             policy: Arc::clone(&self.policy),
             service: service.to_owned(),
             transport,
         };
-        let connected = race(&addresses, &attempt).await;
+        let connected = self.identities.try_each(&addresses, &attempt).await;
         connected.map_err(|failure| match failure {
             Failure::Socket(error) => ConnectFailure::Socket(error),
             Failure::Connect(source) => ConnectFailure::explain(source, &self.server, service),
@@ -378,12 +382,13 @@ impl Connector {
 
 fn host_key_policy(server: &Server, trust: &Trust) -> Result<HostKeyPolicy, ConnectFailure> {
     let host = HostName::new(&server.host, server.port);
-    if let Some(fingerprint) = &trust.host_key {
-        return Ok(HostKeyPolicy::fingerprint(host, fingerprint.clone()));
-    }
     let list = trust.known_hosts.clone().or_else(KnownHosts::default_path);
+    let list = list.map(KnownHosts::new);
+    if let Some(fingerprint) = &trust.host_key {
+        return Ok(HostKeyPolicy::fingerprint(host, fingerprint.clone(), list));
+    }
     let list = list.ok_or(ConnectFailure::NoKnownHosts)?;
-    Ok(HostKeyPolicy::known(host, KnownHosts::new(list)))
+    Ok(HostKeyPolicy::known(host, list))
 }
 
 async fn resolve(server: &Server, family: Family) -> Result<Vec<SocketAddr>, ConnectFailure> {

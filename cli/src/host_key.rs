@@ -15,7 +15,7 @@ use rp_protocol::crypto::identity::{PeerRejected, PeerVerifier, PublicKey};
 use thiserror::Error;
 
 use crate::{
-    known_hosts::{HostName, KnownHosts},
+    known_hosts::{HostName, KnownHosts, KnownKey},
     openssh::Fingerprint,
     prompt::Prompt,
 };
@@ -56,7 +56,8 @@ pub struct HostKeyPolicy {
 
 #[derive(Debug)]
 enum Rule {
-    Fingerprint(Fingerprint),
+    /// One key, unless the list revokes it.
+    Fingerprint(Fingerprint, Option<KnownHosts>),
     Known(KnownHosts),
 }
 
@@ -69,9 +70,9 @@ struct State {
 }
 
 impl HostKeyPolicy {
-    /// Trusts the one key named, whatever is known of `host`.
-    pub fn fingerprint(host: HostName, fingerprint: Fingerprint) -> Self {
-        Self::new(host, Rule::Fingerprint(fingerprint))
+    /// Trusts the one key named, whatever is known of `host`, unless it is revoked in `list`.
+    pub fn fingerprint(host: HostName, fingerprint: Fingerprint, list: Option<KnownHosts>) -> Self {
+        Self::new(host, Rule::Fingerprint(fingerprint, list))
     }
 
     /// Trusts the keys that `list` has for `host`.
@@ -153,7 +154,12 @@ impl HostKeyPolicy {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn verify_known(&self, list: &KnownHosts, key: &PublicKey) -> Result<(), PeerRejected> {
+    /// What `list` has for the host; an error if it revokes `key`.
+    fn not_revoked(
+        &self,
+        list: &KnownHosts,
+        key: &PublicKey,
+    ) -> Result<Vec<KnownKey>, PeerRejected> {
         let host = &self.host;
         let known = list
             .lookup(host)
@@ -164,6 +170,12 @@ impl HostKeyPolicy {
                 list.path().display()
             )));
         }
+        Ok(known)
+    }
+
+    fn verify_known(&self, list: &KnownHosts, key: &PublicKey) -> Result<(), PeerRejected> {
+        let host = &self.host;
+        let known = self.not_revoked(list, key)?;
         let accepted = self.state().accepted;
         if accepted == Some(*key) || known.iter().any(|k| k.key == *key) {
             return Ok(());
@@ -195,8 +207,11 @@ impl PeerVerifier for HostKeyPolicy {
     fn verify(&self, key: &PublicKey) -> Result<(), PeerRejected> {
         self.state().unknown = None;
         match &self.rule {
-            Rule::Fingerprint(wanted) if wanted.names(key) => Ok(()),
-            Rule::Fingerprint(wanted) => Err(PeerRejected(format!(
+            Rule::Fingerprint(wanted, list) if wanted.names(key) => match list {
+                Some(list) => self.not_revoked(list, key).map(drop),
+                None => Ok(()),
+            },
+            Rule::Fingerprint(wanted, _) => Err(PeerRejected(format!(
                 "{} shows the key {key}, not {wanted} as --host-key wants it",
                 self.host
             ))),

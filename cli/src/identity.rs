@@ -31,6 +31,9 @@ mod tests;
 /// How often a passphrase may be mistyped, as in ssh.
 const PASSPHRASE_ATTEMPTS: usize = 3;
 
+/// Most keys of an agent that a server is asked to take: as many as sshd bears by default (MaxAuthTries).
+const MOST_TRIED: usize = 6;
+
 /// Why there is no identity.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -109,12 +112,12 @@ pub fn default_host_key_path() -> Option<PathBuf> {
 
 /// Loads the key `path`, or the user's default one, asking `prompt` for the passphrase if it has
 /// one. A private key that is not to be had without a passphrase, or of which `path` is the public
-/// half, is used by way of `ssh-agent` if that has it; and so is the agent's first Ed25519 key where
-/// no key is named and the default one is not there.
+/// half, is used by way of `ssh-agent` if that has it; and so are the agent's Ed25519 keys, in its
+/// order, where no key is named and the default one is not there: then there may be several.
 ///
 /// # Errors
 /// See [`IdentityError`]; its text says what to do.
-pub fn load(path: Option<&Path>, prompt: &dyn Prompt) -> Result<Identity, IdentityError> {
+pub fn load(path: Option<&Path>, prompt: &dyn Prompt) -> Result<Vec<Identity>, IdentityError> {
     let agent = Agent::from_env();
     let place = Place {
         agent: agent.as_ref(),
@@ -133,30 +136,37 @@ fn load_from(
     place: &Place<'_>,
     path: Option<&Path>,
     prompt: &dyn Prompt,
-) -> Result<Identity, IdentityError> {
+) -> Result<Vec<Identity>, IdentityError> {
     let keys = AgentKeys::of(place.agent);
     if let Some(path) = path {
         return match read_public(path) {
             Some(key) => keys
                 .identity(&key?)
+                .map(one)
                 .ok_or_else(|| IdentityError::PublicOnly {
                     path: path.to_owned(),
                     found: keys.found(),
                 }),
-            None => read(path, &keys, prompt),
+            None => read(path, &keys, prompt).map(one),
         };
     }
     let Some(path) = &place.default else {
-        return keys.first().ok_or(IdentityError::NoHome);
+        return keys.usable().ok_or(IdentityError::NoHome);
     };
     match read(path, &keys, prompt) {
-        Err(IdentityError::Missing(path)) => keys.first().ok_or_else(|| {
+        Err(IdentityError::Missing(path)) => keys.usable().ok_or_else(|| {
             let found = keys.found();
             IdentityError::NoKey { path, found }
         }),
-        Err(IdentityError::NoTerminal(path)) => keys.first().ok_or(IdentityError::NoTerminal(path)),
-        other => other,
+        Err(IdentityError::NoTerminal(path)) => {
+            keys.usable().ok_or(IdentityError::NoTerminal(path))
+        }
+        other => other.map(one),
     }
+}
+
+fn one(identity: Identity) -> Vec<Identity> {
+    vec![identity]
 }
 
 /// What an agent has.
@@ -198,13 +208,17 @@ impl<'a> AgentKeys<'a> {
         Some(agent.identity(*wanted, &new_seed()))
     }
 
-    /// The first key that can be used.
-    fn first(&self) -> Option<Identity> {
-        let mut usable = self.all().iter().filter_map(|key| Some((key, key.key?)));
-        let (AgentKey { comment, .. }, key) = usable.next()?;
-        let others = usable.count();
-        tracing::info!(%key, comment, others, "using a key of ssh-agent; -i FILE.pub chooses another");
-        self.identity(&key)
+    /// The keys that can be used, up to as many as a server is bothered with; `None` if there is none.
+    fn usable(&self) -> Option<Vec<Identity>> {
+        let usable = self.all().iter().filter_map(|key| key.key);
+        let keys: Vec<_> = usable.take(MOST_TRIED).collect();
+        let identities = keys.iter().filter_map(|key| self.identity(key));
+        let identities: Vec<_> = identities.collect();
+        tracing::info!(
+            keys = identities.len(),
+            "using ssh-agent; -i FILE.pub chooses a key"
+        );
+        (!identities.is_empty()).then_some(identities)
     }
 
     /// What there is, for messages.

@@ -117,7 +117,11 @@ async fn a_busy_server_is_asked_again() {
     let print = identity(1).public_key().fingerprint();
     let attempt = Attempt {
         identity: identity(2),
-        policy: Arc::new(HostKeyPolicy::fingerprint(host, print.parse().unwrap())),
+        policy: Arc::new(HostKeyPolicy::fingerprint(
+            host,
+            print.parse().unwrap(),
+            None,
+        )),
         service: "test/1".to_owned(),
         transport: TransportConfig::default(),
     };

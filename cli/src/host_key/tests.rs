@@ -35,7 +35,7 @@ fn setting() -> Setting {
 #[test]
 fn fingerprint_given_is_the_only_key_trusted() {
     let wanted = key(1).fingerprint().parse().unwrap();
-    let policy = HostKeyPolicy::fingerprint(host(), wanted);
+    let policy = HostKeyPolicy::fingerprint(host(), wanted, None);
     policy.verify(&key(1)).unwrap();
     let PeerRejected(text) = policy.verify(&key(2)).unwrap_err();
     assert!(text.contains(&key(1).fingerprint()) && text.contains(&key(2).fingerprint()));
@@ -154,6 +154,20 @@ fn revoked_key_is_refused_even_if_it_is_known_too() {
     let PeerRejected(text) = s.policy.verify(&key(1)).unwrap_err();
     assert!(text.contains("revoked"), "{text}");
     assert_eq!(s.policy.unknown(), None);
+}
+
+#[test]
+fn revoked_key_is_refused_even_if_its_fingerprint_was_given() {
+    let s = setting();
+    let wanted = key(1).fingerprint().parse().unwrap();
+    let policy = HostKeyPolicy::fingerprint(host(), wanted, Some(s.list.clone()));
+    // What else the list has for the host means nothing.
+    s.list.add(&host(), &key(2)).unwrap();
+    policy.verify(&key(1)).unwrap();
+    let line = format!("@revoked * {}\n", openssh::format_key(&key(1)));
+    fs::write(s.list.path(), line).unwrap();
+    let PeerRejected(text) = policy.verify(&key(1)).unwrap_err();
+    assert!(text.contains("revoked"), "{text}");
 }
 
 #[test]

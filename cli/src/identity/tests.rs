@@ -50,10 +50,16 @@ fn print(identity: &Identity) -> String {
     identity.public_key().fingerprint()
 }
 
+/// The one key that was found.
+fn only(mut found: Vec<Identity>) -> Identity {
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
 #[test]
 fn key_of_ssh_keygen_is_loaded() {
     let file = file(PLAIN, 0o600);
-    let identity = load(Some(file.path()), &Nobody).unwrap();
+    let identity = only(load(Some(file.path()), &Nobody).unwrap());
     assert_eq!(print(&identity), PLAIN_PRINT);
 }
 
@@ -61,7 +67,7 @@ fn key_of_ssh_keygen_is_loaded() {
 fn encrypted_key_asks_for_its_passphrase() {
     let file = file(LOCKED, 0o600);
     let person = Script::of(&["wrong", "secret"]);
-    let identity = load(Some(file.path()), &person).unwrap();
+    let identity = only(load(Some(file.path()), &person).unwrap());
     assert_eq!(print(&identity), LOCKED_PRINT);
     let asked = person.questions.lock().unwrap();
     assert_eq!(asked.len(), 2);
@@ -189,7 +195,7 @@ fn load_beside(
     held: &[(&str, &[u8])],
     default: &Path,
     path: Option<&Path>,
-) -> Result<Identity, IdentityError> {
+) -> Result<Vec<Identity>, IdentityError> {
     let (_dir, agent, _) = agent(vec![keys(held)]);
     let place = Place {
         agent: Some(&agent),
@@ -206,7 +212,7 @@ fn encrypted_key_that_the_agent_has_needs_no_passphrase() {
     let held = public(LOCKED);
     for path in [None, Some(locked.path())] {
         let held = [("ssh-ed25519", &[1; 32][..]), ("ssh-ed25519", &held)];
-        let identity = load_beside(&held, locked.path(), path).unwrap();
+        let identity = only(load_beside(&held, locked.path(), path).unwrap());
         assert_eq!(print(&identity), LOCKED_PRINT);
     }
     let other: [(&str, &[u8]); 1] = [("ssh-ed25519", &[1; 32])];
@@ -219,24 +225,32 @@ fn key_that_can_be_read_is_used_before_those_of_the_agent() {
     let plain = file(PLAIN, 0o600);
     let held: [(&str, &[u8]); 1] = [("ssh-ed25519", &[1; 32])];
     for path in [None, Some(plain.path())] {
-        let identity = load_beside(&held, plain.path(), path).unwrap();
+        let identity = only(load_beside(&held, plain.path(), path).unwrap());
         assert_eq!(print(&identity), PLAIN_PRINT);
     }
 }
 
 #[test]
-fn without_a_file_the_first_usable_key_of_the_agent_is_used() {
+fn without_a_file_all_usable_keys_of_the_agent_are_tried_in_its_order() {
     let held: [(&str, &[u8]); 3] = [
         ("ssh-rsa", &[0; 3]),
         ("ssh-ed25519", &[2; 32]),
         ("ssh-ed25519", &[3; 32]),
     ];
-    let wanted = PublicKey::from_bytes([2; 32]);
-    let identity = load_beside(&held, Path::new(NOWHERE), None).unwrap();
-    assert_eq!(identity.public_key(), wanted);
+    let wanted = [2, 3].map(|byte| PublicKey::from_bytes([byte; 32]));
+    let found = load_beside(&held, Path::new(NOWHERE), None).unwrap();
+    assert!(found.iter().map(Identity::public_key).eq(wanted));
     // One that is named is wanted and no other.
     let error = load_beside(&held, Path::new(NOWHERE), Some(Path::new(NOWHERE))).unwrap_err();
     assert!(matches!(error, IdentityError::Missing(_)), "{error}");
+}
+
+#[test]
+fn an_agent_full_of_keys_is_not_tried_to_its_end() {
+    let keys: Vec<[u8; 32]> = (0..20).map(|byte| [byte; 32]).collect();
+    let held: Vec<(&str, &[u8])> = keys.iter().map(|key| ("ssh-ed25519", &key[..])).collect();
+    let found = load_beside(&held, Path::new(NOWHERE), None).unwrap();
+    assert_eq!(found.len(), MOST_TRIED);
 }
 
 #[test]
@@ -244,8 +258,8 @@ fn public_half_chooses_among_the_keys_of_the_agent() {
     let key = PublicKey::from_bytes([3; 32]);
     let named = file(&format!("{} ada@home\n", openssh::format_key(&key)), 0o644);
     let held: [(&str, &[u8]); 2] = [("ssh-ed25519", &[2; 32]), ("ssh-ed25519", &[3; 32])];
-    let identity = load_beside(&held, Path::new(NOWHERE), Some(named.path())).unwrap();
-    assert_eq!(identity.public_key(), key);
+    let found = load_beside(&held, Path::new(NOWHERE), Some(named.path())).unwrap();
+    assert_eq!(print(&only(found)), key.fingerprint());
     let error = load_beside(&held[..1], Path::new(NOWHERE), Some(named.path())).unwrap_err();
     assert!(matches!(error, IdentityError::PublicOnly { .. }), "{error}");
 }

@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -101,4 +101,73 @@ fn agent_that_does_not_sign_is_named() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("ssh-agent refuses to sign"), "{said}");
+}
+
+/// OpenSSH's own agent.
+struct OpenSshAgent(Child);
+
+impl Drop for OpenSshAgent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl OpenSshAgent {
+    /// An agent at `socket`; `None` where OpenSSH is not installed.
+    fn start(socket: &Path) -> Option<Self> {
+        let mut command = Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(socket);
+        let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
+        // It says where it listens once it does.
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert!(line.contains("SSH_AUTH_SOCK"), "{line}");
+        Some(Self(child))
+    }
+}
+
+/// Makes a key of that kind and leaves its private half to the agent at `socket` alone; the line of its public half.
+fn give(world: &World, socket: &Path, kind: &str, name: &str) -> String {
+    let file = world.path(name);
+    let quiet = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let mut make = Command::new("ssh-keygen");
+    quiet(make.args(["-q", "-t", kind, "-N", "", "-f"]).arg(&file));
+    let mut add = Command::new("ssh-add");
+    quiet(add.arg("-q").arg(&file).env("SSH_AUTH_SOCK", socket));
+    fs::remove_file(&file).unwrap();
+    fs::read_to_string(file.with_extension("pub")).unwrap()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn of_several_keys_in_an_agent_of_openssh_the_one_that_is_listed_lets_rpcp_in() {
+    let world = World::new();
+    fs::write(world.path("file"), "content").unwrap();
+    let socket = world.path("agent");
+    let Some(_agent) = OpenSshAgent::start(&socket) else {
+        println!("SKIPPED of_several_keys_in_an_agent_of_openssh: ssh-agent is missing");
+        return;
+    };
+    give(&world, &socket, "ecdsa", "unusable");
+    let first = give(&world, &socket, "ed25519", "first");
+    let second = give(&world, &socket, "ed25519", "second");
+    let third = give(&world, &socket, "ed25519", "third");
+    for listed in [first, second, third] {
+        world.list(&listed);
+        let output = rpcp(&world, &socket).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{listed}: {said}");
+        assert_eq!(fs::read(world.path("root/copied")).unwrap(), b"content");
+        fs::remove_file(world.path("root/copied")).unwrap();
+    }
+    world.list("");
+    let output = rpcp(&world, &socket).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("authorized_keys"), "{said}");
 }

@@ -305,7 +305,9 @@ impl Connection {
         //= spec/02-handshake.md#levels
         //# An endpoint MUST discard its Handshake keys when the handshake is confirmed: for a server when it
         //# is complete, for a client when HANDSHAKE_DONE arrives.
-        self.handshake.confirmed = true;
+        if !std::mem::replace(&mut self.handshake.confirmed, true) {
+            self.events.push_back(Event::Confirmed);
+        }
         self.handshake.restart = None;
         self.handshake.spaces.discard(Level::Initial);
         self.handshake.spaces.discard(Level::Handshake);

@@ -49,6 +49,8 @@ pub struct Transmit {
 pub enum Event {
     /// The handshake is complete: peer and service are known, streams may be opened.
     Connected,
+    /// The handshake is confirmed: the peer has let us in.
+    Confirmed,
     /// News of streams.
     Stream(StreamEvent),
     /// A datagram waits to be read.

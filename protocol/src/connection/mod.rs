@@ -390,6 +390,11 @@ impl Connection {
         matches!(self.state, State::Handshaking)
     }
 
+    /// Whether the peer has let us in. A client's handshake is complete before its own key was judged.
+    pub fn is_confirmed(&self) -> bool {
+        self.handshake.confirmed
+    }
+
     /// The peer's key, once the handshake is complete.
     pub fn peer(&self) -> Option<PublicKey> {
         self.handshake.session().peer()

@@ -68,6 +68,19 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Waits until the peer has let us in. A client may send before: its handshake is complete a round
+    /// trip before it learns whether the server accepts its key.
+    ///
+    /// # Errors
+    /// The connection is over; [`ConnectionError::PeerTransport`] with the alert access_denied says that
+    /// the server refused our key.
+    pub async fn confirmed(&self) -> Result<(), ConnectionError> {
+        self.until(&self.shared.notify.confirmed, |state| {
+            state.engine.is_confirmed().then_some(())
+        })
+        .await
+    }
+
     /// Open a stream in both directions. The peer learns of it by its first bytes, so this costs no
     /// round trip; it waits only while the peer's limit of open streams is reached.
     ///

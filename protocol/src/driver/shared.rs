@@ -54,6 +54,7 @@ pub(super) struct Established {
 #[derive(Debug, Default)]
 pub(super) struct Notifies {
     pub(super) connected: Notify,
+    pub(super) confirmed: Notify,
     pub(super) closed: Notify,
     /// The count of unanswered probe timeouts has changed.
     pub(super) probed: Notify,
@@ -263,6 +264,7 @@ impl Shared {
                 }
                 self.notify.connected.notify_waiters();
             }
+            Event::Confirmed => self.notify.confirmed.notify_waiters(),
             Event::Stream(event) => self.handle_stream_event(state, event, wakers),
             Event::DatagramReceived => self.notify.datagram_received.notify_waiters(),
             Event::DatagramsUnblocked => self.notify.datagrams_unblocked.notify_waiters(),
@@ -302,6 +304,7 @@ impl Shared {
 impl Notifies {
     pub(super) fn all(&self) {
         self.connected.notify_waiters();
+        self.confirmed.notify_waiters();
         self.closed.notify_waiters();
         self.probed.notify_waiters();
         for notify in self.opened.iter().chain(&self.available) {
