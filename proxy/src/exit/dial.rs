@@ -14,8 +14,21 @@ use crate::error::{DialFailure, FailureKind};
 /// Head start of each address before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the first of `addrs` that answers within `within`.
+/// Connects to the first of `addrs` that answers within `within`; the attempts beside it are closed.
 pub(crate) async fn dial(addrs: &[SocketAddr], within: Duration) -> Result<TcpStream, DialFailure> {
+    race(addrs, within, connect).await
+}
+
+/// Has `connect` try the addresses, and gives the first success.
+async fn race<T, F>(
+    addrs: &[SocketAddr],
+    within: Duration,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<T, DialFailure>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+{
     let deadline = Instant::now() + within;
     let mut attempts = JoinSet::new();
     let mut failure = None;
@@ -26,7 +39,7 @@ pub(crate) async fn dial(addrs: &[SocketAddr], within: Duration) -> Result<TcpSt
         tokio::select! {
             () = sleep_until(next_at), if next.is_some() => {
                 if let Some(addr) = next.take() {
-                    attempts.spawn(async move { timeout_at(deadline, connect(addr)).await });
+                    attempts.spawn(timeout_at(deadline, connect(addr)));
                 }
                 next = waiting.next();
                 next_at = Instant::now() + ATTEMPT_DELAY;

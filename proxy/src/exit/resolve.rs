@@ -7,6 +7,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -14,6 +15,7 @@ use std::{
 use hickory_resolver::{
     Hosts, TokioResolver,
     config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::Query,
@@ -21,7 +23,7 @@ use hickory_resolver::{
     },
     system_conf::read_system_conf,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     lookups::Lookups,
@@ -38,6 +40,9 @@ const MAX_ADDRESSES: usize = 16;
 const RECHECK: Duration = Duration::from_secs(1);
 /// Longest time one name server gets for one question, whatever the system's file says: the dial has ten seconds.
 const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a name's IPv6 addresses are waited for when its IPv4 addresses are there (RFC 8305 section 3, "Resolution
+/// Delay").
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// Longest time a failure is kept, whatever its zone says.
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
@@ -62,6 +67,8 @@ struct System {
 struct Names {
     hosts: Arc<Hosts>,
     servers: TokioResolver,
+    /// Labels beyond which a name is asked for as it is before the search list is tried.
+    ndots: usize,
 }
 
 impl Resolver {
@@ -124,8 +131,8 @@ impl Resolver {
         let _place = place.await.map_err(|_| silent())?.ok_or_else(|| {
             DialFailure::because(FailureKind::Exhausted, "too many names are being looked up")
         })?;
-        match timeout_at(deadline, names.servers.lookup_ip(asked)).await {
-            Ok(Ok(found)) => Ok(found.iter().collect()),
+        match timeout_at(deadline, names.ask(asked)).await {
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) if error.is_no_records_found() => Err(unknown()),
             Ok(Err(NetError::Timeout)) | Err(_) => Err(silent()),
             Ok(Err(error)) => Err(DialFailure::because(
@@ -183,12 +190,54 @@ impl Names {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
         options.use_hosts_file = ResolveHosts::Never;
+        let ndots = options.ndots;
         let provider = TokioRuntimeProvider::default();
         let builder = TokioResolver::builder_with_config(config, provider);
         Ok(Self {
             hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
             servers: builder.with_options(options).build()?,
+            ndots,
         })
+    }
+
+    /// The addresses the name servers have for `name`.
+    async fn ask(&self, name: Name) -> Result<Vec<IpAddr>, NetError> {
+        if name.is_fqdn() || usize::from(name.num_labels()) > self.ndots {
+            let mut whole = name.clone();
+            whole.set_fqdn(true);
+            match self.ask_families(whole).await {
+                Err(error) if error.is_no_records_found() && !name.is_fqdn() => {}
+                found => return found,
+            }
+        }
+        // Both families of the first name in the search list that has one.
+        let found = self.servers.lookup_ip(name).await?;
+        Ok(found.iter().collect())
+    }
+
+    /// The addresses of both families, or those of IPv4 where a name server keeps silent about IPv6.
+    //= spec/10-proxy.md#egress
+    //# An exit SHOULD NOT wait for the IPv6 addresses of a name for longer than 50 ms once it has IPv4 addresses.
+    async fn ask_families(&self, name: Name) -> Result<Vec<IpAddr>, NetError> {
+        let mut v6 = pin!(self.servers.lookup(name.clone(), RecordType::AAAA));
+        let mut v4 = pin!(self.servers.lookup(name, RecordType::A));
+        let (v6, v4) = tokio::select! {
+            v6 = &mut v6 => (v6, v4.await),
+            v4 = &mut v4 => match v4 {
+                Ok(v4) => match timeout(RESOLUTION_DELAY, v6).await {
+                    Ok(v6) => (v6, Ok(v4)),
+                    Err(_elapsed) => return Ok(ips(&v4)),
+                },
+                failed => (v6.await, failed),
+            },
+        };
+        match (v6, v4) {
+            (Ok(v6), Ok(v4)) => Ok([ips(&v6), ips(&v4)].concat()),
+            (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(ips(&found)),
+            // Only where both say so is there no such name.
+            (Err(error), Err(none)) if none.is_no_records_found() => Err(error),
+            (Err(_), Err(error)) => Err(error),
+        }
     }
 
     /// The addresses the hosts file has for `name`; when there is one, nobody else is asked.
@@ -199,13 +248,14 @@ impl Names {
                 let query = Query::query(name.clone(), kind);
                 self.hosts.lookup_static_host(&query)
             })
-            .flat_map(|lookup| {
-                let ips = lookup.answers().iter();
-                ips.filter_map(|record| record.data.ip_addr())
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|lookup| ips(&lookup))
             .collect()
     }
+}
+
+fn ips(lookup: &Lookup) -> Vec<IpAddr> {
+    let records = lookup.answers().iter();
+    records.filter_map(|record| record.data.ip_addr()).collect()
 }
 
 fn stamps() -> [Option<SystemTime>; FILES.len()] {

@@ -46,8 +46,8 @@ fn only_denied_addresses_means_denied() {
     );
 }
 
-/// A name server that answers for `live*` with one address and says nothing to other questions, and the count of
-/// those.
+/// A name server that answers for `live*` with one address, for `half*` too but not when asked for IPv6, and says nothing
+/// to other questions, and the count of those.
 async fn name_server() -> (Resolver, watch::Receiver<usize>) {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -57,7 +57,9 @@ async fn name_server() -> (Resolver, watch::Receiver<usize>) {
         while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
             let asked = Message::from_vec(&buffer[..len]).unwrap();
             let query = asked.queries[0].clone();
-            if !query.name().to_utf8().starts_with("live") {
+            let name = query.name().to_utf8();
+            let is_half = name.starts_with("half") && query.query_type() == RecordType::A;
+            if !name.starts_with("live") && !is_half {
                 count.send_modify(|count| *count += 1);
                 continue;
             }
@@ -153,4 +155,19 @@ async fn a_name_server_that_says_nothing_is_a_timeout_and_not_an_unknown_name() 
         .resolve(&target, &Policy::default(), "key", deadline)
         .await;
     assert_eq!(failure.unwrap_err().kind, FailureKind::TimedOut);
+}
+
+#[tokio::test]
+async fn silence_about_ipv6_does_not_hold_up_ipv4() {
+    //= spec/10-proxy.md#egress
+    //= type=test
+    //# An exit SHOULD NOT wait for the IPv6 addresses of a name for longer than 50 ms once it has IPv4 addresses.
+    let (resolver, silenced) = name_server().await;
+    // Shorter than the question about IPv6 is waited for.
+    let deadline = Instant::now() + MAX_QUERY_TIMEOUT;
+    let target = name("half.test");
+    let policy = Policy::default();
+    let found = resolver.resolve(&target, &policy, "key", deadline);
+    assert_eq!(found.await, Ok(addrs(&["1.1.1.1:80"])));
+    assert!(*silenced.borrow() > 0);
 }
