@@ -1,6 +1,8 @@
 //! `rpclient`: the proxy port, and `connect` for ssh. What the port speaks lives in `rp_proxy`.
 
 mod commands;
+mod standard;
+mod through;
 
 use std::{
     io,
@@ -9,26 +11,18 @@ use std::{
 };
 
 use clap::Parser as _;
-use rp_protocol::{RecvStream, SendStream, error::ReadError};
 use rp_proxy::{
     Client, ClientConfig, Link,
-    error::OpenError,
-    relay::{abandon, code},
     target::{Host, Target},
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, stdin, stdout},
-    net::TcpListener,
-    sync::mpsc,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tracing::warn;
 
 use self::commands::Commands;
 use crate::{
     address::ListenAddress,
     args::client::{ClientArgs, ClientCommand, ClientOptions},
-    control::{ControlSocket, Place, find, serve as serve_control},
+    control::{ControlSocket, Place, Route, find, serve as serve_control},
     exit_code::{ExitCode, Failure},
     logging,
     reach::{NoContact, Reach},
@@ -66,6 +60,18 @@ pub fn main() -> Result<(), Failure> {
     if let Some(ClientCommand::TproxySetup(setup)) = args.command {
         return run::block_on(tproxy::set_up(options, setup));
     }
+    let target = match &args.command {
+        Some(ClientCommand::Connect { host, port }) => Some(target(host, *port)?),
+        _ => None,
+    };
+    if let Some(target) = &target
+        && options.server.is_empty()
+        && !args.common.check
+    {
+        logging::start("warn", args.common.verbose);
+        return run::block_on(connect_by_running(&options, target));
+    }
+    let running = Running::of(&options);
     let (mut settings, effective) =
         ClientSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
     if args.common.check {
@@ -75,24 +81,24 @@ pub fn main() -> Result<(), Failure> {
     settings.transport = settings
         .transport
         .tracer(traces.as_ref().map(TraceFiles::tracer));
-    let result = match args.command {
+    let result = match target {
         None => {
             logging::start("info", args.common.verbose);
             run::raise_descriptor_limit();
             run::block_on(serve(settings))
         }
-        Some(ClientCommand::Status(_)) => Ok(()),
-        Some(ClientCommand::Connect { host, port }) => {
-            let target = Host::parse(&host).and_then(|host| Target::new(host, port));
-            let target =
-                target.map_err(|error| Failure::usage(format!("{host} {port}: {error}")))?;
+        Some(target) => {
             logging::start("warn", args.common.verbose);
-            run::block_on(connect(settings, target))
+            run::block_on(connect(settings, &running, &target))
         }
-        Some(ClientCommand::TproxySetup(_) | ClientCommand::TproxyTeardown(_)) => Ok(()),
     };
     TraceFiles::end(traces);
     result
+}
+
+fn target(host: &str, port: u16) -> Result<Target, Failure> {
+    let target = Host::parse(host).and_then(|host| Target::new(host, port));
+    target.map_err(|error| Failure::usage(format!("{host} {port}: {error}")))
 }
 
 async fn serve(settings: ClientSettings) -> Result<(), Failure> {
@@ -129,6 +135,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
             Link::connecting(connect)
         }
     };
+    let route = Route::of(&settings);
     let config = ClientConfig::default()
         .credentials(settings.credentials)
         .optimistic(settings.optimistic);
@@ -136,7 +143,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
-    let handler = Commands::new(client.clone(), local);
+    let handler = Commands::new(client.clone(), local, route, reach.servers().clone());
     tokio::select! {
         () = client.serve(listener) => {}
         () = serve_control(socket, handler) => {}
@@ -161,90 +168,67 @@ fn warn_if_open(local: SocketAddr, has_users: bool) {
     }
 }
 
-/// Connects standard input and output to `target`.
-async fn connect(settings: ClientSettings, target: Target) -> Result<(), Failure> {
-    let reach = Reach::new(&settings)?;
-    let result = tokio::select! {
-        result = relay_standard(&reach, &target) => result,
-        stopped = run::stopped() => match stopped {
-            Ok(()) => Err(Failure::new(ExitCode::Interrupted, "interrupted")),
-            error => error,
-        },
-    };
-    reach.shut_down().await;
-    result
+/// Where an `rpclient` that runs already is looked for.
+struct Running {
+    place: Place,
+    listen: Option<String>,
 }
 
-async fn relay_standard(reach: &Reach, target: &Target) -> Result<(), Failure> {
-    let connection = reach.connect().await?;
-    let failed = |error| match error {
-        OpenError::ConnectionLost(lost) => reach.explain(lost),
-        error => Failure::other(format!("{target}: {error}")),
-    };
-    let mut stream = Client::open_on(&connection, target).await.map_err(failed)?;
-    stream.connected().await.map_err(failed)?;
-    let mut far = stream.into_far();
-    let result = {
-        let down = downward(&mut far.recv, &far.early);
-        let up = upward(&mut far.send);
-        tokio::pin!(down, up);
-        // The target's end is ours, as with nc; our input's end is only passed on.
-        tokio::select! {
-            ended = &mut down => ended,
-            ended = &mut up => match ended {
-                // Also where the target takes no more: what it still says tells how it ended.
-                Ok(()) => down.await,
-                error => error,
+impl Running {
+    fn of(options: &ClientOptions) -> Self {
+        Self {
+            // Who asks for a trace asks for a connection of his own.
+            place: match options.trace {
+                None => Place::from_option(options.control.as_deref()),
+                Some(_) => Place::Off,
             },
-        }
-    };
-    if result.is_err() {
-        abandon(&mut far.send, &mut far.recv, code::RESET);
-    }
-    result
-}
-
-/// Passes standard input on, to its end or until the target takes no more.
-async fn upward(send: &mut SendStream) -> Result<(), Failure> {
-    let mut input = stdin();
-    let mut buffer = bytes::BytesMut::new();
-    loop {
-        buffer.reserve(READ_BYTES);
-        let read = input.read_buf(&mut buffer).await;
-        match read {
-            Ok(0) => break,
-            Ok(_) => {
-                if send.write_bytes(buffer.split().freeze()).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Err(error) => return Err(Failure::other(format!("standard input: {error}"))),
+            listen: options.listen.clone(),
         }
     }
-    let _ = send.finish();
-    Ok(())
 }
 
-/// Passes what the target sends to standard output, to its end; fails if the target was cut off.
-async fn downward(recv: &mut RecvStream, early: &[u8]) -> Result<(), Failure> {
-    let mut output = stdout();
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::broken_pipe(),
-        _ => Failure::other(format!("standard output: {error}")),
-    };
-    output.write_all(early).await.map_err(failed)?;
-    output.flush().await.map_err(failed)?;
-    loop {
-        match recv.read_bytes(READ_BYTES).await {
-            Ok(Some(data)) => {
-                output.write_all(&data).await.map_err(failed)?;
-                output.flush().await.map_err(failed)?;
-            }
-            Ok(None) => return Ok(()),
-            Err(ReadError::Reset(_)) => {
-                return Err(Failure::other("the target's connection was reset"));
-            }
-            Err(error) => return Err(Failure::other(error.to_string())),
+/// Connects standard input and output to `target`, over the connection of a running `rpclient` if one goes the same way.
+async fn connect(
+    settings: ClientSettings,
+    running: &Running,
+    target: &Target,
+) -> Result<(), Failure> {
+    let route = Route::of(&settings);
+    if let Some(result) = unless_stopped(over_running(running, Some(&route), target)).await? {
+        return result;
+    }
+    let reach = Reach::new(&settings)?;
+    let result = unless_stopped(standard::over_own(&reach, target)).await;
+    reach.shut_down().await;
+    result?
+}
+
+/// The same where no server is named: whichever the running `rpclient` has.
+async fn connect_by_running(options: &ClientOptions, target: &Target) -> Result<(), Failure> {
+    let running = Running::of(options);
+    let result = unless_stopped(over_running(&running, None, target)).await?;
+    result.unwrap_or_else(|| {
+        Err(Failure::usage(
+            "no server: give --server HOST, RPCLIENT_SERVER, or a settings file, or start rpclient",
+        ))
+    })
+}
+
+async fn over_running(
+    running: &Running,
+    route: Option<&Route>,
+    target: &Target,
+) -> Option<Result<(), Failure>> {
+    standard::over_running(&running.place, running.listen.as_deref(), route, target).await
+}
+
+/// What `work` leads to, unless a signal comes first.
+async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => Ok(done),
+        stopped = run::stopped() => {
+            stopped?;
+            Err(Failure::new(ExitCode::Interrupted, "interrupted"))
         }
     }
 }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -59,7 +59,7 @@ impl FromStr for ServerOrder {
 }
 
 /// How a server fares, as far as we have seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServerHealth {
     /// The server, as it was named.

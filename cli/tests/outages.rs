@@ -11,7 +11,7 @@ use std::{
     net::{SocketAddr, TcpStream, UdpSocket},
 };
 
-use world::{Running, World, web};
+use world::{Running, World, socks5, target, web};
 
 /// The answer to a GET through the proxy port.
 fn fetch(proxy: &str, web: SocketAddr) -> String {
@@ -40,6 +40,55 @@ fn the_first_request_after_a_restart_of_the_server_is_served() {
         world.start_server();
         let answer = fetch(&proxy, web);
         assert!(answer.ends_with("again"), "crashes: {crashes}, {answer}");
+    }
+}
+
+#[test]
+fn another_server_takes_over_when_the_one_in_use_is_killed() {
+    let world = World::new();
+    let web = web(b"again");
+    let (mut first, address, key) = world.another_server();
+    let control = world.path("control");
+    let mut client = Running::start(world.client(&[
+        "--server",
+        &address,
+        "--host-key",
+        &key,
+        "--control",
+        control.to_str().unwrap(),
+    ]));
+    assert_eq!(client.said("connected to "), address);
+    let proxy = client.said("listening on ");
+    let endless = target(|mut tcp| while tcp.write_all(&[b'x'; 4096]).is_ok() {});
+    // Load that lasts until the server is gone, and which must not hang then.
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let mut tcp = socks5(&proxy, endless);
+            tcp.read_exact(&mut [0; 100_000]).unwrap();
+            std::thread::spawn(move || tcp.read_to_end(&mut Vec::new()))
+        })
+        .collect();
+    first.kill();
+    let killed = std::time::Instant::now();
+    assert!(fetch(&proxy, web).ends_with("again"));
+    println!("recovered after {:?}", killed.elapsed());
+    let mut status = world::program("rpclient", &world.folder);
+    status.args(["status", "--json", "--control"]).arg(&control);
+    let status: serde_json::Value =
+        serde_json::from_slice(&status.output().unwrap().stdout).unwrap();
+    let servers = status["servers"].as_array().unwrap();
+    let used = |at: usize| {
+        (
+            servers[at]["server"].as_str(),
+            servers[at]["is-used"].as_bool(),
+        )
+    };
+    assert_eq!(used(0), (Some(&address[..]), Some(false)));
+    assert_eq!(used(1), (Some(&world.address[..]), Some(true)));
+    // What ran over the lost connection ends when that is given up, or with the client.
+    drop(client);
+    for load in load {
+        let _ = load.join().unwrap();
     }
 }
 

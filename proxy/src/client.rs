@@ -383,7 +383,7 @@ impl TargetStream {
     }
 
     /// The mark that the link is in use, to be kept as long as the parts.
-    pub(crate) fn take_guard(&mut self) -> Option<LinkGuard> {
+    pub fn take_guard(&mut self) -> Option<LinkGuard> {
         self.asked.take().map(|asked| asked.guard)
     }
 }

@@ -32,6 +32,7 @@ use tracing::debug;
 
 use crate::{
     closing::{close_in_order, discard, drain, linger, reset_on_close},
+    error::OpenError,
     open,
 };
 
@@ -202,11 +203,14 @@ pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> E
         let down = async {
             let early = match awaits_reply {
                 true => take_reply(&mut recv, down_early).await,
-                false => Some(down_early),
+                false => Ok(down_early),
             };
             match early {
-                Some(early) => downward(&shared, &mut recv, early, traffic).await,
-                None => DownEnd::StreamReset,
+                Ok(early) => downward(&shared, &mut recv, early, traffic).await,
+                Err(error) => {
+                    debug!(%error, "no connection behind an early success");
+                    DownEnd::StreamReset
+                }
             }
         };
         both(up, down, &shared, idle).await
@@ -372,24 +376,24 @@ fn read_now(tcp: &TcpStream) -> io::Result<Bytes> {
     })
 }
 
-/// Takes the exit's reply off the head of a stream, `early` being what was read of it: what follows the
-/// reply, or `None` if there is no connection to the target.
+/// Takes the exit's reply off the head of a stream, `early` being what was read of it: what follows the reply.
+///
+/// # Errors
+/// There is no connection to the target.
 //= spec/10-proxy.md#reply
 //# A front end that has reported success early MUST reset its client's connection when the dial fails or
 //# no reply comes.
-async fn take_reply(recv: &mut RecvStream, early: Bytes) -> Option<Bytes> {
+pub async fn take_reply(recv: &mut RecvStream, early: Bytes) -> Result<Bytes, OpenError> {
     let mut head = BytesMut::from(early);
     loop {
         match open::decode_reply(&head) {
-            Ok(Some((Ok(_bound), len))) => return Some(head.split_off(len).freeze()),
-            Ok(None) => {
-                head.extend_from_slice(&recv.read_bytes(open::MAX_REPLY_BYTES).await.ok()??)
-            }
-            Ok(Some((Err(failure), _))) => {
-                debug!(%failure, "no connection behind an early success");
-                return None;
-            }
-            Err(open::BadReply) => return None,
+            Ok(Some((Ok(_bound), len))) => return Ok(head.split_off(len).freeze()),
+            Ok(None) => match recv.read_bytes(open::MAX_REPLY_BYTES).await? {
+                Some(bytes) => head.extend_from_slice(&bytes),
+                None => return Err(OpenError::BadReply),
+            },
+            Ok(Some((Err(failure), _))) => return Err(failure.into()),
+            Err(open::BadReply) => return Err(OpenError::BadReply),
         }
     }
 }

@@ -1,21 +1,38 @@
 //! A list that a settings file may write as one text: `server = "a"` for `server = ["a"]`.
 //! For serde's `with`; what the texts mean is decided elsewhere.
 
-use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+use std::fmt;
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a text or a list of texts")]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
+use serde::{
+    Deserializer, Serialize as _, Serializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+struct OneOrMore;
+
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(vec![text.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Vec<String>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(text) = texts.next_element()? {
+            list.push(text);
+        }
+        Ok(list)
+    }
 }
 
 /// Reads a text or a list of texts.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    OneOrMore::deserialize(from).map(|read| match read {
-        OneOrMore::One(text) => vec![text],
-        OneOrMore::More(texts) => texts,
-    })
+    from.deserialize_any(OneOrMore)
 }
 
 /// Writes a text where there is one, else the list.

@@ -2,10 +2,14 @@
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
-use rp_proxy::{Client, link::LinkStatus};
+use bytes::Bytes;
+use rp_proxy::{Client, link::LinkStatus, target::Target};
+use serde_json::Value;
 
+use super::through::carry;
 use crate::{
-    control::{Answer, Command, Handler, Refusal},
+    control::{Answer, Command, Handler, Refusal, Route},
+    servers::Servers,
     status::{Clock, ConnectionStatus, Status, Usage},
 };
 
@@ -14,14 +18,18 @@ use crate::{
 pub(super) struct Commands {
     client: Client,
     listen: SocketAddr,
+    route: Route,
+    servers: Servers,
     clock: Clock,
 }
 
 impl Commands {
-    pub(super) fn new(client: Client, listen: SocketAddr) -> Self {
+    pub(super) fn new(client: Client, listen: SocketAddr, route: Route, servers: Servers) -> Self {
         Self {
             client,
             listen,
+            route,
+            servers,
             clock: Clock::start("rpclient"),
         }
     }
@@ -45,6 +53,7 @@ impl Commands {
                 up_bytes: traffic.sent.load(Ordering::Relaxed),
                 ..Usage::default()
             },
+            servers: self.servers.health(),
             connection_count: connections.len() as u64,
             connections,
             ..Status::default()
@@ -52,10 +61,29 @@ impl Commands {
     }
 }
 
+impl Commands {
+    async fn connect(&self, target: &str, route: Option<Route>) -> Result<Answer, Refusal> {
+        if route.is_some_and(|route| route != self.route) {
+            return Err(Refusal::new(
+                "it has another server, host key, list of known hosts or identity",
+            ));
+        }
+        let target = Target::parse(target, None);
+        let target = target.map_err(|error| Refusal::new(error.to_string()))?;
+        let stream = self.client.open(&target, Bytes::new()).await;
+        let stream = stream.map_err(|error| Refusal::new(error.to_string()))?;
+        Ok(Answer::TakeOver(
+            Value::Null,
+            Box::new(|caller, early| Box::pin(carry(stream, caller, early))),
+        ))
+    }
+}
+
 impl Handler for Commands {
     async fn handle(&self, command: Command) -> Result<Answer, Refusal> {
         match command {
             Command::Status {} => Answer::reply(&self.status()),
+            Command::Connect { target, route } => self.connect(&target, route).await,
         }
     }
 }

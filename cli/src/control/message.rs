@@ -1,9 +1,14 @@
 //! The lines that go over a control socket. How they are carried is in `serve` and `call`.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::{
+    connect::{Server, Trust},
+    settings::ClientSettings,
+};
 
 /// Longest line in either direction: a status with its tables stays far below.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
@@ -23,6 +28,40 @@ pub(super) const MAX_COMMAND_BYTES: usize = 16 << 10;
 pub enum Command {
     /// Tell your numbers.
     Status {},
+    /// Connect to a target and hand its bytes on, over the connection there is.
+    Connect {
+        /// Host and port.
+        target: String,
+        /// The way the caller would go by itself; any will do if it names none.
+        route: Option<Route>,
+    },
+}
+
+/// The way to the targets: whoever goes the same way may go together.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Route {
+    /// The servers in their order, each with the key it must have, if that was named.
+    servers: Vec<(String, Option<String>)>,
+    known_hosts: Option<PathBuf>,
+    identity: Option<PathBuf>,
+}
+
+impl Route {
+    /// The way of a client with `settings`.
+    pub fn of(settings: &ClientSettings) -> Self {
+        let server = |(server, trust): &(Server, Trust)| {
+            let key = trust.host_key.as_ref().map(ToString::to_string);
+            (server.to_string(), key)
+        };
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let trust = settings.servers.first().map(|(_, trust)| trust);
+        Self {
+            servers: settings.servers.iter().map(server).collect(),
+            known_hosts: trust.and_then(|trust| trust.known_hosts.as_ref().map(whole)),
+            identity: trust.and_then(|trust| trust.identity.as_ref().map(whole)),
+        }
+    }
 }
 
 impl Command {

@@ -15,7 +15,7 @@ mod serve;
 mod socket;
 
 pub use call::{CallError, Caller, find};
-pub use message::{Command, Refusal};
+pub use message::{Command, Refusal, Route};
 pub use serve::{Answer, Handler, TakeOver, serve};
 pub use socket::{ControlError, ControlSocket, Place, runtime_folder};
 

@@ -47,6 +47,7 @@ impl Handler for Commands {
     async fn handle(&self, command: Command) -> Result<Answer, Refusal> {
         match command {
             Command::Status {} => Answer::reply(&self.status()),
+            Command::Connect { .. } => Err(Refusal::unknown("rpserver")),
         }
     }
 }

@@ -10,6 +10,8 @@ use rp_protocol::Connection;
 use rp_proxy::exit::counters;
 use serde::{Deserialize, Serialize};
 
+use crate::servers::ServerHealth;
+
 pub use render::{Rates, render};
 pub use show::show;
 
@@ -40,6 +42,9 @@ pub struct Status {
     pub connection_count: u64,
     /// Connections to clients or to the server at present.
     pub connections: Vec<ConnectionStatus>,
+    /// The servers a client may use, in their order.
+    #[serde(default)]
+    pub servers: Vec<ServerHealth>,
     /// What each key used, at a server.
     pub keys: Vec<NamedUsage>,
     /// What went to each target, at a server.

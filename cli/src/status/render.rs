@@ -8,6 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{ConnectionStatus, NamedUsage, Status};
+use crate::servers::ServerHealth;
 
 /// Rows of each table on a terminal.
 const ROWS: usize = 10;
@@ -88,12 +89,28 @@ fn write(out: &mut String, status: &Status, rates: Option<&Rates>) -> fmt::Resul
         usage_table(out, "TARGETS", &status.targets)
     } else {
         writeln!(out, "refused   {} at the front end", refusals.front_end)?;
+        if status.servers.len() > 1 {
+            status
+                .servers
+                .iter()
+                .try_for_each(|server| health(out, server))?;
+        }
         status
             .connections
             .iter()
             .try_for_each(|link| server(out, link))?;
         usage_table(out, "TARGETS", &status.targets)
     }
+}
+
+/// How one of several servers fares.
+fn health(out: &mut String, server: &ServerHealth) -> fmt::Result {
+    let state = match (server.is_used, &server.error) {
+        (true, _) => "in use",
+        (false, Some(error)) => error,
+        (false, None) => "not in use",
+    };
+    writeln!(out, "health    {}: {state}", server.server)
 }
 
 /// The link to a server.

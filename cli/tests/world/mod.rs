@@ -107,6 +107,21 @@ impl World {
         }
     }
 
+    /// A second server that lets in whom the first does, its address and its fingerprint.
+    pub(crate) fn another_server(&self) -> (Running, String, String) {
+        let mut command = program("rpserver", &self.folder);
+        command.args(["--listen", "127.0.0.1:0", "--allow", "127.0.0.0/8"]);
+        command.arg("--key").arg(self.path("another_host_key"));
+        command
+            .arg("--authorized-keys")
+            .arg(self.path("authorized_keys"));
+        let mut server = Running::start(command);
+        let fingerprint = server.said("host key ");
+        let fingerprint = fingerprint.split(' ').next().unwrap().to_owned();
+        let address = server.said("listening on ");
+        (server, address, fingerprint)
+    }
+
     fn server(folder: &TempDir, address: &str, args: &[&str]) -> Running {
         let mut command = program("rpserver", folder);
         command.args(["--listen", address]);
