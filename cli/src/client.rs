@@ -1,6 +1,7 @@
 //! `rpclient`: the proxy port, and `connect` for ssh. What the port speaks lives in `rp_proxy`.
 
 mod commands;
+mod reload;
 mod standard;
 mod through;
 
@@ -18,16 +19,18 @@ use rp_proxy::{
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tracing::warn;
 
-use self::commands::Commands;
+use self::{commands::Commands, reload::Service};
 use crate::{
     address::ListenAddress,
     args::client::{ClientArgs, ClientCommand, ClientOptions},
     control::{ControlSocket, Place, Route, find, serve as serve_control},
     exit_code::{ExitCode, Failure},
-    logging,
+    logging::{self, Format, Level},
     reach::{NoContact, Reach},
+    reload::Source,
     run,
-    settings::{ClientSettings, SettingsFile},
+    settings::ClientSettings,
+    signals::{Draining, Signals},
     status, tproxy,
     trace_files::TraceFiles,
     transparent::TransparentListeners,
@@ -49,17 +52,18 @@ pub fn main() -> Result<(), Failure> {
     if let Some(ClientCommand::TproxyTeardown(teardown)) = args.command {
         return tproxy::tear_down(teardown);
     }
-    let config = args.common.config.as_deref();
-    let file = SettingsFile::<ClientOptions>::read(config, "rpclient.toml")?;
-    let options = args.options.clone().or(file.options.clone());
+    let mut source = Source::new(args.options, args.common.config, "rpclient.toml");
     if let Some(ClientCommand::Status(how)) = args.command {
+        let options = source.options(ClientOptions::or)?;
         let place = Place::from_option(options.control.as_deref());
         let path = find(&place, "rpclient", options.listen.as_deref())?;
         return run::block_on(status::show(&path, &how));
     }
     if let Some(ClientCommand::TproxySetup(setup)) = args.command {
+        let options = source.options(ClientOptions::or)?;
         return run::block_on(tproxy::set_up(options, setup));
     }
+    let options = source.options(ClientOptions::or)?;
     let target = match &args.command {
         Some(ClientCommand::Connect { host, port }) => Some(target(host, *port)?),
         _ => None,
@@ -68,27 +72,29 @@ pub fn main() -> Result<(), Failure> {
         && options.server.is_empty()
         && !args.common.check
     {
-        logging::start("warn", args.common.verbose);
+        logging::start(Level::WARN, args.common.verbose, Format::Text);
         return run::block_on(connect_by_running(&options, target));
     }
     let running = Running::of(&options);
-    let (mut settings, effective) =
-        ClientSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
+    let (mut settings, effective) = source.read(ClientOptions::or, ClientSettings::new)?;
     if args.common.check {
         return run::print_settings(&effective);
     }
+    source.hold(&effective);
     let traces = TraceFiles::start(settings.trace.as_deref(), "rpclient")?;
     settings.transport = settings
         .transport
         .tracer(traces.as_ref().map(TraceFiles::tracer));
     let result = match target {
         None => {
-            logging::start("info", args.common.verbose);
+            let level = settings.log_level.unwrap_or(Level::INFO);
+            logging::start(level, args.common.verbose, settings.log_format);
             run::raise_descriptor_limit();
-            run::block_on(serve(settings))
+            run::block_on(serve(settings, source))
         }
         Some(target) => {
-            logging::start("warn", args.common.verbose);
+            let level = settings.log_level.unwrap_or(Level::WARN);
+            logging::start(level, args.common.verbose, settings.log_format);
             run::block_on(connect(settings, &running, &target))
         }
     };
@@ -101,7 +107,7 @@ fn target(host: &str, port: u16) -> Result<Target, Failure> {
     target.map_err(|error| Failure::usage(format!("{host} {port}: {error}")))
 }
 
-async fn serve(settings: ClientSettings) -> Result<(), Failure> {
+async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Result<(), Failure> {
     // Before the server is asked for anything: a taken port is the commonest mistake.
     let (listener, local) = listen(&settings.listen).await.map_err(|error| {
         Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
@@ -109,6 +115,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     let transparent = TransparentListeners::bind(&settings.transparent).await?;
     warn_if_open(local, settings.credentials.is_required());
     let socket = ControlSocket::open(&settings.control, "rpclient", local)?;
+    let mut signals = Signals::new()?;
     let reach = Reach::new(&settings)?;
     let (refused, mut refusals) = mpsc::channel(1);
     let connect = {
@@ -129,7 +136,7 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
                 Link::connecting(connect)
             }
         },
-        stopped = run::stopped() => return stopped,
+        () = signals.ended() => return Ok(()),
         () = sleep(FIRST_CONTACT) => {
             warn!(server = %reach.servers(), "no answer from the server, trying on");
             Link::connecting(connect)
@@ -137,19 +144,31 @@ async fn serve(settings: ClientSettings) -> Result<(), Failure> {
     };
     let route = Route::of(&settings);
     let config = ClientConfig::default()
-        .credentials(settings.credentials)
+        .credentials(settings.credentials.clone())
         .optimistic(settings.optimistic);
     run::say(&format!("listening on {local}"));
     transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
-    let handler = Commands::new(client.clone(), local, route, reach.servers().clone());
+    let draining = Draining::default();
+    let servers = reach.servers().clone();
+    let handler = Commands::new(client.clone(), local, route, servers, draining.clone());
+    let service = Service {
+        client: client.clone(),
+        reach: reach.clone(),
+        credentials: settings.credentials,
+        source,
+        drain: settings.drain,
+        draining: draining.clone(),
+    };
     tokio::select! {
-        () = client.serve(listener) => {}
+        () = draining.clone().stops(client.serve(listener)) => {}
         () = serve_control(socket, handler) => {}
-        () = transparent.serve(&client) => {}
+        () = draining.clone().stops(transparent.serve(&client)) => {}
         Some(failure) = refusals.recv() => return Err(failure),
-        stopped = run::stopped() => stopped?,
+        () = logging::report_floods() => {}
+        () = run::keep_watchdog() => {}
+        () = service.heed(signals) => {}
     }
     reach.shut_down().await;
     Ok(())

@@ -1,7 +1,11 @@
 //! The connections a server holds: how many there may be for one key, for one network and in all.
 //! What a client may do is in `authorized_keys`; what its connection does, in the services.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use ipnet::IpNet;
 use rp_protocol::crypto::identity::PublicKey;
@@ -72,7 +76,7 @@ impl fmt::Display for TooMany {
 /// Counts connections and refuses those beyond a limit.
 #[derive(Debug, Default)]
 pub struct Clients {
-    limits: ConnectionLimits,
+    limits: Mutex<ConnectionLimits>,
     shares: Shares<User>,
 }
 
@@ -86,7 +90,7 @@ impl Clients {
     /// Nobody yet, and at most so many.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self {
-            limits,
+            limits: Mutex::new(limits),
             shares: Shares::new(),
         }
     }
@@ -96,10 +100,11 @@ impl Clients {
     /// # Errors
     /// A limit is reached.
     pub fn admit(&self, key: PublicKey, source: IpAddr) -> Result<Admitted, TooMany> {
+        let limits = self.limits();
         self.take([
-            (User::Key(key), self.limits.per_key),
-            (User::Network(network(source)), self.limits.per_network),
-            (User::Everybody, self.limits.total),
+            (User::Key(key), limits.per_key),
+            (User::Network(network(source)), limits.per_network),
+            (User::Everybody, limits.total),
         ])
     }
 
@@ -108,7 +113,7 @@ impl Clients {
     /// # Errors
     /// A limit is reached.
     pub fn admit_anonymous(&self, source: IpAddr) -> Result<Admitted, TooMany> {
-        let limits = &self.limits;
+        let limits = self.limits();
         let network = network(source);
         self.take([
             (
@@ -119,6 +124,15 @@ impl Clients {
             (User::Anonymous, limits.anonymous),
             (User::Everybody, limits.total),
         ])
+    }
+
+    /// Admits by these limits from here on. Who is there already stays.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn limits(&self) -> ConnectionLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take<const N: usize>(&self, users: [(User, usize); N]) -> Result<Admitted, TooMany> {

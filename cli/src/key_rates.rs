@@ -22,6 +22,27 @@ impl KeyRate {
     }
 }
 
+/// The most that any connection may send; clones share it, and it may change.
+#[derive(Clone, Debug, Default)]
+pub struct MaxRate(Arc<Mutex<Option<Bandwidth>>>);
+
+impl MaxRate {
+    /// This rate, or none.
+    pub fn new(rate: Option<Bandwidth>) -> Self {
+        Self(Arc::new(Mutex::new(rate)))
+    }
+
+    /// The rate at present.
+    pub fn get(&self) -> Option<Bandwidth> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has connections that ask from here on send at most `rate`.
+    pub fn set(&self, rate: Option<Bandwidth>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rate;
+    }
+}
+
 /// The rates in use. Of two lines with the same key each counts by itself.
 #[derive(Debug, Default)]
 pub struct KeyRates {

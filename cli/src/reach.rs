@@ -3,7 +3,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rp_protocol::{Connection, config::TransportConfig, error::ConnectionError, units::CloseCode};
+use rp_protocol::{
+    Connection,
+    config::{Policy, TransportConfig},
+    error::ConnectionError,
+    units::{Bandwidth, CloseCode},
+};
 use rp_proxy::{Client, error::OpenError};
 use tokio::sync::mpsc;
 
@@ -21,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Reach {
     servers: Servers,
-    transport: TransportConfig,
+    transport: Arc<Mutex<TransportConfig>>,
     paths: Option<PathFile>,
     current: Arc<Mutex<Option<Current>>>,
 }
@@ -70,7 +75,7 @@ impl Reach {
         let connectors = connectors.collect::<Result<_, _>>()?;
         Ok(Self {
             servers: Servers::new(connectors, settings.server_order),
-            transport: settings.transport.clone(),
+            transport: Arc::new(Mutex::new(settings.transport.clone())),
             paths: PathFile::open(settings.remembers_paths),
             current: Arc::default(),
         })
@@ -88,7 +93,7 @@ impl Reach {
     pub async fn first(&self) -> Result<Connection, NoContact> {
         let is_service = self.current().is_some();
         let connect = |server: Arc<Entry>| {
-            let transport = self.transport.clone();
+            let transport = self.transport();
             async move {
                 let connector = server.connector();
                 let connected = match is_service {
@@ -137,7 +142,7 @@ impl Reach {
     /// None answers.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let connect = |server: Arc<Entry>| {
-            let transport = self.transport.clone();
+            let transport = self.transport();
             async move {
                 let connector = server.connector();
                 let connecting = connector.connect(rp_proxy::SERVICE, transport, &Terminal);
@@ -147,6 +152,28 @@ impl Reach {
         let found = self.servers.first(connect).await;
         let (server, connected) = found.map_err(|failures| all(failures).failure)?;
         Ok(self.keep(server.server(), connected))
+    }
+
+    /// Has this connection and later ones send by `policy`, and at most at `rate`.
+    pub fn set_rate(&self, policy: Policy, rate: Option<Bandwidth>) {
+        let mut transport = self
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *transport = transport.clone().policy(policy).max_rate(rate);
+        if let Some(current) = &*self.current() {
+            let connection = &current.connected.connection;
+            connection.set_policy(policy);
+            connection.set_rate(rate);
+        }
+    }
+
+    fn transport(&self) -> TransportConfig {
+        let transport = self
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        transport.clone()
     }
 
     fn keep(&self, server: &Server, connected: Connected) -> Connection {

@@ -3,6 +3,7 @@
 
 mod commands;
 mod present;
+mod reload;
 
 use std::{
     io,
@@ -18,12 +19,11 @@ use rp_protocol::{
     config::{EndpointConfig, ServerConfig, TransportConfig},
     crypto::identity::PublicKey,
     trace::Tracer,
-    units::Bandwidth,
 };
-use rp_proxy::{Exit, ExitConfig, TargetAccess};
+use rp_proxy::{Exit, ExitConfig, TargetAccess, exit::policy::Policy};
 use tracing::{debug, info, warn};
 
-use self::{commands::Commands, present::Present};
+use self::{commands::Commands, present::Present, reload::reload};
 use crate::{
     address::ListenAddress,
     args::server::{ServerArgs, ServerCommand, ServerOptions},
@@ -37,13 +37,15 @@ use crate::{
     },
     exit_code::{ExitCode, Failure},
     identity,
-    key_rates::KeyRates,
-    logging,
+    key_rates::{KeyRates, MaxRate},
+    logging::{self, Level},
     path_memory::KnownClients,
     prompt::Terminal,
+    reload::Source,
     run,
     session::Session,
-    settings::{ServerSettings, SettingsFile},
+    settings::ServerSettings,
+    signals::{Draining, Signals, Told},
     status,
     trace_files::TraceFiles,
 };
@@ -57,24 +59,24 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
     let args = ServerArgs::parse();
-    let config = args.common.config.as_deref();
-    let file = SettingsFile::<ServerOptions>::read(config, "rpserver.toml")?;
-    let options = args.options.clone().or(file.options.clone());
+    let mut source = Source::new(args.options, args.common.config, "rpserver.toml");
     if let Some(ServerCommand::Status(how)) = args.command {
+        let options = source.options(ServerOptions::or)?;
         let place = Place::from_option(options.control.as_deref());
         let path = find(&place, "rpserver", options.listen.as_deref())?;
         return run::block_on(status::show(&path, &how));
     }
-    let (settings, effective) =
-        ServerSettings::new(options).map_err(|failure| file.blame(failure, &args.options))?;
+    let (settings, effective) = source.read(ServerOptions::or, ServerSettings::new)?;
     if args.common.check {
         return run::print_settings(&effective);
     }
-    logging::start("info", args.common.verbose);
+    source.hold(&effective);
+    let level = settings.log_level.unwrap_or(Level::INFO);
+    logging::start(level, args.common.verbose, settings.log_format);
     let descriptors = run::raise_descriptor_limit();
     let traces = TraceFiles::start(settings.trace.as_deref(), "rpserver")?;
     let tracer = traces.as_ref().map(TraceFiles::tracer);
-    let result = run::block_on(serve(settings, descriptors, tracer));
+    let result = run::block_on(serve(settings, source, descriptors, tracer));
     TraceFiles::end(traces);
     result
 }
@@ -87,14 +89,18 @@ struct Server {
     exit: Exit,
     copies: CopyService,
     root: Option<PathBuf>,
-    rate: Option<Bandwidth>,
+    policy: Policy,
+    rate: MaxRate,
     key_rates: Arc<KeyRates>,
     known: KnownClients,
     present: Present,
+    draining: Draining,
+    drain: Mutex<Duration>,
 }
 
 async fn serve(
     settings: ServerSettings,
+    source: Source<ServerOptions>,
     descriptors: usize,
     tracer: Option<Arc<dyn Tracer>>,
 ) -> Result<(), Failure> {
@@ -133,23 +139,29 @@ async fn serve(
     run::say(&format!("listening on {local}"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
+    let signals = Signals::new()?;
     let policy = settings.policy.clone().listener(local);
     let (targets, copies) = limits(&settings, descriptors);
     let server = Arc::new(Server {
         authorized_keys,
         clients: Clients::new(settings.connections),
-        exit: Exit::new(targets.policy(policy)),
+        exit: Exit::new(targets.policy(policy.clone())),
+        policy,
         copies: CopyService::new(copies),
         root: settings.root,
-        rate: settings.rate,
+        rate: MaxRate::new(settings.rate),
         key_rates: Arc::default(),
         known: KnownClients::default(),
         present: Present::default(),
+        draining: Draining::default(),
+        drain: Mutex::new(settings.drain),
     });
     tokio::select! {
         () = accept(&endpoint, &server) => {}
         () = serve_control(socket, Commands::new(Arc::clone(&server), local)) => {}
-        stopped = run::stopped() => stopped?,
+        () = logging::report_floods() => {}
+        () = run::keep_watchdog() => {}
+        () = heed(signals, &server, source, local) => {}
     }
     info!("shutting down");
     endpoint.close(close_code::DONE, b"the server is shutting down");
@@ -203,8 +215,34 @@ fn services(settings: &ServerSettings) -> Vec<&'static str> {
     services
 }
 
+/// Does what signals say, until it is time to end.
+async fn heed(
+    mut signals: Signals,
+    server: &Arc<Server>,
+    mut source: Source<ServerOptions>,
+    local: SocketAddr,
+) {
+    loop {
+        match signals.next().await {
+            Told::Reload => reload(server, &mut source, local),
+            Told::End => return,
+            Told::Drain => break,
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // Clients that are here may go on asking: they would only be refused what others, a moment later, get of
+    // the next server.
+    server.draining.start();
+    let drain = *server.drain.lock().unwrap_or_else(PoisonError::into_inner);
+    signals.drain(drain, || server.under_way()).await;
+}
+
 async fn accept(endpoint: &Endpoint, server: &Arc<Server>) {
     while let Some(incoming) = endpoint.accept().await {
+        if server.draining.is_on() {
+            incoming.refuse();
+            continue;
+        }
         tokio::spawn(welcome(incoming, server.clone()));
     }
 }
@@ -245,6 +283,15 @@ async fn welcome(incoming: Incoming, server: Arc<Server>) {
 }
 
 impl Server {
+    /// Proxied connections and copies at present.
+    fn under_way(&self) -> u64 {
+        self.exit.counters().usage().active + self.copies.running() as u64
+    }
+
+    fn set_drain(&self, drain: Duration) {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = drain;
+    }
+
     /// Counts the connection, or says which limit it would exceed.
     fn admit(&self, key: PublicKey, from: IpAddr, grant: &Grant) -> Result<Admitted, TooMany> {
         if grant.is_anonymous {
@@ -256,12 +303,12 @@ impl Server {
 
     async fn route(&self, connection: Connection, from: SocketAddr, grant: Grant) {
         self.known.recall(&connection);
-        let _listed = self.present.enter(connection.clone(), &grant.comment);
         let is_proxy = connection.service() == rp_proxy::SERVICE;
         let keys = Arc::clone(&self.authorized_keys);
         let rates = Arc::clone(&self.key_rates);
-        let session = Session::new(connection.clone(), keys, rates, self.rate, grant);
+        let session = Session::new(connection.clone(), keys, rates, self.rate.clone(), grant);
         let session = Arc::new(session);
+        let _listed = self.present.enter(Arc::clone(&session));
         let serving = async {
             if is_proxy {
                 let access = Targets(Arc::clone(&session));

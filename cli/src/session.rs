@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use rp_protocol::{Connection, units::Bandwidth};
+use rp_protocol::Connection;
 use tracing::info;
 
 use crate::{
     authorized_keys::{AuthorizedKeys, Grant},
     close_code,
-    key_rates::{KeyRate, KeyRates},
+    key_rates::{KeyRate, KeyRates, MaxRate},
 };
 
 /// How often the line is looked at while the client asks for nothing: a tunnel that runs for days
@@ -27,7 +27,7 @@ pub struct Session {
     connection: Connection,
     authorized_keys: Arc<AuthorizedKeys>,
     /// The most that any connection may send.
-    max_rate: Option<Bandwidth>,
+    max_rate: MaxRate,
     rates: Arc<KeyRates>,
     state: Mutex<State>,
 }
@@ -45,7 +45,7 @@ impl Session {
         connection: Connection,
         authorized_keys: Arc<AuthorizedKeys>,
         rates: Arc<KeyRates>,
-        max_rate: Option<Bandwidth>,
+        max_rate: MaxRate,
         grant: Grant,
     ) -> Self {
         let state = State {
@@ -94,6 +94,16 @@ impl Session {
         }
     }
 
+    /// Has the connection keep to the rates as they are at present.
+    pub fn refresh(&self) {
+        self.apply(&mut self.state());
+    }
+
+    /// What stands behind its key in the list.
+    pub fn comment(&self) -> String {
+        self.state().grant.comment.clone()
+    }
+
     /// Keeps `grant`, the same one as long as nothing changed.
     fn hold(&self, grant: Grant) -> Arc<Grant> {
         let mut state = self.state();
@@ -111,7 +121,7 @@ impl Session {
         let limits = rate.as_ref().map(|rate| rate.limits().clone());
         self.connection.set_limits(limits.unwrap_or_default());
         self.connection
-            .set_rate([self.max_rate, own].into_iter().flatten().min());
+            .set_rate([self.max_rate.get(), own].into_iter().flatten().min());
         state.rate = rate;
     }
 

@@ -35,6 +35,7 @@ use crate::{
     exit_code::Failure,
     guarded_file::{self, Guard, GuardError},
     identity,
+    logging::{Format, Level},
     openssh::Fingerprint,
     rate,
     servers::ServerOrder,
@@ -43,6 +44,10 @@ use crate::{
 
 /// Where `rpclient` listens if nothing is said: this machine only.
 const DEFAULT_PROXY: &str = "127.0.0.1:1080";
+
+/// How long what is under way may take to end after SIGTERM: most requests are over by then, and a service
+/// manager does not lose patience.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// What `rpserver` does.
 #[derive(Debug)]
@@ -73,6 +78,12 @@ pub struct ServerSettings {
     pub working_timeout: Duration,
     /// Where commands to the running program are taken.
     pub control: Place,
+    /// How long what is under way may take to end.
+    pub drain: Duration,
+    /// How much is logged.
+    pub log_level: Option<Level>,
+    /// And how.
+    pub log_format: Format,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -126,6 +137,9 @@ impl ServerSettings {
                 .working_timeout
                 .map_or_else(|| CopyLimits::default().working, Duration::from_secs),
             control: Place::from_option(options.control.as_deref()),
+            drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
+            log_level: optional("log-level", options.log_level.as_deref())?,
+            log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
             trace: options.trace.clone(),
         };
         Ok((settings, options))
@@ -156,6 +170,10 @@ pub struct ClientSettings {
     pub server_order: ServerOrder,
     /// How to send.
     pub transport: TransportConfig,
+    /// How the rate is decided, as in `transport`.
+    pub policy: Policy,
+    /// The most to send, likewise.
+    pub rate: Option<Bandwidth>,
     /// TCP address of the proxy.
     pub listen: ListenAddress,
     /// Where connections come that the kernel diverts.
@@ -168,6 +186,12 @@ pub struct ClientSettings {
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
     pub control: Place,
+    /// How long what is under way may take to end.
+    pub drain: Duration,
+    /// How much is logged.
+    pub log_level: Option<Level>,
+    /// And how.
+    pub log_format: Format,
     /// Where event traces go.
     pub trace: Option<PathBuf>,
 }
@@ -200,6 +224,8 @@ impl ClientSettings {
                 options.server_order.as_deref().unwrap_or_default(),
             )?,
             transport: TransportConfig::default().policy(policy).max_rate(rate),
+            policy,
+            rate,
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             transparent: TransparentSettings::new(&options)?,
             credentials,
@@ -209,6 +235,9 @@ impl ClientSettings {
                 .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
             remembers_paths: !options.no_path_memory,
             control: Place::from_option(options.control.as_deref()),
+            drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
+            log_level: optional("log-level", options.log_level.as_deref())?,
+            log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
             trace: options.trace.clone(),
         };
         Ok((settings, options))
@@ -269,6 +298,13 @@ where
     T: FromStr<Err: std::fmt::Display>,
 {
     texts.iter().map(|text| parse(option, text)).collect()
+}
+
+fn optional<T>(option: &'static str, text: Option<&str>) -> Result<Option<T>, Failure>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    text.map(|text| parse(option, text)).transpose()
 }
 
 fn needed(option: &str, path: Option<PathBuf>) -> Result<PathBuf, Failure> {

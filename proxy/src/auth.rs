@@ -1,14 +1,18 @@
 //! The user name and password a front end may ask its clients for.
 //! The keys that let a client into a server live in the protocol crate and the programs.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// The users a front end lets in. Empty means everybody, which is only wise on loopback.
+/// The users a front end lets in. Empty means everybody, which is only wise on loopback. Clones share
+/// the users.
 #[derive(Clone, Default)]
-pub struct Credentials(Vec<User>);
+pub struct Credentials(Arc<RwLock<Arc<[User]>>>);
 
 #[derive(Clone)]
 struct User {
@@ -19,21 +23,37 @@ struct User {
 impl Credentials {
     /// Adds a user. A user name holds no `:` (RFC 7617 section 2).
     pub fn add(&mut self, user: &str, password: &str) {
-        self.0.push(User {
+        let user = User {
             name: user.as_bytes().into(),
             password: password.as_bytes().into(),
-        });
+        };
+        let users = self.users().iter().cloned().chain([user]).collect();
+        self.set(users);
+    }
+
+    /// Lets in the users of `other` instead, from the next client on, in all clones.
+    pub fn replace(&self, other: &Self) {
+        self.set(other.users());
+    }
+
+    fn users(&self) -> Arc<[User]> {
+        let users = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&users)
+    }
+
+    fn set(&self, users: Arc<[User]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = users;
     }
 
     /// Whether clients must name themselves.
     pub fn is_required(&self) -> bool {
-        !self.0.is_empty()
+        !self.users().is_empty()
     }
 
     /// Whether `user` with `password` is let in. Takes the same time for every wrong pair of the
     /// same lengths.
     pub fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
-        self.0
+        self.users()
             .iter()
             .fold(Choice::from(0), |found, known| {
                 found | (known.name.ct_eq(user) & known.password.ct_eq(password))
@@ -61,7 +81,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({} users)", self.0.len())
+        write!(f, "Credentials({} users)", self.users().len())
     }
 }
 

@@ -174,6 +174,27 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<PathBuf>,
 
+    /// How long to let what is under way end after SIGTERM, in seconds; a second signal, and SIGINT, end it
+    /// at once [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "RPCLIENT_DRAIN", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<u64>,
+
+    /// How much to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", env = "RPCLIENT_LOG_LEVEL", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+
+    /// How to log: text, or json for one object a line [default: text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "RPCLIENT_LOG_FORMAT",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPCLIENT_TRACE", global = true)]
@@ -200,6 +221,9 @@ impl ClientOptions {
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,
             control: self.control.or(file.control),
+            drain: self.drain.or(file.drain),
+            log_level: self.log_level.or(file.log_level),
+            log_format: self.log_format.or(file.log_format),
             trace: self.trace.or(file.trace),
         }
     }

@@ -144,6 +144,22 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<PathBuf>,
 
+    /// How long to let what is under way end after SIGTERM, in seconds; a second signal, and SIGINT, end it
+    /// at once [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "RPSERVER_DRAIN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<u64>,
+
+    /// How much to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", env = "RPSERVER_LOG_LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+
+    /// How to log: text, or json for one object a line [default: text]
+    #[arg(long, value_name = "FORMAT", env = "RPSERVER_LOG_FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
+
     /// Write what each connection does, event by event (qlog): a file for each in this folder, or this
     /// file
     #[arg(long, value_name = "PATH", env = "RPSERVER_TRACE")]
@@ -180,6 +196,9 @@ impl ServerOptions {
             max_targets_per_key: self.max_targets_per_key.or(file.max_targets_per_key),
             working_timeout: self.working_timeout.or(file.working_timeout),
             control: self.control.or(file.control),
+            drain: self.drain.or(file.drain),
+            log_level: self.log_level.or(file.log_level),
+            log_format: self.log_format.or(file.log_format),
             trace: self.trace.or(file.trace),
         }
     }

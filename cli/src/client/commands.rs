@@ -10,6 +10,7 @@ use super::through::carry;
 use crate::{
     control::{Answer, Command, Handler, Refusal, Route},
     servers::Servers,
+    signals::Draining,
     status::{Clock, ConnectionStatus, Status, Usage},
 };
 
@@ -21,16 +22,24 @@ pub(super) struct Commands {
     route: Route,
     servers: Servers,
     clock: Clock,
+    draining: Draining,
 }
 
 impl Commands {
-    pub(super) fn new(client: Client, listen: SocketAddr, route: Route, servers: Servers) -> Self {
+    pub(super) fn new(
+        client: Client,
+        listen: SocketAddr,
+        route: Route,
+        servers: Servers,
+        draining: Draining,
+    ) -> Self {
         Self {
             client,
             listen,
             route,
             servers,
             clock: Clock::start("rpclient"),
+            draining,
         }
     }
 
@@ -42,6 +51,10 @@ impl Commands {
             LinkStatus::Asleep => ("asleep", None, Vec::new()),
         };
         let traffic = self.client.traffic();
+        let state = match self.draining.is_on() {
+            true => "draining",
+            false => state,
+        };
         Status {
             process: self.clock.process(),
             state: state.to_owned(),

@@ -49,7 +49,7 @@ use crate::{
     args::copy::{CopyArgs, PolicyArg},
     connect::{ConnectFailure, Connected, Server, Trust, connect},
     exit_code::{ExitCode, Failure},
-    logging,
+    logging::{self, Format, Level},
     path_memory::PathFile,
     progress::Bar,
     prompt::Terminal,
@@ -142,7 +142,7 @@ impl CopyError {
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
     let args = CopyArgs::parse();
-    logging::start("warn", args.verbose);
+    logging::start(Level::WARN, args.verbose, Format::Text);
     let traces = TraceFiles::start(args.trace.as_deref(), "rpcp")?;
     let tracer = traces.as_ref().map(TraceFiles::tracer);
     let result = run::block_on(async { run_copy(&args, tracer).await.map_err(Failure::from) });

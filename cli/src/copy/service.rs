@@ -188,6 +188,11 @@ impl CopyService {
         }
     }
 
+    /// Copies that run at present.
+    pub fn running(&self) -> usize {
+        self.copies.held(&None)
+    }
+
     /// A place among the copies that run at once.
     fn place(&self, user: User) -> Result<Place<Option<User>>, Error> {
         let limits = &self.limits;

@@ -26,11 +26,15 @@ impl Commands {
     }
 
     fn status(&self) -> Status {
+        let state = match self.server.draining.is_on() {
+            true => "draining",
+            false => "serving",
+        };
         let accounts = self.server.exit.accounts();
         let (connection_count, connections) = self.server.present.list();
         Status {
             process: self.clock.process(),
-            state: "serving".to_owned(),
+            state: state.to_owned(),
             listen: vec![self.listen.to_string()],
             total: accounts.total().usage().into(),
             refusals: self.server.present.refusals(),

@@ -9,9 +9,10 @@ use std::{
     },
 };
 
-use rp_protocol::Connection;
-
-use crate::status::{ConnectionStatus, MAX_ROWS, Refusals};
+use crate::{
+    session::Session,
+    status::{ConnectionStatus, MAX_ROWS, Refusals},
+};
 
 /// Who is connected. Clones share the list.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ struct Shared {
 struct Clients {
     next: u64,
     /// As many as the server admits.
-    listed: HashMap<u64, (Connection, Option<String>)>,
+    listed: HashMap<u64, Arc<Session>>,
 }
 
 /// A client is listed as long as this lives.
@@ -45,13 +46,12 @@ impl Drop for Listed {
 }
 
 impl Present {
-    /// Lists the client of `connection`, whose key's line has `comment`.
-    pub(super) fn enter(&self, connection: Connection, comment: &str) -> Listed {
-        let comment = Some(comment.to_owned()).filter(|comment| !comment.is_empty());
+    /// Lists the client of `session`.
+    pub(super) fn enter(&self, session: Arc<Session>) -> Listed {
         let mut clients = self.clients();
         let number = clients.next;
         clients.next += 1;
-        clients.listed.insert(number, (connection, comment));
+        clients.listed.insert(number, session);
         Listed {
             present: self.clone(),
             number,
@@ -79,19 +79,26 @@ impl Present {
 
     /// How many there are, and the numbers of those that moved most.
     pub(super) fn list(&self) -> (u64, Vec<ConnectionStatus>) {
-        // The connections' own locks are taken when this one is free again.
-        let listed: Vec<_> = self.clients().listed.values().cloned().collect();
+        let listed = self.sessions();
         let count = listed.len() as u64;
-        let numbers = listed
-            .into_iter()
-            .map(|(connection, comment)| ConnectionStatus {
-                comment,
-                ..ConnectionStatus::of(&connection)
-            });
+        let numbers = listed.iter().map(|session| ConnectionStatus {
+            comment: Some(session.comment()).filter(|comment| !comment.is_empty()),
+            ..ConnectionStatus::of(session.connection())
+        });
         let mut numbers: Vec<_> = numbers.collect();
         numbers.sort_by_key(|of| std::cmp::Reverse(of.sent_bytes + of.received_bytes));
         numbers.truncate(MAX_ROWS);
         (count, numbers)
+    }
+
+    /// Does `what` with each.
+    pub(super) fn each(&self, what: impl Fn(&Session)) {
+        self.sessions().iter().for_each(|session| what(session));
+    }
+
+    /// Their own locks are taken when that of the list is free again.
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.clients().listed.values().cloned().collect()
     }
 
     fn clients(&self) -> MutexGuard<'_, Clients> {

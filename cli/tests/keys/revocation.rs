@@ -152,7 +152,13 @@ async fn key_that_asks_for_nothing_loses_its_connection_as_well() {
 
     let source = accepted.remote_address().ip();
     let grant = keys.grant_for(&key, source).unwrap();
-    let session = Session::new(accepted, keys.clone(), Arc::default(), None, grant);
+    let session = Session::new(
+        accepted,
+        keys.clone(),
+        Arc::default(),
+        Default::default(),
+        grant,
+    );
     assert!(session.grant().is_some());
     fs::write(&path, "").unwrap();
     session.watch().await;

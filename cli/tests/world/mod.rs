@@ -56,9 +56,31 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status();
+        let status = Command::new("kill").args([signal, &pid]).status();
         assert!(status.unwrap().success());
+    }
+
+    /// The next line of its log that has `words`.
+    pub(crate) fn logged(&mut self, words: &str) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let (mut lines, mut line) = (String::new(), Vec::new());
+        loop {
+            let mut byte = [0];
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "no {words} in {lines}");
+            line.push(byte[0]);
+            if byte == *b"\n" {
+                let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
+                if text.contains(words) {
+                    return text;
+                }
+                lines += &text;
+            }
+        }
     }
 }
 

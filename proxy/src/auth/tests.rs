@@ -36,3 +36,16 @@ fn basic_splits_at_the_first_colon() {
 fn passwords_never_reach_a_log() {
     assert_eq!(format!("{:?}", credentials()), "Credentials(2 users)");
 }
+
+#[test]
+fn replaced_users_are_let_in_by_all_clones() {
+    let known = credentials();
+    let clone = known.clone();
+    let mut others = Credentials::default();
+    others.add("carol", "x");
+    known.replace(&others);
+    assert!(clone.accepts(b"carol", b"x"));
+    assert!(!clone.accepts(b"alice", b"open:sesame"));
+    known.replace(&Credentials::default());
+    assert!(!clone.is_required());
+}

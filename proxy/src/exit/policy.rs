@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use ipnet::{IpNet, Ipv4Net};
@@ -142,40 +143,67 @@ impl fmt::Display for Rule {
 ///
 /// Order: metadata and own listeners are refused first and for good; then `deny` rules; then
 /// `allow` rules; then the default, which lets out to public addresses only.
+///
+/// Clones share the rules: what [`replace`](Self::replace) does to one of them holds for all.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub struct Policy(Arc<RwLock<Arc<Rules>>>);
+
+impl Policy {
+    /// Lets out to what `rule` names although the default would not.
+    #[must_use]
+    pub fn allow(self, rule: Rule) -> Self {
+        self.with(|rules| rules.allow.push(rule))
+    }
+
+    /// Refuses what `rule` names although the default or an `allow` rule would let it out.
+    #[must_use]
+    pub fn deny(self, rule: Rule) -> Self {
+        self.with(|rules| rules.deny.push(rule))
+    }
+
+    /// Refuses connections to `listener`, one of this process's own sockets.
+    #[must_use]
+    pub fn listener(self, listener: SocketAddr) -> Self {
+        self.with(|rules| rules.listeners.push(listener))
+    }
+
+    /// Has the rules of `other` hold from the next address on, in all clones.
+    pub fn replace(&self, other: &Self) {
+        let rules = other.rules();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Decides on a resolved address. `Ok` holds the address to dial, which is `addr` with an
+    /// IPv4-mapped spelling undone.
+    pub fn check(&self, addr: SocketAddr) -> Result<SocketAddr, Denial> {
+        self.rules().check(addr)
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
+    }
+
+    /// A policy of its own, with `change` made.
+    fn with(self, change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Rules::clone(&self.rules());
+        change(&mut rules);
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rules {
     allow: Vec<Rule>,
     deny: Vec<Rule>,
     listeners: Vec<SocketAddr>,
 }
 
-impl Policy {
-    /// Lets out to what `rule` names although the default would not.
-    #[must_use]
-    pub fn allow(mut self, rule: Rule) -> Self {
-        self.allow.push(rule);
-        self
-    }
-
-    /// Refuses what `rule` names although the default or an `allow` rule would let it out.
-    #[must_use]
-    pub fn deny(mut self, rule: Rule) -> Self {
-        self.deny.push(rule);
-        self
-    }
-
-    /// Refuses connections to `listener`, one of this process's own sockets.
-    #[must_use]
-    pub fn listener(mut self, listener: SocketAddr) -> Self {
-        self.listeners.push(listener);
-        self
-    }
-
-    /// Decides on a resolved address. `Ok` holds the address to dial, which is `addr` with an
-    /// IPv4-mapped spelling undone.
+impl Rules {
+    /// See [`Policy::check`].
     //= spec/10-proxy.md#egress
     //# The exit MUST check the resolved address and dial that same address.
-    pub fn check(&self, addr: SocketAddr) -> Result<SocketAddr, Denial> {
+    fn check(&self, addr: SocketAddr) -> Result<SocketAddr, Denial> {
         let (ip, port) = (addr.ip().to_canonical(), addr.port());
         //= spec/10-proxy.md#egress
         //# An IPv6 address that carries an IPv4 address MUST also be judged by the address it carries.

@@ -390,3 +390,16 @@ fn rules_round_trip_as_text() {
         assert!(text.parse::<Rule>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn replaced_rules_hold_in_all_clones_and_not_in_what_was_built_from_them() {
+    let address = "10.0.0.1:80".parse().unwrap();
+    let open = Policy::default().allow("10.0.0.0/8".parse().unwrap());
+    let shared = Policy::default();
+    let clone = shared.clone();
+    let own = shared.clone().deny("10.0.0.0/9".parse().unwrap());
+    assert_eq!(clone.check(address), Err(Denial::Private));
+    shared.replace(&open);
+    assert_eq!(clone.check(address), Ok(address));
+    assert_eq!(own.check(address), Err(Denial::Rule));
+}

@@ -1,0 +1,41 @@
+//! Which settings a running `rpserver` takes up, and how.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::Server;
+use crate::{
+    args::server::ServerOptions,
+    logging::{self, Level},
+    reload::{Source, say_unchanged},
+    settings::ServerSettings,
+};
+
+/// The options that a running server applies.
+const APPLIED: [&str; 10] = [
+    "allow",
+    "deny",
+    "rate",
+    "max-connections",
+    "max-connections-per-key",
+    "max-connections-per-network",
+    "max-anonymous",
+    "max-anonymous-per-network",
+    "drain",
+    "log-level",
+];
+
+/// Reads the settings again and applies what is different; a mistake in them changes nothing. Lists of
+/// keys and passwords are read anew whenever they are asked.
+pub(super) fn reload(server: &Arc<Server>, source: &mut Source<ServerOptions>, local: SocketAddr) {
+    let (settings, effective) = match source.read(ServerOptions::or, ServerSettings::new) {
+        Ok(read) => read,
+        Err(failure) => return say_unchanged(&failure),
+    };
+    server.policy.replace(&settings.policy.listener(local));
+    server.clients.set_limits(settings.connections);
+    server.rate.set(settings.rate);
+    server.present.each(|session| session.refresh());
+    server.set_drain(settings.drain);
+    logging::set_level(settings.log_level.unwrap_or(Level::INFO));
+    source.say_changed(&effective, &APPLIED);
+}
