@@ -4,7 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -63,6 +63,7 @@ pub struct ClientConfig {
     pub(crate) body_grace: Duration,
     pub(crate) max_clients: usize,
     pub(crate) optimistic: PortSet,
+    pub(crate) udp_reply_address: Option<IpAddr>,
 }
 
 impl Default for ClientConfig {
@@ -73,6 +74,7 @@ impl Default for ClientConfig {
             body_grace: DEFAULT_BODY_GRACE,
             max_clients: DEFAULT_MAX_CLIENTS,
             optimistic: PortSet::default(),
+            udp_reply_address: None,
         }
     }
 }
@@ -113,6 +115,14 @@ impl ClientConfig {
     #[must_use]
     pub fn optimistic(mut self, ports: PortSet) -> Self {
         self.optimistic = ports;
+        self
+    }
+
+    /// The address that SOCKS5 clients are told to send their datagrams to, for those that reach us through a
+    /// NAT. Default: the one they have reached us at.
+    #[must_use]
+    pub fn udp_reply_address(mut self, address: Option<IpAddr>) -> Self {
+        self.udp_reply_address = address;
         self
     }
 }

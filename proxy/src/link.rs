@@ -231,6 +231,11 @@ impl Link {
         }
     }
 
+    /// Whether a connection made after `asked` has taken its place.
+    pub(crate) fn has_replaced(&self, asked: Generation) -> bool {
+        matches!(&*self.state.borrow(), State::Up(_, made) if *made > asked.0)
+    }
+
     /// Waits until a connection made after `asked` took its place: what that one has not answered may
     /// be asked again.
     pub(crate) async fn replaced(&self, asked: Generation) {

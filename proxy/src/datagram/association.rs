@@ -14,13 +14,13 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{
     carrier::{Carrier, StreamEnd, receive},
     message::Datagram,
-    queue::QueueBudget,
+    queue::{QueueBudget, QueueShare},
     router::Router,
 };
 use crate::{
     client::Client,
     error::OpenError,
-    link::{Generation, LinkGuard},
+    link::{Generation, Link, LinkGuard},
     open::{self, Request},
     relay::code,
     target::{Host, Target},
@@ -60,6 +60,11 @@ impl Default for Associations {
 }
 
 impl Associations {
+    /// A share of what may wait for the client's own software.
+    pub(crate) fn share(&self) -> Arc<QueueShare> {
+        self.budget.share()
+    }
+
     /// The router of this connection: a connection's datagrams have one reader.
     fn router(&self, connection: &Connection, generation: Generation) -> Arc<Router> {
         let mut known = self.router.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +94,8 @@ pub struct Association {
     carrier: Arc<Carrier>,
     progress: watch::Receiver<Progress>,
     reader: AbortHandle,
+    link: Link,
+    generation: Generation,
     _guard: LinkGuard,
 }
 
@@ -104,7 +111,17 @@ impl Client {
             let (connection, generation) = self.link().current(failed).await?;
             let router = self.associations().router(&connection, generation);
             match Association::open(&connection, &router).await {
-                Ok((carrier, recv)) => return Ok(Association::start(carrier, recv, guard)),
+                Ok((carrier, recv)) => {
+                    let (progress, reader) = Association::start(carrier.clone(), recv);
+                    return Ok(Association {
+                        carrier,
+                        progress,
+                        reader,
+                        link: self.link().clone(),
+                        generation,
+                        _guard: guard,
+                    });
+                }
                 Err(OpenError::ConnectionLost(_)) => failed = Some(generation),
                 Err(error) => return Err(error),
             }
@@ -116,7 +133,7 @@ impl Association {
     async fn open(
         connection: &Connection,
         router: &Arc<Router>,
-    ) -> Result<(Carrier, RecvStream), OpenError> {
+    ) -> Result<(Arc<Carrier>, RecvStream), OpenError> {
         let (mut send, recv) = connection.open_bi().await?;
         let route = router.register(send.id().index());
         let mut request = Vec::new();
@@ -125,37 +142,32 @@ impl Association {
         //= spec/10-proxy.md#udp
         //# A client MUST use the stream until the reply has arrived.
         let uses_frames = false;
-        Ok((Carrier::new(route, send, uses_frames), recv))
+        Ok((Arc::new(Carrier::new(route, send, uses_frames)), recv))
     }
 
-    fn start(carrier: Carrier, mut recv: RecvStream, guard: LinkGuard) -> Self {
-        let carrier = Arc::new(carrier);
+    /// Reads what `recv` brings, in a task of its own.
+    fn start(
+        carrier: Arc<Carrier>,
+        mut recv: RecvStream,
+    ) -> (watch::Receiver<Progress>, AbortHandle) {
         let (sender, progress) = watch::channel(Progress::Asked);
-        let reading = {
-            let carrier = carrier.clone();
-            async move {
-                let end = match read_reply(&mut recv).await {
-                    Ok(early) => {
-                        carrier.use_frames();
-                        sender.send_replace(Progress::Open);
-                        receive(&mut recv, early, carrier.route()).await.into()
-                    }
-                    Err(error) => AssociationEnd::Failed(error),
-                };
-                let is_malformed = end == AssociationEnd::from(StreamEnd::Malformed);
-                sender.send_replace(Progress::Ended(end));
-                carrier.route().queue().close();
-                if is_malformed {
-                    carrier.reset(code::MALFORMED).await;
+        let reading = async move {
+            let end = match read_reply(&mut recv).await {
+                Ok(early) => {
+                    carrier.use_frames();
+                    sender.send_replace(Progress::Open);
+                    receive(&mut recv, early, carrier.route()).await.into()
                 }
+                Err(error) => AssociationEnd::Failed(error),
+            };
+            let is_malformed = end == AssociationEnd::from(StreamEnd::Malformed);
+            sender.send_replace(Progress::Ended(end));
+            carrier.route().queue().close();
+            if is_malformed {
+                carrier.reset(code::MALFORMED).await;
             }
         };
-        Self {
-            carrier,
-            progress,
-            reader: tokio::spawn(reading).abort_handle(),
-            _guard: guard,
-        }
+        (progress, tokio::spawn(reading).abort_handle())
     }
 
     /// Waits for the exit's answer. Whoever only sends and receives need not.
@@ -212,9 +224,10 @@ impl Association {
         }
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended, or another connection has taken the place of its own, which was silent.
     pub fn has_ended(&self) -> bool {
         matches!(*self.progress.borrow(), Progress::Ended(_))
+            || self.link.has_replaced(self.generation)
     }
 
     /// Waits until the association has ended, and says why.

@@ -9,6 +9,9 @@ use tokio::sync::watch;
 use super::association::{Association, AssociationEnd};
 use crate::{client::Client, error::OpenError, target::Target};
 
+/// Times an association is asked for when the connection to the server fails under the question.
+const MAX_ASKED: usize = 3;
+
 /// A use of associations, one after the other. Dropping it ends the last one.
 #[derive(Debug)]
 pub struct LastingAssociation {
@@ -25,11 +28,18 @@ impl LastingAssociation {
         }
     }
 
-    /// Opens an association and waits until the exit has said that it is one.
+    /// Opens an association and waits until the exit has said that it is one; asks again where the connection
+    /// is lost meanwhile.
     ///
     /// # Errors
     /// It was refused, or there is no connection.
     pub async fn opened(&self) -> Result<(), AssociationEnd> {
+        for _ in 1..MAX_ASKED {
+            match self.current().await?.opened().await {
+                Err(AssociationEnd::Failed(OpenError::ConnectionLost(_))) => {}
+                outcome => return outcome,
+            }
+        }
         self.current().await?.opened().await
     }
 
@@ -55,9 +65,15 @@ impl LastingAssociation {
         loop {
             let association = current.borrow_and_update().clone();
             if let Some(association) = association {
-                match association.recv().await {
-                    Err(end) if !is_refusal(&end) => {}
-                    result => return result,
+                tokio::select! {
+                    received = association.recv() => match received {
+                        Err(end) if !is_refusal(&end) => {}
+                        received => return received,
+                    },
+                    // What the one before still had is lost with it.
+                    _ = current.changed() => {
+                        current.mark_changed();
+                    }
                 }
             }
             if current.changed().await.is_err() {

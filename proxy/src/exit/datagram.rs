@@ -226,32 +226,9 @@ impl Association {
         }
     }
 
-    //= spec/10-proxy.md#udp
-    //# An exit SHOULD reset an association with code 2 when no datagram has passed in either direction for
-    //# 5 minutes.
     async fn idle(&self) {
-        //= spec/10-proxy.md#udp
-        //# An exit MUST NOT do so within 2 minutes (RFC 4787, REQ-5).
-        let idle = self.exit.shared.config.udp_idle.max(MIN_UDP_IDLE);
-        let mut ticks = interval(idle / IDLE_TICKS);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut quiet, mut age) = (0, 0);
-        loop {
-            ticks.tick().await;
-            quiet = if self.has_moved.swap(false, Relaxed) {
-                0
-            } else {
-                quiet + 1
-            };
-            // The first look is at once.
-            if quiet > IDLE_TICKS {
-                return;
-            }
-            age = (age + 1) % IDLE_TICKS;
-            if age == 0 {
-                self.peers().grow_old();
-            }
-        }
+        let idle = self.exit.shared.config.udp_idle;
+        silence(&self.has_moved, idle, || self.peers().grow_old()).await;
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {
@@ -438,6 +415,37 @@ impl<'a> Outward<'a> {
         }
     }
 }
+
+//= spec/10-proxy.md#udp
+//# An exit SHOULD reset an association with code 2 when no datagram has passed in either direction for 5
+//# minutes.
+/// Waits until nothing has moved for `idle`, which is cut off at the least that is allowed; tells of each such
+/// period.
+async fn silence(has_moved: &AtomicBool, idle: Duration, on_period: impl Fn()) {
+    //= spec/10-proxy.md#udp
+    //# An exit MUST NOT do so within 2 minutes (RFC 4787, REQ-5).
+    let mut ticks = interval(idle.max(MIN_UDP_IDLE) / IDLE_TICKS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first look is at once.
+    ticks.tick().await;
+    let (mut quiet, mut age) = (0, 0);
+    while quiet < IDLE_TICKS {
+        ticks.tick().await;
+        // What moved may have done so just behind the look before.
+        quiet = if has_moved.swap(false, Relaxed) {
+            0
+        } else {
+            quiet + 1
+        };
+        age = (age + 1) % IDLE_TICKS;
+        if age == 0 {
+            on_period();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
 
 fn unknown() -> DialFailure {
     DialFailure::new(FailureKind::NameNotFound)

@@ -7,6 +7,7 @@ mod detect;
 mod http;
 mod socks4;
 mod socks5;
+mod socks5_udp;
 pub(crate) mod transparent;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

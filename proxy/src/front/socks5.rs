@@ -1,12 +1,12 @@
 //! SOCKS5 (RFC 1928, RFC 1929): parsers over byte prefixes, and the adapter that speaks it.
-//! BIND and UDP ASSOCIATE are answered with "command not supported".
+//! BIND is answered with "command not supported"; what follows UDP ASSOCIATE is `socks5_udp`'s.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{FrontEndContext, FrontError, Handshake, Parsed};
+use super::{FrontEndContext, FrontError, Handshake, Parsed, socks5_udp};
 use crate::{
     error::FailureKind,
     target::{Host, Target},
@@ -17,8 +17,9 @@ const PASSWORD_VERSION: u8 = 1;
 const NO_AUTHENTICATION: u8 = 0;
 const PASSWORD: u8 = 2;
 const NO_ACCEPTABLE_METHOD: u8 = 0xff;
-const SUCCEEDED: u8 = 0;
+pub(super) const SUCCEEDED: u8 = 0;
 const COMMAND_CONNECT: u8 = 1;
+const COMMAND_UDP_ASSOCIATE: u8 = 3;
 
 /// Bytes that are not SOCKS5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,42 +88,86 @@ fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len.into())
 }
 
+/// An address as sent: of a target, or where a client expects to send from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `None` for a name that is none.
+    host: Option<Host>,
+    port: u16,
+}
+
+impl Address {
+    /// The target it names, if it names one.
+    pub(super) fn into_target(self) -> Option<Target> {
+        Target::new(self.host?, self.port).ok()
+    }
+
+    /// It as where a client sends from; 0.0.0.0 for a name.
+    fn into_source(self) -> SocketAddr {
+        let ip = match self.host {
+            Some(Host::Ip(ip)) => ip,
+            _ => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(ip, self.port)
+    }
+}
+
+/// Reads address type, address and port.
+pub(super) fn parse_address(bytes: &[u8]) -> Parsed<Address, Invalid> {
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let host = match kind {
+        1 => rest
+            .split_first_chunk::<4>()
+            .map(|(ip, rest)| (Some(Host::Ip((*ip).into())), rest)),
+        4 => rest
+            .split_first_chunk::<16>()
+            .map(|(ip, rest)| (Some(Host::Ip((*ip).into())), rest)),
+        3 => counted(rest).map(|(name, rest)| (parse_name(name), rest)),
+        _ => return Err(reply_for(FailureKind::AddressUnsupported)),
+    };
+    let Some((host, rest)) = host else {
+        return Ok(None);
+    };
+    let Some((port, rest)) = rest.split_first_chunk::<2>() else {
+        return Ok(None);
+    };
+    let port = u16::from_be_bytes(*port);
+    Ok(Some((Address { host, port }, bytes.len() - rest.len())))
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// A connection.
+    Connect(Target),
+    /// To exchange datagrams, which it expects to send from this address; 0 is for what it does not know.
+    Associate(SocketAddr),
+}
+
 /// Reads the request: version, command, reserved, address, port. An unknown command is refused
 /// only with the request complete, so that the reply does not overtake the client's own bytes.
-pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Target, Invalid> {
+pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Request, Invalid> {
     let &[version, ref rest @ ..] = bytes else {
         return Ok(None);
     };
     if version != VERSION {
         return Err(Invalid::Close);
     }
-    let &[command, _reserved, kind, ref rest @ ..] = rest else {
+    let &[command, _reserved, ref rest @ ..] = rest else {
         return Ok(None);
     };
-    let (host, rest) = match kind {
-        1 => match rest.split_first_chunk::<4>() {
-            Some((ip, rest)) => (Some(Host::Ip((*ip).into())), rest),
-            None => return Ok(None),
-        },
-        4 => match rest.split_first_chunk::<16>() {
-            Some((ip, rest)) => (Some(Host::Ip((*ip).into())), rest),
-            None => return Ok(None),
-        },
-        3 => match counted(rest) {
-            Some((name, rest)) => (parse_name(name), rest),
-            None => return Ok(None),
-        },
-        _ => return Err(reply_for(FailureKind::AddressUnsupported)),
-    };
-    let Some((port, rest)) = rest.split_first_chunk::<2>() else {
+    let Some((address, len)) = parse_address(rest)? else {
         return Ok(None);
     };
-    if command != COMMAND_CONNECT {
-        return Err(reply_for(FailureKind::CommandUnsupported));
-    }
-    let target = host.and_then(|host| Target::new(host, u16::from_be_bytes(*port)).ok());
-    match target {
-        Some(target) => Ok(Some((target, bytes.len() - rest.len()))),
+    let request = match command {
+        COMMAND_CONNECT => address.into_target().map(Request::Connect),
+        COMMAND_UDP_ASSOCIATE => Some(Request::Associate(address.into_source())),
+        _ => return Err(reply_for(FailureKind::CommandUnsupported)),
+    };
+    match request {
+        Some(request) => Ok(Some((request, bytes.len() - rest.len() + len))),
         None => Err(reply_for(FailureKind::Malformed)),
     }
 }
@@ -136,7 +181,7 @@ fn reply_for(kind: FailureKind) -> Invalid {
 }
 
 /// The reply code of RFC 1928 section 6 that says `kind`.
-fn reply_code(kind: FailureKind) -> u8 {
+pub(super) fn reply_code(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::Denied => 2,
         FailureKind::NetworkUnreachable => 3,
@@ -150,10 +195,16 @@ fn reply_code(kind: FailureKind) -> u8 {
 }
 
 /// A reply with `code` and the exit's address; failures, and successes said before the dial, name 0.0.0.0:0.
-fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
+pub(super) fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
     let mut out = vec![VERSION, code, 0];
     let bound = bound.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-    match bound {
+    put_address(bound, &mut out);
+    out
+}
+
+/// Appends address type, address and port.
+pub(super) fn put_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address {
         SocketAddr::V4(addr) => {
             out.push(1);
             out.extend_from_slice(&addr.ip().octets());
@@ -163,8 +214,7 @@ fn reply(code: u8, bound: Option<SocketAddr>) -> Vec<u8> {
             out.extend_from_slice(&addr.ip().octets());
         }
     }
-    out.extend_from_slice(&bound.port().to_be_bytes());
-    out
+    out.extend_from_slice(&address.port().to_be_bytes());
 }
 
 /// Speaks SOCKS5 with one client until its stream to the target is relayed.
@@ -192,7 +242,10 @@ pub(super) async fn serve(
         handshake.tcp.write_all(&[PASSWORD_VERSION, 0]).await?;
     }
     let target = match handshake.parse(parse_request).await {
-        Ok(target) => target,
+        Ok(Request::Connect(target)) => target,
+        Ok(Request::Associate(expected)) => {
+            return socks5_udp::serve(handshake, context, expected).await;
+        }
         Err(FrontError::Socks5(Invalid::Reply(code))) => {
             handshake.refuse(&reply(code, None)).await;
             return Err(FrontError::Socks5(Invalid::Reply(code)));

@@ -64,33 +64,47 @@ fn request_in_pieces() {
     incremental(
         parse_request,
         &[5, 1, 0, 1, 192, 0, 2, 1, 0x01, 0xbb],
-        target("192.0.2.1:443"),
+        Request::Connect(target("192.0.2.1:443")),
     );
     let mut v6 = vec![5, 1, 0, 4];
     v6.extend([0; 15]);
     v6.extend([1, 0, 80]);
-    incremental(parse_request, &v6, target("[::1]:80"));
+    incremental(parse_request, &v6, Request::Connect(target("[::1]:80")));
     incremental(
         parse_request,
         b"\x05\x01\x00\x03\x09a.example\x00\x50",
-        target("a.example:80"),
+        Request::Connect(target("a.example:80")),
     );
+}
+
+#[test]
+fn a_client_may_ask_to_exchange_datagrams_and_say_from_where() {
+    let associate = |address: &str| Request::Associate(address.parse().unwrap());
+    let unknown = [5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
+    incremental(parse_request, &unknown, associate("0.0.0.0:0"));
+    let known = [5, 3, 0, 1, 192, 0, 2, 1, 1, 2];
+    incremental(parse_request, &known, associate("192.0.2.1:258"));
+    let mut v6 = vec![5, 3, 0, 4];
+    v6.extend([0; 18]);
+    incremental(parse_request, &v6, associate("[::]:0"));
+    // A name says nothing of use, and does not hurt.
+    let name = b"\x05\x03\x00\x03\x02me\x00\x50";
+    incremental(parse_request, name, associate("0.0.0.0:80"));
 }
 
 #[test]
 fn names_of_255_bytes_are_taken() {
     let name = "a".repeat(255);
     let bytes = [b"\x05\x01\x00\x03\xff", name.as_bytes(), b"\x00\x50"].concat();
-    incremental(parse_request, &bytes, target(&format!("{name}:80")));
+    let request = Request::Connect(target(&format!("{name}:80")));
+    incremental(parse_request, &bytes, request);
 }
 
 #[test]
 fn requests_we_cannot_serve_have_their_own_code() {
     let refused = |bytes: &[u8]| parse_request(bytes).unwrap_err();
     let bind = [5, 2, 0, 1, 192, 0, 2, 1, 0, 80];
-    let associate = [5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
     assert_eq!(refused(&bind), Invalid::Reply(7));
-    assert_eq!(refused(&associate), Invalid::Reply(7));
     assert_eq!(refused(&[5, 1, 0, 2]), Invalid::Reply(8));
     assert_eq!(refused(&[5, 1, 0, 3, 0, 0, 80]), Invalid::Reply(1));
     assert_eq!(
