@@ -36,7 +36,7 @@ use self::{
     framing::{BadFraming, Framing},
     head::{HeadEnd, RequestHead},
 };
-use super::{FrontEndContext, FrontError, SemaphorePermit};
+use super::{FrontEndContext, FrontError, SemaphorePermit, peer_ip};
 use crate::{
     client::TargetStream,
     closing::{close_in_order, drain, reset_on_close},
@@ -226,7 +226,11 @@ impl Session {
         let credentials = self.context.credentials();
         if credentials.is_required() {
             let login = head.fields.all("proxy-authorization").next();
-            if !login.is_some_and(|login| credentials.accepts_basic(login)) {
+            let is_let_in = match login {
+                Some(login) => credentials.admit_basic(peer_ip(&self.tcp), login).await,
+                None => false,
+            };
+            if !is_let_in {
                 return self.refuse(&answer::login_required(), reply).await;
             }
         }

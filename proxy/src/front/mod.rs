@@ -10,7 +10,12 @@ mod socks5;
 mod socks5_udp;
 pub(crate) mod transparent;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -137,6 +142,12 @@ impl FrontEndContext {
             drop((guard, permit));
         });
     }
+}
+
+/// Where a client is; unspecified for one that has left already.
+fn peer_ip(tcp: &TcpStream) -> IpAddr {
+    tcp.peer_addr()
+        .map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip())
 }
 
 /// One client's place among the clients served at once.

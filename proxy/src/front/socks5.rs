@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{FrontEndContext, FrontError, Handshake, Parsed, socks5_udp};
+use super::{FrontEndContext, FrontError, Handshake, Parsed, peer_ip, socks5_udp};
 use crate::{
     error::FailureKind,
     target::{Host, Target},
@@ -235,7 +235,11 @@ pub(super) async fn serve(
     handshake.tcp.write_all(&[VERSION, method]).await?;
     if method == PASSWORD {
         let login = handshake.parse(parse_login).await?;
-        if !context.credentials().accepts(&login.user, &login.password) {
+        let from = peer_ip(&handshake.tcp);
+        let admitted = context
+            .credentials()
+            .admit(from, &login.user, &login.password);
+        if !admitted.await {
             handshake.refuse(&[PASSWORD_VERSION, 1]).await;
             return Err(FrontError::Unauthenticated);
         }
