@@ -203,8 +203,8 @@ impl TransportConfig {
         self
     }
 
-    /// Bytes of datagrams queued in each direction before the oldest incoming or the newest
-    /// outgoing is dropped. Default 1 MiB; 0 refuses datagrams.
+    /// Bytes of datagrams queued at most: before the oldest incoming is dropped, and before a sender waits,
+    /// who commonly does so after 20 ms' worth. Default 1 MiB; 0 refuses datagrams.
     #[must_use]
     pub fn datagram_buffer(mut self, bytes: usize) -> Self {
         self.datagram_buffer = bytes;

@@ -152,9 +152,11 @@ impl Connection {
     /// See [`SendDatagramError`].
     pub fn send_datagram(&mut self, data: Bytes) -> Result<(), SendDatagramError> {
         self.lost()?;
-        let room = packet_builder::data_room(self.paths[0].packet_size());
+        let path = &self.paths[0];
+        let room = packet_builder::data_room(path.packet_size());
+        let queue = path.bytes_in(datagrams::QUEUE_TIME);
         self.datagrams
-            .send(data, room.saturating_sub(datagrams::OVERHEAD))
+            .send(data, room.saturating_sub(datagrams::OVERHEAD), queue)
     }
 
     /// The oldest unread datagram.

@@ -1,9 +1,10 @@
 //! Unreliable datagrams of the application: two bounded queues. No retransmission, no order.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 
+use super::{Connection, event::Event, packet_builder::data_room};
 use crate::{
     error::SendDatagramError,
     wire::frame::{Datagram, FrameWriter},
@@ -11,6 +12,12 @@ use crate::{
 
 /// Bytes a DATAGRAM frame adds to its data at most.
 pub(super) const OVERHEAD: usize = 1 + 8;
+
+/// Time that datagrams wait to be sent at most: whoever has several kinds of them decides late which is next.
+pub(super) const QUEUE_TIME: Duration = Duration::from_millis(20);
+
+/// Bytes that may wait to be sent whatever the rate: a burst of a slow or young path.
+const LEAST_QUEUE: usize = 16 << 10;
 
 /// The two queues.
 #[derive(Debug)]
@@ -21,7 +28,10 @@ pub(super) struct Datagrams {
     incoming_bytes: usize,
     capacity: usize,
     peer_max: u64,
-    blocked: bool,
+    /// What may wait to be sent, as it was when somebody had to wait.
+    blocked_at: Option<usize>,
+    /// It is the streams' turn when both have something to send.
+    gives_way: bool,
     dropped: u64,
 }
 
@@ -35,7 +45,8 @@ impl Datagrams {
             incoming_bytes: 0,
             capacity,
             peer_max: 0,
-            blocked: false,
+            blocked_at: None,
+            gives_way: false,
             dropped: 0,
         }
     }
@@ -45,8 +56,14 @@ impl Datagrams {
         self.peer_max = bytes;
     }
 
-    /// Queue `data` for a path whose packets have room for `room` bytes of it.
-    pub(super) fn send(&mut self, data: Bytes, room: usize) -> Result<(), SendDatagramError> {
+    /// Queue `data` for a path whose packets have room for `room` bytes of it, and on which `queue` bytes leave
+    /// within the time that datagrams may wait.
+    pub(super) fn send(
+        &mut self,
+        data: Bytes,
+        room: usize,
+        queue: u64,
+    ) -> Result<(), SendDatagramError> {
         if self.peer_max == 0 {
             return Err(SendDatagramError::Unsupported);
         }
@@ -57,8 +74,12 @@ impl Datagrams {
         if data.len() > room || frame.encoded_len() as u64 > self.peer_max {
             return Err(SendDatagramError::TooLarge);
         }
-        if self.outgoing_bytes + data.len() > self.capacity {
-            self.blocked = true;
+        //= spec/05-streams.md#datagrams
+        //# A sender SHOULD queue no more datagrams than leave within 20 ms, nor fewer than 16 KiB of them.
+        let queue = usize::try_from(queue).unwrap_or(usize::MAX);
+        let most = queue.max(LEAST_QUEUE).min(self.capacity);
+        if !self.outgoing.is_empty() && self.outgoing_bytes + data.len() > most {
+            self.blocked_at = Some(most);
             return Err(SendDatagramError::Blocked);
         }
         self.outgoing_bytes += data.len();
@@ -69,6 +90,14 @@ impl Datagrams {
     /// Whether datagrams wait to be sent.
     pub(super) fn interest(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    //= spec/05-streams.md#datagrams
+    //# Where both wait, a sender SHOULD send packets of datagrams and packets of new stream data in turns.
+    /// Whether streams that have something to send go first this time.
+    pub(super) fn give_way(&mut self) -> bool {
+        self.gives_way = !self.gives_way;
+        !self.gives_way
     }
 
     /// Write queued datagrams while they fit; `whole` if the packet is otherwise empty, in which case one
@@ -89,10 +118,13 @@ impl Datagrams {
             self.outgoing.pop_front();
             empty = false;
         }
-        self.blocked && self.outgoing_bytes < self.capacity / 2 && {
-            self.blocked = false;
-            true
+        let is_unblocked = self
+            .blocked_at
+            .is_some_and(|most| self.outgoing_bytes < most / 2);
+        if is_unblocked {
+            self.blocked_at = None;
         }
+        is_unblocked
     }
 
     /// A datagram arrived; the oldest unread ones make room.
@@ -119,5 +151,18 @@ impl Datagrams {
         let data = self.incoming.pop_front()?;
         self.incoming_bytes -= data.len();
         Some(data)
+    }
+}
+
+impl Connection {
+    /// Write queued datagrams into what is left of a packet.
+    pub(super) fn write_datagrams(&mut self, out: &mut FrameWriter<'_>) {
+        if !self.datagrams.interest() {
+            return;
+        }
+        let whole = out.remaining() >= data_room(self.paths[0].packet_size());
+        if self.datagrams.write(out, whole) {
+            self.events.push_back(Event::DatagramsUnblocked);
+        }
     }
 }

@@ -11,9 +11,9 @@ use std::{
 
 use super::{
     Connection,
-    event::{Event, Transmit},
+    event::Transmit,
     handshake::Space,
-    packet_builder::{PacketBuilder, data_room},
+    packet_builder::PacketBuilder,
     reports::{micros, write_reports},
     state::State,
 };
@@ -460,16 +460,18 @@ impl Connection {
                 break;
             }
         }
-        if self.datagrams.interest() {
-            let whole = out.remaining() >= data_room(self.paths[0].packet_size());
-            if self.datagrams.write(out, whole) {
-                self.events.push_back(Event::DatagramsUnblocked);
-            }
+        let is_shared = self.datagrams.interest() && self.streams.interest().data;
+        let streams_first = is_shared && self.datagrams.give_way();
+        if !streams_first {
+            self.write_datagrams(out);
         }
         self.streams.write_data(out, &mut |what| {
             self.redundancy.on_data(what);
             note(what);
         });
+        if streams_first {
+            self.write_datagrams(out);
+        }
         self.redundancy
             .on_messages(self.streams.ended(), &self.paths[0]);
         // A probe that repeats the oldest data repairs it in the same round trip.

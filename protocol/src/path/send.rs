@@ -1,7 +1,7 @@
 //! What may leave on a path now, and what is noted when it does. What to put into a packet is decided
 //! in `connection/transmit.rs`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
@@ -172,6 +172,11 @@ impl Departure {
 }
 
 impl Path {
+    /// Bytes that leave in `interval` at the present rate.
+    pub(crate) fn bytes_in(&self, interval: Duration) -> u64 {
+        self.controller.pacing_rate().bytes_in(interval)
+    }
+
     /// A fresh packet number.
     pub(crate) fn take_number(&mut self, rng: &mut impl Rng) -> u64 {
         let in_flight = self.sent.in_flight_packets();
