@@ -8,7 +8,7 @@
 //! | `expiry-time="YYYYMMDD[HHMM[SS]][Z]"` | not after this time, in UTC |
 //! | `from="10.0.0.0/8,!10.1.*"` | only from these addresses; `!` takes some out; no host names |
 //! | `permitopen="host:port"` | dial only this target; may be repeated; `*` for any |
-//! | `permitlisten="[host:]port"` | listen only here; may be repeated; `*` for any |
+//! | `permitlisten="[host:]port"` | may have the server listen here, on loopback if no host is named; may be repeated; `*` for any |
 //! | `no-port-forwarding`, `restrict` | dial nothing and listen nowhere |
 //! | `port-forwarding` | takes back the two before it |
 //! | `root="/dir"` | files beneath this folder only |
@@ -33,6 +33,7 @@ use rp_protocol::{
     crypto::identity::{PeerRejected, PeerVerifier, PublicKey},
     units::Bandwidth,
 };
+use rp_proxy::exit::{ListenAccess, ListenRule};
 use thiserror::Error;
 
 use crate::{
@@ -54,7 +55,7 @@ pub struct Grant {
     pub comment: String,
     /// Which targets it may dial.
     pub forwarding: Forwarding,
-    /// Where it may listen; anywhere if empty, as long as `forwarding` is not `None`.
+    /// Where it may listen; where the server lets every key listen if empty.
     pub listeners: Vec<PermitListen>,
     /// The folder it is kept beneath, if the line names one.
     pub root: Option<PathBuf>,
@@ -114,11 +115,30 @@ impl Grant {
         }
     }
 
-    /// Whether the client may listen at `host`, as it spelt it, and `port`.
-    pub fn permits_listen(&self, host: &str, port: u16) -> bool {
-        let names = |listener: &PermitListen| names((&listener.host, listener.port), host, port);
-        self.forwarding != Forwarding::None
-            && (self.listeners.is_empty() || self.listeners.iter().any(names))
+    /// Where the client may have the server listen; `default` where its line does not say.
+    pub fn listen_access(&self, default: &ListenAccess) -> ListenAccess {
+        if self.forwarding == Forwarding::None {
+            return ListenAccess::default();
+        }
+        if self.listeners.is_empty() {
+            return default.clone();
+        }
+        self.listeners
+            .iter()
+            .filter_map(PermitListen::rule)
+            .collect()
+    }
+}
+
+impl PermitListen {
+    /// The same for the exit; `None` for a name, at which nobody listens.
+    fn rule(&self) -> Option<ListenRule> {
+        let port = self.port.map_or("*".to_owned(), |port| port.to_string());
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        format!("{host}:{port}").parse().ok()
     }
 }
 

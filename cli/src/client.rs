@@ -25,6 +25,7 @@ use crate::{
     args::client::{ClientArgs, ClientCommand, ClientOptions},
     control::{ControlSocket, Place, Route, find, serve as serve_control},
     exit_code::{ExitCode, Failure},
+    forwards,
     logging::{self, Format, Level},
     reach::{NoContact, Reach},
     reload::Source,
@@ -52,7 +53,7 @@ pub fn main() -> Result<(), Failure> {
     if let Some(ClientCommand::TproxyTeardown(teardown)) = args.command {
         return tproxy::tear_down(teardown);
     }
-    let mut source = Source::new(args.options, args.common.config, "rpclient.toml");
+    let mut source = Source::new(args.options.clone(), args.common.config, "rpclient.toml");
     if let Some(ClientCommand::Status(how)) = args.command {
         let options = source.options(ClientOptions::or)?;
         let place = Place::from_option(options.control.as_deref());
@@ -64,6 +65,11 @@ pub fn main() -> Result<(), Failure> {
         return run::block_on(tproxy::set_up(options, setup));
     }
     let options = source.options(ClientOptions::or)?;
+    if let Some(ClientCommand::Forward { what }) = &args.command {
+        let place = Place::from_option(options.control.as_deref());
+        let path = find(&place, "rpclient", options.listen.as_deref())?;
+        return run::block_on(forwards::command(&path, what, &args.options));
+    }
     let target = match &args.command {
         Some(ClientCommand::Connect { host, port }) => Some(target(host, *port)?),
         _ => None,
@@ -116,6 +122,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     warn_if_open(local, settings.credentials.is_required());
     let socket = ControlSocket::open(&settings.control, "rpclient", local)?;
     let mut signals = Signals::new()?;
+    let forwards = forwards::listen(&settings.forwards).await?;
     let reach = Reach::new(&settings)?;
     let (refused, mut refusals) = mpsc::channel(1);
     let connect = {
@@ -150,9 +157,11 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let client = Client::new(link, config);
+    let forwards = forwards::start(&client, forwards)?;
     let draining = Draining::default();
     let servers = reach.servers().clone();
-    let handler = Commands::new(client.clone(), local, route, servers, draining.clone());
+    let handler = Commands::new(&client, local, route, servers, draining.clone());
+    let handler = handler.forwards(forwards.clone());
     let service = Service {
         client: client.clone(),
         reach: reach.clone(),
@@ -165,6 +174,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         () = draining.clone().stops(client.serve(listener)) => {}
         () = serve_control(socket, handler) => {}
         () = draining.clone().stops(transparent.serve(&client)) => {}
+        () = forwards.end_with(&draining) => {}
         Some(failure) = refusals.recv() => return Err(failure),
         () = logging::report_floods() => {}
         () = run::keep_watchdog() => {}

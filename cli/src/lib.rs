@@ -13,6 +13,8 @@ pub mod copy;
 pub mod dirs;
 pub mod exit_code;
 pub mod file_threads;
+pub mod forward;
+pub mod forwards;
 mod guarded_file;
 pub mod host_key;
 pub mod identity;

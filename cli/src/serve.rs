@@ -20,7 +20,10 @@ use rp_protocol::{
     crypto::identity::PublicKey,
     trace::Tracer,
 };
-use rp_proxy::{Exit, ExitConfig, TargetAccess, exit::policy::Policy};
+use rp_proxy::{
+    Exit, ExitConfig, TargetAccess,
+    exit::{ListenAccess, policy::Policy},
+};
 use tracing::{debug, info, warn};
 
 use self::{commands::Commands, present::Present, reload::reload};
@@ -88,6 +91,7 @@ struct Server {
     clients: Clients,
     exit: Exit,
     copies: CopyService,
+    listen_access: ListenAccess,
     root: Option<PathBuf>,
     policy: Policy,
     rate: MaxRate,
@@ -148,6 +152,7 @@ async fn serve(
         exit: Exit::new(targets.policy(policy.clone())),
         policy,
         copies: CopyService::new(copies),
+        listen_access: settings.listen_access,
         root: settings.root,
         rate: MaxRate::new(settings.rate),
         key_rates: Arc::default(),
@@ -311,7 +316,10 @@ impl Server {
         let _listed = self.present.enter(Arc::clone(&session));
         let serving = async {
             if is_proxy {
-                let access = Targets(Arc::clone(&session));
+                let access = Targets {
+                    session: Arc::clone(&session),
+                    listen_access: self.listen_access.clone(),
+                };
                 self.exit.serve(connection.clone(), access).await;
             } else {
                 let access = Files::new(Arc::clone(&session), self.root.clone());
@@ -327,12 +335,21 @@ impl Server {
     }
 }
 
-/// Which targets the client of a session may dial.
-struct Targets(Arc<Session>);
+/// Which targets the client of a session may dial, and where it may have us listen.
+struct Targets {
+    session: Arc<Session>,
+    /// For a key whose line does not say where.
+    listen_access: ListenAccess,
+}
 
 impl rp_proxy::AccessCheck for Targets {
     fn target_access(&self) -> Option<TargetAccess> {
-        self.0.grant().map(|grant| target_access(&grant))
+        self.session.grant().map(|grant| target_access(&grant))
+    }
+
+    fn listen_access(&self) -> Option<ListenAccess> {
+        let grant = self.session.grant()?;
+        Some(grant.listen_access(&self.listen_access))
     }
 }
 

@@ -17,7 +17,7 @@ use rp_protocol::{
 use rp_proxy::{
     auth::Credentials,
     exit::{
-        DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY, TargetPattern,
+        DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY, ListenAccess, ListenRule, TargetPattern,
         policy::{Policy as EgressPolicy, Rule},
     },
     ports::PortSet,
@@ -33,6 +33,7 @@ use crate::{
     control::Place,
     copy::service::CopyLimits,
     exit_code::Failure,
+    forward::{Direction, ForwardSpec},
     guarded_file::{self, Guard, GuardError},
     identity,
     logging::{Format, Level},
@@ -66,6 +67,8 @@ pub struct ServerSettings {
     pub policy: EgressPolicy,
     /// Which targets get a header of the PROXY protocol.
     pub proxy_protocol: Vec<TargetPattern>,
+    /// Where a key without rules of its own may have us listen.
+    pub listen_access: ListenAccess,
     /// Highest rate at which each connection sends.
     pub rate: Option<Bandwidth>,
     /// How many connections there may be.
@@ -127,6 +130,7 @@ impl ServerSettings {
             anonymous: options.anonymous,
             policy,
             proxy_protocol: parse_all("proxy-protocol", &options.proxy_protocol)?,
+            listen_access: listen_access(&options.permit_listen)?,
             rate: optional_rate(options.rate.as_deref())?,
             connections: connection_limits(&options),
             max_targets: options.max_targets.unwrap_or(DEFAULT_MAX_TARGETS),
@@ -144,6 +148,13 @@ impl ServerSettings {
         };
         Ok((settings, options))
     }
+}
+
+fn listen_access(rules: &[String]) -> Result<ListenAccess, Failure> {
+    let rules = rules.iter();
+    rules
+        .map(|rule| parse::<ListenRule>("permit-listen", rule))
+        .collect()
 }
 
 fn connection_limits(options: &ServerOptions) -> ConnectionLimits {
@@ -182,6 +193,8 @@ pub struct ClientSettings {
     pub credentials: Credentials,
     /// Ports for which success is said before the dial.
     pub optimistic: PortSet,
+    /// What is forwarded, and in which direction.
+    pub forwards: Vec<(Direction, ForwardSpec)>,
     /// What is known of the path to the server is used and kept.
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
@@ -233,6 +246,7 @@ impl ClientSettings {
                 .optimistic
                 .as_deref()
                 .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
+            forwards: forwards(&options)?,
             remembers_paths: !options.no_path_memory,
             control: Place::from_option(options.control.as_deref()),
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
@@ -273,6 +287,16 @@ fn servers(
         (server, trust)
     });
     Ok(with_trust.collect())
+}
+
+/// The forwards of both directions.
+fn forwards(options: &ClientOptions) -> Result<Vec<(Direction, ForwardSpec)>, Failure> {
+    let local = options.local_forward.iter();
+    let local = local.map(|text| (Direction::Local, "local-forward", text));
+    let remote = options.remote_forward.iter();
+    let remote = remote.map(|text| (Direction::Remote, "remote-forward", text));
+    let parse = |(direction, option, text): (_, _, &String)| Ok((direction, parse(option, text)?));
+    local.chain(remote).map(parse).collect()
 }
 
 /// The text of a file that others cannot change.

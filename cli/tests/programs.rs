@@ -28,6 +28,7 @@ fn help_names_every_option() {
                 "--allow",
                 "--deny",
                 "--proxy-protocol",
+                "--permit-listen",
                 "--rate",
                 "--max-connections",
                 "--max-connections-per-key",
@@ -53,6 +54,8 @@ fn help_names_every_option() {
                 "--listen",
                 "--proxy-users",
                 "--optimistic",
+                "--local-forward",
+                "--remote-forward",
                 "--policy",
                 "--rate",
                 "--trace",
@@ -84,6 +87,15 @@ fn mistakes_end_with_2_and_name_the_option() {
     assert!(run("rpclient", &[]).contains("--server"));
     assert!(run("rpclient", &["--no-such-option"]).contains("--no-such-option"));
     assert!(run("rpclient", &["--server", "a b"]).contains("--server a b"));
+    let forward = run("rpclient", &["--server", "h", "-L", "8080:x"]);
+    assert!(
+        forward.contains("--local-forward 8080:x: not a forward"),
+        "{forward}"
+    );
+    let forward = run("rpclient", &["--server", "h", "-R", "99999:x:1"]);
+    assert!(forward.contains("--remote-forward 99999:x:1"), "{forward}");
+    let place = run("rpserver", &["--permit-listen", "a.example:80"]);
+    assert!(place.contains("--permit-listen a.example:80"), "{place}");
     assert!(run("rpserver", &["--allow", "10.0.0.0/99"]).contains("--allow 10.0.0.0/99"));
     assert!(run("rpserver", &["--proxy-protocol", "h"]).contains("--proxy-protocol h"));
     assert!(run("rpserver", &["--root", "/nonexistent/x"]).contains("/nonexistent/x"));

@@ -20,6 +20,8 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use self::remote::Arrivals;
+pub use self::remote::{Arrived, PendingBind, RemoteListener};
 use crate::{
     auth::Credentials,
     datagram::association::Associations,
@@ -33,8 +35,11 @@ use crate::{
     places::Places,
     ports::PortSet,
     relay::{Far, Traffic, code},
-    target::Target,
+    target::Destination,
 };
+
+pub mod forward;
+mod remote;
 
 /// Silence after which a relayed connection is given up: the least RFC 5382 section 5 grants an
 /// established TCP connection through a NAT.
@@ -135,6 +140,7 @@ pub struct Client {
     traffic: Arc<Traffic>,
     associations: Arc<Associations>,
     transparent: Arc<TransparentCounters>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Client {
@@ -146,6 +152,7 @@ impl Client {
             traffic: Arc::default(),
             associations: Arc::default(),
             transparent: Arc::default(),
+            arrivals: Arc::default(),
         }
     }
 
@@ -177,8 +184,12 @@ impl Client {
     /// dial's outcome arrives on the stream.
     //= spec/10-proxy.md#request
     //# A client MAY send the target's first bytes directly behind the request.
-    pub async fn open(&self, target: &Target, early: Bytes) -> Result<TargetStream, OpenError> {
-        let (stream, _) = self.ask(target, early, None).await?;
+    pub async fn open(
+        &self,
+        target: impl Into<Destination>,
+        early: Bytes,
+    ) -> Result<TargetStream, OpenError> {
+        let (stream, _) = self.ask(&target.into(), early, None).await?;
         Ok(stream)
     }
 
@@ -192,9 +203,10 @@ impl Client {
     //# over another connection.
     pub async fn connect(
         &self,
-        target: &Target,
+        target: impl Into<Destination>,
         early: Bytes,
     ) -> Result<(SocketAddr, TargetStream), OpenError> {
+        let target = target.into();
         let mut failed = None;
         for _ in 1..MAX_ASKED {
             //= spec/10-proxy.md#request
@@ -202,7 +214,7 @@ impl Client {
             if !early.is_empty() {
                 break;
             }
-            let (mut stream, generation) = self.ask(target, Bytes::new(), failed).await?;
+            let (mut stream, generation) = self.ask(&target, Bytes::new(), failed).await?;
             tokio::select! {
                 bound = stream.connected() => match bound {
                     Err(OpenError::ConnectionLost(_)) => {}
@@ -212,7 +224,7 @@ impl Client {
             }
             failed = Some(generation);
         }
-        let (mut stream, _) = self.ask(target, early, failed).await?;
+        let (mut stream, _) = self.ask(&target, early, failed).await?;
         let bound = stream.connected().await?;
         Ok((bound, stream))
     }
@@ -220,7 +232,7 @@ impl Client {
     /// Opens a stream on the link's connection, one made after `failed` if that is given.
     async fn ask(
         &self,
-        target: &Target,
+        target: &Destination,
         early: Bytes,
         mut failed: Option<Generation>,
     ) -> Result<(TargetStream, Generation), OpenError> {
@@ -265,18 +277,12 @@ impl Client {
     /// Opens a stream to `target` on `connection`, which the caller looks after.
     pub async fn open_on(
         connection: &Connection,
-        target: &Target,
+        target: impl Into<Destination>,
     ) -> Result<TargetStream, OpenError> {
-        let (mut send, recv) = connection.open_bi().await?;
-        let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
-        Request::Connect(target.clone()).encode(&mut head);
-        send.write_bytes(head.into()).await?;
-        Ok(TargetStream {
-            send,
-            recv,
-            reply: Progress::Waiting(BytesMut::new()),
-            asked: None,
-        })
+        let (send, recv) = connection.open_bi().await?;
+        let mut stream = TargetStream::new(send, recv);
+        stream.ask(&Request::Connect(target.into())).await?;
+        Ok(stream)
     }
 
     /// Serves every connection that the kernel diverts to `listener`, whose client knows of no proxy.
@@ -341,6 +347,29 @@ struct Asked {
 }
 
 impl TargetStream {
+    /// A stream on which nothing was said yet.
+    fn new(send: SendStream, recv: RecvStream) -> Self {
+        Self {
+            send,
+            recv,
+            reply: Progress::Waiting(BytesMut::new()),
+            asked: None,
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<(), OpenError> {
+        let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
+        request.encode(&mut head);
+        Ok(self.send.write_bytes(head.into()).await?)
+    }
+
+    /// Takes what follows the reply for another reply.
+    fn expect_reply(&mut self) {
+        if let Progress::Connected(_, early) = &self.reply {
+            self.reply = Progress::Waiting(BytesMut::from(early.as_ref()));
+        }
+    }
+
     /// Waits for the dial's outcome: the address the exit dialled from.
     pub async fn connected(&mut self) -> Result<SocketAddr, OpenError> {
         poll_fn(|cx| self.poll_connected(cx)).await
@@ -414,20 +443,23 @@ impl TargetReader<'_> {
                 Progress::Failed(error) => return Poll::Ready(Err(error.clone())),
                 Progress::Waiting(head) => head,
             };
-            let mut piece = [0; open::MAX_REPLY_BYTES];
-            let mut piece = ReadBuf::new(&mut piece);
-            let read = ready!(Pin::new(&mut *self.recv).poll_read(cx, &mut piece));
-            *self.reply = match read {
-                Err(error) => Progress::Failed(open_error(&error)),
-                Ok(()) if piece.filled().is_empty() => Progress::Failed(OpenError::BadReply),
-                Ok(()) => {
-                    head.extend_from_slice(piece.filled());
-                    match open::decode_reply(head) {
-                        Ok(None) => continue,
-                        Err(open::BadReply) => Progress::Failed(OpenError::BadReply),
-                        Ok(Some((Err(failure), _))) => Progress::Failed(failure.into()),
-                        Ok(Some((Ok(bound), len))) => {
-                            Progress::Connected(bound, Bytes::copy_from_slice(&head[len..]))
+            *self.reply = match open::decode_reply(head) {
+                Err(open::BadReply) => Progress::Failed(OpenError::BadReply),
+                Ok(Some((Err(failure), _))) => Progress::Failed(failure.into()),
+                Ok(Some((Ok(bound), len))) => {
+                    Progress::Connected(bound, Bytes::copy_from_slice(&head[len..]))
+                }
+                Ok(None) => {
+                    let mut piece = [0; open::MAX_REPLY_BYTES];
+                    let mut piece = ReadBuf::new(&mut piece);
+                    match ready!(Pin::new(&mut *self.recv).poll_read(cx, &mut piece)) {
+                        Err(error) => Progress::Failed(open_error(&error)),
+                        Ok(()) if piece.filled().is_empty() => {
+                            Progress::Failed(OpenError::BadReply)
+                        }
+                        Ok(()) => {
+                            head.extend_from_slice(piece.filled());
+                            continue;
                         }
                     }
                 }

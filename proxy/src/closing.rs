@@ -2,15 +2,16 @@
 //! is not destroyed by a late reset, cut data ends with a reset and is never taken for the whole.
 //! When which of them is due is decided by `relay` and the front ends.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::AsFd, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::{
-    net::TcpStream,
     task::coop::consume_budget,
     time::{Instant, interval, timeout, timeout_at},
 };
+
+use crate::socket::Readable;
 
 /// Longest time a peer that was answered early may go on sending (nginx: `lingering_time`).
 const LINGER_TIME: Duration = Duration::from_secs(30);
@@ -32,13 +33,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// Makes closing `tcp` send a reset, also when the process dies, until [`close_in_order`].
-pub(crate) fn reset_on_close(tcp: &TcpStream) {
+pub(crate) fn reset_on_close(tcp: &impl AsFd) {
     // Refused only by a socket that has failed already.
     let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 /// Makes closing `tcp` send an orderly end behind what was written.
-pub(crate) fn close_in_order(tcp: &TcpStream) {
+pub(crate) fn close_in_order(tcp: &impl AsFd) {
     let _ = SockRef::from(tcp).set_linger(None);
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn close_in_order(tcp: &TcpStream) {
 ///
 /// To be called between shutting down the sending direction and closing: the kernel answers bytes
 /// that nobody read with a reset, and a reset may destroy the answer that the peer has not read.
-pub(crate) async fn linger(tcp: &TcpStream) {
+pub(crate) async fn linger(tcp: &impl Readable) {
     let deadline = Instant::now() + LINGER_TIME;
     let mut left = LINGER_BYTES;
     while left > 0 {
@@ -59,12 +60,12 @@ pub(crate) async fn linger(tcp: &TcpStream) {
 }
 
 /// Reads and discards what the peer sends, to its end or failure.
-pub(crate) async fn discard(tcp: &TcpStream) {
+pub(crate) async fn discard(tcp: &impl Readable) {
     while matches!(discard_some(tcp).await, Ok(read) if read > 0) {}
 }
 
 /// One read whose bytes nobody wants; 0 at the end.
-async fn discard_some(tcp: &TcpStream) -> io::Result<usize> {
+async fn discard_some(tcp: &impl Readable) -> io::Result<usize> {
     loop {
         tcp.readable().await?;
         match discard_now(tcp) {
@@ -78,13 +79,13 @@ async fn discard_some(tcp: &TcpStream) -> io::Result<usize> {
 }
 
 /// A function of its own, so that no future holds the buffer.
-fn discard_now(tcp: &TcpStream) -> io::Result<usize> {
+fn discard_now(tcp: &impl Readable) -> io::Result<usize> {
     tcp.try_read(&mut [0; DISCARD_BYTES])
 }
 
 /// Waits, for a bounded time, until the kernel has sent what was written to `tcp`: a reset discards
 /// the rest.
-pub(crate) async fn drain(tcp: &TcpStream) {
+pub(crate) async fn drain(tcp: &impl AsFd) {
     // The kernel calls such a socket writable when every byte was sent and at most a small segment
     // waits for its acknowledgement. Nothing exact can be asked without unsafe code.
     let socket = SockRef::from(tcp);
@@ -106,7 +107,7 @@ pub(crate) async fn drain(tcp: &TcpStream) {
 }
 
 /// Whether the kernel takes more for `tcp`, or has given it up.
-fn is_writable(tcp: &TcpStream) -> bool {
+fn is_writable(tcp: &impl AsFd) -> bool {
     let mut sockets = [PollFd::new(tcp, PollFlags::OUT)];
     let now = Timespec {
         tv_sec: 0,

@@ -13,11 +13,14 @@ pub mod exit;
 mod front;
 mod keep_alive;
 pub mod link;
+pub mod listening;
 pub mod open;
 mod places;
 pub mod ports;
 pub mod relay;
 pub mod shares;
+mod socket;
+pub mod socket_path;
 pub mod target;
 mod wire;
 
@@ -27,6 +30,7 @@ pub use front::transparent::{
     Capture, SELF_TEST, TransparentCounters, TransparentListener, self_test_answer,
 };
 pub use link::Link;
+pub use socket::Socket;
 
 /// The service a client asks for in the handshake.
 pub const SERVICE: &str = "rpp-proxy/1";

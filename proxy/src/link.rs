@@ -121,7 +121,7 @@ pub enum LinkStatus {
 }
 
 /// Which of a link's connections something was asked over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Generation(u64);
 
 impl Link {

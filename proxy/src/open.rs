@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use crate::{
     error::{DialFailure, FailureKind},
-    target::Target,
-    wire::{Prefix, put_counted, put_ip, put_target},
+    target::{Destination, ListenAt, Target},
+    wire::{Address, Prefix, put_counted, put_host, put_ip, put_path, target},
 };
 
 /// Longest request: command, type, length, name, port, options length, options.
@@ -15,28 +15,47 @@ pub const MAX_REQUEST_BYTES: usize = 1 + 1 + 1 + 255 + 2 + 1 + 255;
 /// Longest reply: status, length, reason.
 pub const MAX_REPLY_BYTES: usize = 1 + 1 + 255;
 
+/// Longest head of a stream the exit opens: kind, listener, address, options length, options.
+pub const MAX_ARRIVAL_BYTES: usize = 1 + 8 + 1 + 16 + 2 + 1 + 255;
+
+const KIND_ARRIVAL: u8 = 1;
 const COMMAND_CONNECT: u8 = 1;
+const COMMAND_LISTEN: u8 = 2;
 const COMMAND_ASSOCIATE: u8 = 3;
+const COMMAND_BIND: u8 = 4;
 const STATUS_CONNECTED: u8 = 0;
 
 /// What the client asks of the exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Dial this over TCP and relay.
-    Connect(Target),
+    /// Dial this and relay.
+    Connect(Destination),
+    /// Listen, and open a stream for each connection that comes.
+    Listen(ListenAt),
     /// Exchange datagrams with whatever they name.
     Associate,
+    /// Wait for one connection from this host, and relay it.
+    Bind(Target),
 }
 
 impl Request {
     /// Appends the wire form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Connect(_) => COMMAND_CONNECT,
+            Self::Listen(_) => COMMAND_LISTEN,
+            Self::Associate => COMMAND_ASSOCIATE,
+            Self::Bind(_) => COMMAND_BIND,
+        });
         match self {
-            Self::Connect(target) => {
-                out.push(COMMAND_CONNECT);
-                put_target(target, out);
+            Self::Connect(Destination::Tcp(target)) | Self::Bind(target) => {
+                put_host(target.host(), target.port(), out);
             }
-            Self::Associate => out.push(COMMAND_ASSOCIATE),
+            Self::Listen(ListenAt::Tcp(host, port)) => put_host(host, *port, out),
+            Self::Connect(Destination::Unix(path)) | Self::Listen(ListenAt::Unix(path)) => {
+                put_path(path, out);
+            }
+            Self::Associate => {}
         }
         // No options are defined.
         out.push(0);
@@ -48,9 +67,19 @@ impl Request {
         let mut prefix = Prefix::new(bytes);
         let request = match prefix.u8() {
             None => return Ok(None),
-            Some(COMMAND_CONNECT) => match prefix.target()? {
-                Some(target) => Self::Connect(target),
+            Some(COMMAND_CONNECT) => match prefix.address()? {
                 None => return Ok(None),
+                Some(Address::Host(host, port)) => Self::Connect(target(host, port)?.into()),
+                Some(Address::Path(path)) => Self::Connect(path.into()),
+            },
+            Some(COMMAND_LISTEN) => match prefix.address()? {
+                None => return Ok(None),
+                Some(Address::Host(host, port)) => Self::Listen(ListenAt::Tcp(host, port)),
+                Some(Address::Path(path)) => Self::Listen(ListenAt::Unix(path)),
+            },
+            Some(COMMAND_BIND) => match prefix.target()? {
+                None => return Ok(None),
+                Some(target) => Self::Bind(target),
             },
             Some(COMMAND_ASSOCIATE) => Self::Associate,
             //= spec/10-proxy.md#request
@@ -101,6 +130,12 @@ pub fn decode_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
         });
         return Ok(reply.map(|reply| (reply, prefix.taken())));
     }
+    let addr = socket_addr(&mut prefix)?;
+    Ok(addr.map(|addr| (Ok(addr), prefix.taken())))
+}
+
+/// Type, address and port, where no name can stand.
+fn socket_addr(prefix: &mut Prefix<'_>) -> Result<Option<SocketAddr>, BadReply> {
     let Some(kind) = prefix.u8() else {
         return Ok(None);
     };
@@ -108,7 +143,54 @@ pub fn decode_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, BadReply> {
     let (Some(ip), Some(port)) = (ip, prefix.u16()) else {
         return Ok(None);
     };
-    Ok(Some((Ok(SocketAddr::new(ip, port)), prefix.taken())))
+    Ok(Some(SocketAddr::new(ip, port)))
+}
+
+/// The head of a stream that the exit opens: a connection that came to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The number of the stream that asked for the listener.
+    pub listener: u64,
+    /// Who connected.
+    pub peer: SocketAddr,
+}
+
+impl Arrival {
+    /// Appends the wire form to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(KIND_ARRIVAL);
+        out.extend_from_slice(&self.listener.to_be_bytes());
+        put_ip(self.peer.ip(), out);
+        out.extend_from_slice(&self.peer.port().to_be_bytes());
+        // No options are defined.
+        out.push(0);
+    }
+
+    /// Reads the head from the front of `bytes`: it and its length, or `None` while more bytes are
+    /// needed.
+    ///
+    /// # Errors
+    /// It can never become one.
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, BadReply> {
+        let mut prefix = Prefix::new(bytes);
+        match prefix.u8() {
+            None => return Ok(None),
+            Some(KIND_ARRIVAL) => {}
+            Some(_) => return Err(BadReply),
+        }
+        let Some(listener) = prefix.array().map(u64::from_be_bytes) else {
+            return Ok(None);
+        };
+        let Some(peer) = socket_addr(&mut prefix)? else {
+            return Ok(None);
+        };
+        //= spec/10-proxy.md#listening
+        //# A client MUST ignore options of an arrival that it does not know.
+        if prefix.counted().is_none() {
+            return Ok(None);
+        }
+        Ok(Some((Self { listener, peer }, prefix.taken())))
+    }
 }
 
 //= spec/10-proxy.md#reply

@@ -1,4 +1,4 @@
-//! Moves bytes between a TCP connection and a stream until both directions have ended.
+//! Moves bytes between a TCP connection, or a Unix socket, and a stream until both directions have ended.
 //! Who opened either side, and why, is `front`'s and `exit`'s business.
 //!
 //! An idle relay holds no buffer: each direction waits for readiness first, then borrows its
@@ -23,7 +23,6 @@ use rp_protocol::{RecvStream, SendStream, error::WriteError, units::CloseCode};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
-    net::TcpStream,
     task::coop::consume_budget,
     time::{MissedTickBehavior, interval},
 };
@@ -34,6 +33,7 @@ use crate::{
     closing::{close_in_order, discard, drain, linger, reset_on_close},
     error::OpenError,
     open,
+    socket::{Readable as _, Socket},
 };
 
 /// Bytes one read takes at most: large enough that a busy stream costs few system calls, small
@@ -62,11 +62,11 @@ pub mod code {
     pub const CANCELLED: CloseCode = CloseCode::from_u32(4);
 }
 
-/// A TCP connection to relay, and bytes already taken from it.
+/// A TCP connection or Unix socket to relay, and bytes already taken from it.
 #[derive(Debug)]
 pub struct Near {
     /// The connection.
-    pub tcp: TcpStream,
+    pub socket: Socket,
     /// Bytes read from it that the stream has not seen.
     pub early: Bytes,
     /// Whether what its peer goes on sending after the stream takes no more is read and discarded for
@@ -167,7 +167,7 @@ enum DownEnd {
 /// What both directions of a relay share.
 #[derive(Debug)]
 struct Shared<'a> {
-    tcp: &'a TcpStream,
+    tcp: &'a Socket,
     /// Something moved since the last look.
     moved: AtomicBool,
     /// A write met the reset of the TCP connection. The kernel reports it once: a later read of the
@@ -180,7 +180,7 @@ struct Shared<'a> {
 //# A relay MUST pass the end of one direction on and keep the other direction open.
 pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> End {
     let Near {
-        tcp,
+        socket: tcp,
         early: up_early,
         lingers,
     } = near;
@@ -334,7 +334,7 @@ async fn upward(
 }
 
 /// Waits for bytes from TCP; an end as soon as the peer wants none.
-async fn wait_readable(tcp: &TcpStream, send: &mut SendStream) -> Option<UpEnd> {
+async fn wait_readable(tcp: &Socket, send: &mut SendStream) -> Option<UpEnd> {
     tokio::select! {
         // A failure is met again by the read that follows.
         _ = tcp.readable() => None,
@@ -363,7 +363,7 @@ thread_local! {
 }
 
 /// One read that does not wait; empty at the end.
-fn read_now(tcp: &TcpStream) -> io::Result<Bytes> {
+fn read_now(tcp: &Socket) -> io::Result<Bytes> {
     TAKEN.with_borrow_mut(|scratch| {
         scratch.clear();
         scratch.reserve(READ_BYTES);
@@ -465,7 +465,7 @@ async fn pass_down(
 fn poll_give(
     cx: &mut Context<'_>,
     recv: &mut RecvStream,
-    tcp: &TcpStream,
+    tcp: &Socket,
     traffic: &Traffic,
 ) -> Poll<Result<Option<Bytes>, Failed>> {
     GIVEN.with_borrow_mut(|scratch| {
@@ -483,7 +483,7 @@ fn poll_give(
 }
 
 /// One write that does not wait: how much of `data` was taken, perhaps nothing.
-fn write_now(tcp: &TcpStream, data: &[u8]) -> Result<usize, Failed> {
+fn write_now(tcp: &Socket, data: &[u8]) -> Result<usize, Failed> {
     match tcp.try_write(data) {
         Ok(written) => Ok(written),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),

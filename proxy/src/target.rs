@@ -8,6 +8,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::socket_path::SocketPath;
+
 /// Longest name a target may have, the limit of SOCKS5 (RFC 1928 section 5).
 pub const MAX_NAME_BYTES: usize = 255;
 
@@ -138,6 +140,66 @@ impl TryFrom<SocketAddr> for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What a stream is to be joined with at the exit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A TCP port of a host.
+    Tcp(Target),
+    /// A Unix socket of the exit's machine.
+    Unix(SocketPath),
+}
+
+impl From<Target> for Destination {
+    fn from(target: Target) -> Self {
+        Self::Tcp(target)
+    }
+}
+
+impl From<&Target> for Destination {
+    fn from(target: &Target) -> Self {
+        Self::Tcp(target.clone())
+    }
+}
+
+impl From<&Self> for Destination {
+    fn from(destination: &Self) -> Self {
+        destination.clone()
+    }
+}
+
+impl From<SocketPath> for Destination {
+    fn from(path: SocketPath) -> Self {
+        Self::Unix(path)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(target) => target.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// Where to listen: at an address or a name of this machine, or at a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAt {
+    /// A TCP port; 0 for any that is free.
+    Tcp(Host, u16),
+    /// A Unix socket, made for the purpose.
+    Unix(SocketPath),
+}
+
+impl fmt::Display for ListenAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use rp_protocol::wire::{Reader, varint};
 
 use crate::{
     error::{DialFailure, FailureKind},
+    socket_path::SocketPath,
     target::{Host, Target},
 };
 
 const ADDRESS_IPV4: u8 = 1;
+const ADDRESS_PATH: u8 = 2;
 const ADDRESS_NAME: u8 = 3;
 const ADDRESS_IPV6: u8 = 4;
 
@@ -77,24 +79,68 @@ impl<'a> Prefix<'a> {
 
     /// Address type, address and port; `None` while bytes are missing.
     pub(crate) fn target(&mut self) -> Result<Option<Target>, DialFailure> {
-        let host = match self.u8() {
-            None => return Ok(None),
-            Some(ADDRESS_NAME) => self.counted().map(parse_name).transpose()?,
-            Some(kind) => self.ip(kind)?.map(Host::Ip),
-        };
-        let (Some(host), Some(port)) = (host, self.u16()) else {
+        let Some(kind) = self.u8() else {
             return Ok(None);
         };
-        Target::new(host, port)
-            .map(Some)
-            .map_err(|error| DialFailure::because(FailureKind::Malformed, error.to_string()))
+        match self.host(kind)? {
+            Some((host, port)) => target(host, port).map(Some),
+            None => Ok(None),
+        }
     }
+
+    /// The same where the port may be zero, and a path stand for the address.
+    pub(crate) fn address(&mut self) -> Result<Option<Address>, DialFailure> {
+        match self.u8() {
+            None => Ok(None),
+            Some(ADDRESS_PATH) => {
+                let path = self.counted().map(parse_path).transpose()?;
+                match (path, self.u16()) {
+                    (Some(path), Some(0)) => Ok(Some(Address::Path(path))),
+                    (Some(_), Some(_)) => Err(malformed("a socket with a port")),
+                    _ => Ok(None),
+                }
+            }
+            Some(kind) => {
+                let host = self.host(kind)?;
+                Ok(host.map(|(host, port)| Address::Host(host, port)))
+            }
+        }
+    }
+
+    fn host(&mut self, kind: u8) -> Result<Option<(Host, u16)>, DialFailure> {
+        let host = match kind {
+            ADDRESS_NAME => self.counted().map(parse_name).transpose()?,
+            kind => self.ip(kind)?.map(Host::Ip),
+        };
+        Ok(host.and_then(|host| Some((host, self.u16()?))))
+    }
+}
+
+/// What an address can be.
+pub(crate) enum Address {
+    Host(Host, u16),
+    Path(SocketPath),
+}
+
+/// What can be dialled.
+pub(crate) fn target(host: Host, port: u16) -> Result<Target, DialFailure> {
+    Target::new(host, port).map_err(|error| malformed(&error.to_string()))
+}
+
+fn malformed(reason: &str) -> DialFailure {
+    DialFailure::because(FailureKind::Malformed, reason)
+}
+
+fn parse_path(path: &[u8]) -> Result<SocketPath, DialFailure> {
+    let text = std::str::from_utf8(path).ok();
+    text.and_then(|path| path.parse().ok())
+        .ok_or_else(|| malformed("bad path of a socket"))
 }
 
 fn parse_name(name: &[u8]) -> Result<Host, DialFailure> {
     let text = std::str::from_utf8(name).ok();
     text.and_then(|name| Host::parse(name).ok())
-        .ok_or_else(|| DialFailure::because(FailureKind::Malformed, "bad name"))
+        .ok_or_else(|| malformed("bad name"))
 }
 
 /// Appends a variable-length integer.
@@ -118,14 +164,26 @@ pub(crate) fn put_ip(ip: IpAddr, out: &mut Vec<u8>) {
 
 /// Appends address type, address and port.
 pub(crate) fn put_target(target: &Target, out: &mut Vec<u8>) {
-    match target.host() {
+    put_host(target.host(), target.port(), out);
+}
+
+/// The same of what may have port 0.
+pub(crate) fn put_host(host: &Host, port: u16, out: &mut Vec<u8>) {
+    match host {
         Host::Ip(ip) => put_ip(*ip, out),
         Host::Name(name) => {
             out.push(ADDRESS_NAME);
             put_counted(name.as_str().as_bytes(), out);
         }
     }
-    out.extend_from_slice(&target.port().to_be_bytes());
+    out.extend_from_slice(&port.to_be_bytes());
+}
+
+/// Appends the path of a socket, in place of an address and a port.
+pub(crate) fn put_path(path: &SocketPath, out: &mut Vec<u8>) {
+    out.push(ADDRESS_PATH);
+    put_counted(path.as_str().as_bytes(), out);
+    out.extend_from_slice(&[0, 0]);
 }
 
 /// Appends `bytes`, 255 of them at most, behind their count.

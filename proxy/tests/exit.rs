@@ -77,7 +77,7 @@ impl World {
 fn request(target: SocketAddr) -> Bytes {
     let target = Target::new(Host::Ip(target.ip()), target.port()).unwrap();
     let mut bytes = Vec::new();
-    Request::Connect(target).encode(&mut bytes);
+    Request::Connect(target.into()).encode(&mut bytes);
     bytes.into()
 }
 

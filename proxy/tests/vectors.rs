@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use rp_proxy::{
     datagram::Datagram,
     error::{DialFailure, FailureKind},
-    open::{Request, decode_reply, encode_reply},
-    target::Target,
+    open::{Arrival, Request, decode_reply, encode_reply},
+    target::{Destination, Host, ListenAt, Target},
 };
 use serde_json::Value;
 
@@ -41,14 +41,49 @@ fn status(case: &Value) -> FailureKind {
     FailureKind::from_wire(case["status"].as_u64().unwrap().try_into().unwrap())
 }
 
+/// What `case` names, by its command.
+fn request(case: &Value) -> Request {
+    if case["command"] == 3 {
+        return Request::Associate;
+    }
+    let text = case["target"].as_str().unwrap();
+    let path = text.strip_prefix("unix:").map(|path| path.parse().unwrap());
+    let target = || Target::parse(text, None).unwrap();
+    match (case["command"].as_u64().unwrap_or(1), path) {
+        (1, Some(path)) => Request::Connect(Destination::Unix(path)),
+        (1, None) => Request::Connect(target().into()),
+        (2, Some(path)) => Request::Listen(ListenAt::Unix(path)),
+        (2, None) => {
+            let (host, port) = text.rsplit_once(':').unwrap();
+            let host = Host::parse(host).unwrap();
+            Request::Listen(ListenAt::Tcp(host, port.parse().unwrap()))
+        }
+        _ => Request::Bind(target()),
+    }
+}
+
+#[test]
+fn arrivals_are_those_of_the_vectors() {
+    for case in vectors("arrivals") {
+        let bytes = hex(&case);
+        let arrival = Arrival {
+            listener: case["listener"].as_u64().unwrap(),
+            peer: case["peer"].as_str().unwrap().parse().unwrap(),
+        };
+        assert_eq!(Arrival::decode(&bytes), Ok(Some((arrival, bytes.len()))));
+        if is_canonical(&case) {
+            let mut out = Vec::new();
+            arrival.encode(&mut out);
+            assert_eq!(out, bytes, "{case}");
+        }
+    }
+}
+
 #[test]
 fn requests_are_those_of_the_vectors() {
     for case in vectors("requests") {
         let bytes = hex(&case);
-        let request = match case["command"].as_str() {
-            Some("associate") => Request::Associate,
-            _ => Request::Connect(Target::parse(case["target"].as_str().unwrap(), None).unwrap()),
-        };
+        let request = request(&case);
         let decoded = Request::decode(&bytes);
         assert_eq!(decoded, Ok(Some((request.clone(), bytes.len()))), "{case}");
         if is_canonical(&case) {

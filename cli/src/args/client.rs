@@ -47,6 +47,27 @@ pub enum ClientCommand {
     TproxySetup(SetupArgs),
     /// Undo tproxy-setup, also one that was killed half-way
     TproxyTeardown(TeardownArgs),
+    /// Change the forwards of the running rpclient: forward add -L 8080:web.example:80
+    Forward {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: ForwardCommand,
+    },
+}
+
+/// What can be done with forwards.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ForwardCommand {
+    /// Begin those that -L and -R name
+    Add,
+    /// End those that -L and -R name, of which [BIND:]PORT or the socket's path is enough
+    Remove,
+    /// Tell all of them, and how each is
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Options of `rpclient` that a settings file may hold too.
@@ -152,6 +173,31 @@ pub struct ClientOptions {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimistic: Option<String>,
+    /// Listen on PORT here, on loopback unless BIND or * is before it, and carry what comes to HOST:PORT,
+    /// seen from the server; either side may be the path of a Unix socket instead; may be given again
+    #[arg(
+        short = 'L',
+        long,
+        value_name = "[BIND:]PORT:HOST:PORT",
+        env = "RPCLIENT_LOCAL_FORWARD",
+        value_delimiter = ',',
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local_forward: Vec<String>,
+
+    /// Have the server listen on PORT, and carry what comes there to HOST:PORT, seen from here; written as
+    /// for -L; the server has to permit it (rpserver --permit-listen, or permitlisten in its authorized_keys)
+    #[arg(
+        short = 'R',
+        long,
+        value_name = "[BIND:]PORT:HOST:PORT",
+        env = "RPCLIENT_REMOTE_FORWARD",
+        value_delimiter = ',',
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remote_forward: Vec<String>,
 
     /// How the rate is decided: fair shares the path, fixed sends at --rate whatever happens
     /// [default: fair]
@@ -217,6 +263,8 @@ impl ClientOptions {
             tproxy: given(self.tproxy, file.tproxy),
             proxy_users: self.proxy_users.or(file.proxy_users),
             optimistic: self.optimistic.or(file.optimistic),
+            local_forward: given(self.local_forward, file.local_forward),
+            remote_forward: given(self.remote_forward, file.remote_forward),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,

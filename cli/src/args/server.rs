@@ -60,8 +60,8 @@ pub struct ServerOptions {
     #[arg(long, env = "RPSERVER_ANONYMOUS")]
     pub anonymous: bool,
 
-    /// Network that may be dialled although it is not public: 10.0.0.0/8, 10.0.0.0/8:443 or
-    /// [fd00::/8]:8000-8999; may be given again
+    /// Network that may be dialled although it is not public: 10.0.0.0/8, 10.0.0.0/8:443,
+    /// [fd00::/8]:8000-8999, or a Unix socket, unix:/PATH; may be given again
     #[arg(
         long,
         value_name = "RULE",
@@ -91,6 +91,17 @@ pub struct ServerOptions {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol: Vec<String>,
+    /// Where clients may have this server listen (rpclient -R, BIND of SOCKS): 8080 or 8000-8999 on
+    /// loopback, ADDRESS:PORT, *:PORT for all addresses, unix:/PATH; permitlisten of a key replaces it; may
+    /// be given again [default: nowhere]
+    #[arg(
+        long,
+        value_name = "[ADDRESS:]PORT",
+        env = "RPSERVER_PERMIT_LISTEN",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permit_listen: Vec<String>,
 
     /// Most to send on one connection: 500M, 1.5G, 25MB/s, 200Mbit; a bare number is bits per second
     #[arg(long, value_name = "RATE", env = "RPSERVER_RATE")]
@@ -180,6 +191,7 @@ impl ServerOptions {
             allow: super::client::given(self.allow, file.allow),
             deny: super::client::given(self.deny, file.deny),
             proxy_protocol: super::client::given(self.proxy_protocol, file.proxy_protocol),
+            permit_listen: super::client::given(self.permit_listen, file.permit_listen),
             rate: self.rate.or(file.rate),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_key: self

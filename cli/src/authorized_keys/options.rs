@@ -185,12 +185,12 @@ fn target(text: &str) -> Result<PermitOpen, String> {
     Ok(PermitOpen { host, port })
 }
 
-/// The `[host:]port` of `permitlisten`, with `*` for any host or any port.
+/// The `[host:]port` of `permitlisten`, with `*` for any host or any port; loopback where no host is named.
 fn listener(text: &str) -> Result<PermitListen, String> {
     let wrong = || format!("permitlisten {} is not [host:]port", shown(text));
     let (host, port) = match text.contains(':') {
         true => host_and_port(text).ok_or_else(wrong)?,
-        false => ("*".to_owned(), port(text).ok_or_else(wrong)?),
+        false => ("localhost".to_owned(), port(text).ok_or_else(wrong)?),
     };
     Ok(PermitListen { host, port })
 }

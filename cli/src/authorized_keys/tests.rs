@@ -155,14 +155,16 @@ fn listening_is_permitted_where_the_line_says() {
         text(3)
     ));
     let keys = file.keys();
-    let may = |byte, host: &str, port| {
-        let grant = keys.grant_for(&key(byte), HERE).unwrap();
-        grant.permits_listen(host, port)
+    let rules = |rules: &[&str]| rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    let default: ListenAccess = rules(&["9000"]);
+    let access = |byte| {
+        keys.grant_for(&key(byte), HERE)
+            .unwrap()
+            .listen_access(&default)
     };
-    assert!(may(1, "0.0.0.0", 1));
-    assert!(may(2, "0.0.0.0", 8080) && may(2, "LOCALHOST", 9));
-    assert!(!may(2, "0.0.0.0", 8081));
-    assert!(!may(3, "0.0.0.0", 1));
+    assert_eq!(access(1), default);
+    assert_eq!(access(2), rules(&["localhost:8080", "localhost:*"]));
+    assert_eq!(access(3), ListenAccess::default());
     assert!(
         keys.grant_for(&key(2), HERE)
             .unwrap()

@@ -1,6 +1,9 @@
 //! What a running `rpclient` does when it is told something over its control socket.
 
-use std::{net::SocketAddr, sync::atomic::Ordering};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use rp_proxy::{Client, link::LinkStatus, target::Target};
@@ -9,6 +12,7 @@ use serde_json::Value;
 use super::through::carry;
 use crate::{
     control::{Answer, Command, Handler, Refusal, Route},
+    forwards::Forwards,
     servers::Servers,
     signals::Draining,
     status::{Clock, ConnectionStatus, Status, Usage},
@@ -21,26 +25,34 @@ pub(super) struct Commands {
     listen: SocketAddr,
     route: Route,
     servers: Servers,
+    forwards: Arc<Forwards>,
     clock: Clock,
     draining: Draining,
 }
 
 impl Commands {
     pub(super) fn new(
-        client: Client,
+        client: &Client,
         listen: SocketAddr,
         route: Route,
         servers: Servers,
         draining: Draining,
     ) -> Self {
         Self {
-            client,
+            client: client.clone(),
             listen,
             route,
             servers,
+            forwards: Arc::new(Forwards::new(client.clone())),
             clock: Clock::start("rpclient"),
             draining,
         }
+    }
+
+    /// The same with the forwards that run.
+    pub(super) fn forwards(mut self, forwards: Arc<Forwards>) -> Self {
+        self.forwards = forwards;
+        self
     }
 
     fn status(&self) -> Status {
@@ -97,6 +109,13 @@ impl Handler for Commands {
         match command {
             Command::Status {} => Answer::reply(&self.status()),
             Command::Connect { target, route } => self.connect(&target, route).await,
+            Command::ForwardAdd { flag, forward } => {
+                Answer::reply(&self.forwards.add_typed(&flag, &forward).await?)
+            }
+            Command::ForwardRemove { flag, listen } => {
+                Answer::reply(&self.forwards.remove_typed(&flag, &listen)?)
+            }
+            Command::ForwardList {} => Answer::reply(&self.forwards.list()),
         }
     }
 }

@@ -35,6 +35,22 @@ pub enum Command {
         /// The way the caller would go by itself; any will do if it names none.
         route: Option<Route>,
     },
+    /// Begin a forward.
+    ForwardAdd {
+        /// `-L` or `-R`.
+        flag: String,
+        /// As it is typed.
+        forward: String,
+    },
+    /// End a forward.
+    ForwardRemove {
+        /// `-L` or `-R`.
+        flag: String,
+        /// Where it listens, as it is typed.
+        listen: String,
+    },
+    /// Tell your forwards.
+    ForwardList {},
 }
 
 /// The way to the targets: whoever goes the same way may go together.

@@ -51,7 +51,7 @@ impl Handler for Commands {
     async fn handle(&self, command: Command) -> Result<Answer, Refusal> {
         match command {
             Command::Status {} => Answer::reply(&self.status()),
-            Command::Connect { .. } => Err(Refusal::unknown("rpserver")),
+            _ => Err(Refusal::unknown("rpserver")),
         }
     }
 }

@@ -157,8 +157,12 @@ impl World {
 
     /// Starts the server again, at its old address, after it has ended.
     pub(crate) fn start_server(&mut self) {
-        let args = ["--allow", "127.0.0.0/8"];
-        self.server = Self::server(&self.folder, &self.address, &args);
+        self.start_server_with(&["--allow", "127.0.0.0/8"]);
+    }
+
+    /// The same with `args`.
+    pub(crate) fn start_server_with(&mut self, args: &[&str]) {
+        self.server = Self::server(&self.folder, &self.address, args);
         self.server.said("listening on ");
     }
 

@@ -132,7 +132,7 @@ pub(super) fn download(client: &mut Client) -> anyhow::Result<(ConnectionHandle,
     let handle = client.connect(SERVICE, TransportConfig::default())?;
     let target = Target::parse(&origin(false)?.to_string(), None)?;
     let mut request = Vec::new();
-    Request { target }.encode(&mut request);
+    Request::Connect(target.into()).encode(&mut request);
     request.extend_from_slice(b"GET /endless HTTP/1.1\r\n\r\n");
     let connection = client.connection(handle)?;
     let id = anyhow::Context::context(connection.open(Dir::Bi), "no stream is allowed")?;

@@ -4,7 +4,7 @@ use std::{io::ErrorKind, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::*;

@@ -1,6 +1,7 @@
 //! What one client may reach, by the options of its key. What nobody may reach lives in `policy`.
 
-use crate::target::Target;
+use super::ListenAccess;
+use crate::target::{Destination, Target};
 
 /// What one client's key may reach, on top of the exit's policy.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,11 @@ pub trait AccessCheck: Send + Sync + 'static {
     /// What the client may reach at present. `None` if it may not be here any more; whoever says so
     /// closes the connection.
     fn target_access(&self) -> Option<TargetAccess>;
+
+    /// Where the client may have the exit listen at present. `None` as above; by default nowhere.
+    fn listen_access(&self) -> Option<ListenAccess> {
+        Some(ListenAccess::default())
+    }
 }
 
 impl AccessCheck for TargetAccess {
@@ -29,6 +35,14 @@ impl AccessCheck for TargetAccess {
 }
 
 impl TargetAccess {
+    /// A list of hosts and ports names no Unix socket.
+    pub(super) fn allows_any(&self, destination: &Destination) -> bool {
+        match destination {
+            Destination::Tcp(target) => self.allows(target),
+            Destination::Unix(_) => matches!(self, Self::All),
+        }
+    }
+
     pub(super) fn allows(&self, target: &Target) -> bool {
         match self {
             Self::All => true,

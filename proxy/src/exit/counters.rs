@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -15,13 +16,35 @@ use std::{
 
 use rp_protocol::crypto::identity::PublicKey;
 
-use crate::{error::FailureKind, relay::Traffic, target::Target};
+use crate::{
+    error::FailureKind,
+    relay::Traffic,
+    target::{Destination, ListenAt},
+};
 
 /// Targets of one key that are remembered when nothing is connected to them any more.
 pub const ENDED_TARGETS: usize = 64;
 
 /// Keys that are remembered when none of their connections is left.
 pub const ENDED_KEYS: usize = 256;
+
+/// What requests are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// What is dialled.
+    Target(Destination),
+    /// Where is listened, and what comes there.
+    Listener(ListenAt),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(destination) => destination.fmt(f),
+            Self::Listener(at) => write!(f, "listener {at}"),
+        }
+    }
+}
 
 /// Counters of requests, for statistics; all but `active` only grow. What is counted here is counted in the
 /// whole it belongs to as well.
@@ -180,7 +203,7 @@ impl<N: Clone + Eq + Hash, C: Counted> Ledger<N, C> {
 #[derive(Debug)]
 struct TargetCounters {
     counters: Counters,
-    target: Target,
+    target: Subject,
     key: Weak<KeyCounters>,
 }
 
@@ -194,7 +217,7 @@ impl Counted for TargetCounters {
 #[derive(Debug)]
 struct KeyCounters {
     counters: Arc<Counters>,
-    targets: Mutex<Ledger<Target, TargetCounters>>,
+    targets: Mutex<Ledger<Subject, TargetCounters>>,
 }
 
 impl Counted for KeyCounters {
@@ -233,8 +256,8 @@ impl Accounts {
     }
 
     /// What went to each target, over all keys, the busiest first.
-    pub fn targets(&self) -> Vec<(Target, Usage)> {
-        let mut sums = HashMap::<Target, Usage>::new();
+    pub fn targets(&self) -> Vec<(Subject, Usage)> {
+        let mut sums = HashMap::<Subject, Usage>::new();
         for (_, key) in lock(&self.keys).iter() {
             for (target, of) in lock(&key.targets).iter() {
                 let usage = of.counters.usage();
@@ -250,7 +273,7 @@ impl Accounts {
     }
 
     /// What went to each target of `key`, the busiest first.
-    pub fn targets_of(&self, key: &PublicKey) -> Vec<(Target, Usage)> {
+    pub fn targets_of(&self, key: &PublicKey) -> Vec<(Subject, Usage)> {
         let keys = lock(&self.keys);
         let of = keys.iter().find(|(known, _)| *known == key);
         let targets = of.map(|(_, of)| {
@@ -306,7 +329,7 @@ impl KeyAccount {
     }
 
     /// Counts what becomes of a request for `target`.
-    pub(crate) fn request(&self, target: &Target) -> TargetAccount {
+    pub(crate) fn request(&self, target: &Subject) -> TargetAccount {
         let new = || TargetCounters {
             counters: Counters::part_of(self.of.counters.clone()),
             target: target.clone(),

@@ -4,12 +4,16 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, UnixStream},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use crate::error::{DialFailure, FailureKind};
+use super::policy::Policy;
+use crate::{
+    error::{DialFailure, FailureKind},
+    socket_path::SocketPath,
+};
 
 /// Head start of each address before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -61,6 +65,27 @@ where
             let kind = failure.unwrap_or(FailureKind::TimedOut);
             return Err(DialFailure::new(kind));
         }
+    }
+}
+
+/// Connects to a Unix socket of this machine, if policy allows it.
+pub(super) async fn dial_path(
+    path: &SocketPath,
+    policy: &Policy,
+    within: Duration,
+) -> Result<UnixStream, DialFailure> {
+    let denied = |denial: super::policy::Denial| {
+        DialFailure::because(FailureKind::Denied, denial.to_string())
+    };
+    policy.check_path(path).map_err(denied)?;
+    match timeout(within, UnixStream::connect(path.as_path())).await {
+        Ok(Ok(unix)) => Ok(unix),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(DialFailure::because(
+            FailureKind::Refused,
+            "there is no such socket",
+        )),
+        Ok(Err(error)) => Err(DialFailure::new(FailureKind::from_io(&error))),
+        Err(_elapsed) => Err(DialFailure::new(FailureKind::TimedOut)),
     }
 }
 

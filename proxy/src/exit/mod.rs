@@ -6,12 +6,15 @@ mod config;
 pub mod counters;
 mod datagram;
 mod dial;
+mod listen;
+mod listen_access;
 mod lookups;
 pub mod policy;
 mod proxy_header;
 mod resolve;
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
@@ -29,17 +32,19 @@ use tokio::{
 use tracing::{debug, info};
 
 use self::{
-    counters::{Accounts, Counters, KeyAccount, TargetAccount},
+    counters::{Accounts, Counters, KeyAccount, Subject, TargetAccount},
     resolve::Resolver,
 };
 use crate::{
     datagram::{queue::QueueBudget, router::Router},
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
+    listening::NO_ADDRESS,
     open::{self, Reply, Request},
     relay::{Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
-    target::Target,
+    socket::Socket,
+    target::{Destination, Target},
 };
 
 pub use access::{AccessCheck, TargetAccess};
@@ -48,6 +53,7 @@ pub use config::{
     DEFAULT_REQUEST_TIMEOUT, ExitConfig,
 };
 pub use datagram::{DEFAULT_UDP_IDLE, DatagramCounters};
+pub use listen_access::{BadListenRule, ListenAccess, ListenRule};
 pub use proxy_header::{TargetPattern, TargetPatternError};
 
 /// What datagrams that wait may take in all, beside a least share of each connection.
@@ -76,6 +82,7 @@ struct Shared {
     associations: Shares<User>,
     queues: Arc<QueueBudget>,
     datagrams: DatagramCounters,
+    listeners: Shares<User>,
     pending: Shares<PublicKey>,
     connections: AtomicU64,
     resolver: Resolver,
@@ -93,6 +100,7 @@ impl Exit {
                 associations: Shares::new(),
                 queues: QueueBudget::new(QUEUE_BYTES, datagrams.discarded.clone()),
                 datagrams,
+                listeners: Shares::new(),
                 pending: Shares::new(),
                 connections: AtomicU64::new(0),
                 resolver: Resolver::new(lookups::DEFAULT_LOOKUPS),
@@ -184,20 +192,29 @@ impl Exit {
             Ok(Request::Associate) => {
                 return self.associate((send, recv), early, client, access).await;
             }
-            Ok(Request::Connect(target)) => {
-                let mut account = client.account.request(&target);
-                match self.place(&target, client, &access) {
+            Ok(Request::Connect(destination)) => {
+                let subject = Subject::Target(destination.clone());
+                let mut account = client.account.request(&subject);
+                match self.place(&destination, client, &access) {
                     Ok(place) => {
                         // The place counts it from here on, and the next request is read meanwhile.
                         drop(turn);
-                        let connected = self.connect(&target, client, &mut account).await;
-                        connected.map(|(tcp, bound)| {
-                            let header = self.header(&target, &tcp, client);
-                            (bound, (tcp, header, place, account))
+                        let connected = self.connect(&destination, client, &mut account).await;
+                        connected.map(|(socket, bound)| {
+                            let header = self.header(&destination, &socket, client);
+                            (bound, (socket, header, place, account))
                         })
                     }
-                    Err(failure) => Err(failed(&target, client, &account, failure)),
+                    Err(failure) => Err(failed(&destination, client, &account, failure)),
                 }
+            }
+            Ok(Request::Listen(at)) => {
+                drop(turn);
+                return self.listen((send, recv), client, at).await;
+            }
+            Ok(Request::Bind(from)) => {
+                drop(turn);
+                return self.bind((send, recv), client, from).await;
             }
             Err(failure) => Err(failure),
         };
@@ -209,7 +226,7 @@ impl Exit {
             abandon(&mut send, &mut recv, code::CANCELLED);
             return;
         };
-        let Some((tcp, header, place, account)) = connected else {
+        let Some((socket, header, place, account)) = connected else {
             //= spec/10-proxy.md#reply
             //# After a reply with a failure the exit MUST finish the stream.
             let _ = send.finish();
@@ -217,7 +234,7 @@ impl Exit {
             return;
         };
         let near = Near {
-            tcp,
+            socket,
             early: Bytes::new(),
             // A client that has gone reads no answer: its target learns of it at once.
             lingers: false,
@@ -244,7 +261,10 @@ impl Exit {
     //# An exit MAY begin its connection to a target with a header of the PROXY protocol, version 2, where its owner asked
     //# for that for the target.
     /// What a connection to `target` begins with, which is nothing for most.
-    fn header(&self, target: &Target, tcp: &TcpStream, client: &Peer) -> Vec<u8> {
+    fn header(&self, destination: &Destination, socket: &Socket, client: &Peer) -> Vec<u8> {
+        let (Destination::Tcp(target), Socket::Tcp(tcp)) = (destination, socket) else {
+            return Vec::new();
+        };
         let rules = &self.shared.config.proxy_protocol;
         let is_asked_for = rules.iter().any(|rule| rule.fits(target));
         match tcp.peer_addr() {
@@ -261,15 +281,12 @@ impl Exit {
     /// A place among the targets connected at once, for a client that may have this one.
     fn place(
         &self,
-        target: &Target,
+        destination: &Destination,
         client: &Peer,
         access: &TargetAccess,
     ) -> Result<Place<User>, DialFailure> {
-        if !access.allows(target) {
-            return Err(DialFailure::because(
-                FailureKind::Denied,
-                "not among what this key may open",
-            ));
+        if !access.allows_any(destination) {
+            return Err(not_to_be_opened());
         }
         self.take_place(client)
     }
@@ -297,17 +314,28 @@ impl Exit {
 
     async fn connect(
         &self,
-        target: &Target,
+        destination: &Destination,
         client: &Peer,
         account: &mut TargetAccount,
-    ) -> Result<(TcpStream, SocketAddr), DialFailure> {
-        match self.dial(target, client).await {
+    ) -> Result<(Socket, SocketAddr), DialFailure> {
+        let connected = match destination {
+            Destination::Tcp(target) => {
+                let dialled = self.dial(target, client).await;
+                dialled.map(|(tcp, bound)| (tcp.into(), bound))
+            }
+            Destination::Unix(path) => {
+                let config = &self.shared.config;
+                let dialled = dial::dial_path(path, &config.policy, config.dial_timeout).await;
+                dialled.map(|unix| (unix.into(), NO_ADDRESS))
+            }
+        };
+        match connected {
             Ok(connected) => {
                 account.connected();
-                debug!(client = client.name, %target, "connected");
+                debug!(client = client.name, target = %destination, "connected");
                 Ok(connected)
             }
-            Err(failure) => Err(failed(target, client, account, failure)),
+            Err(failure) => Err(failed(destination, client, account, failure)),
         }
     }
 
@@ -342,7 +370,7 @@ enum User {
 
 /// Counts and logs a failure.
 fn failed(
-    target: &Target,
+    target: &impl fmt::Display,
     client: &Peer,
     account: &TargetAccount,
     failure: DialFailure,
@@ -354,6 +382,10 @@ fn failed(
         info!(client = client.name, %target, %failure, "target not reached");
     }
     failure
+}
+
+fn not_to_be_opened() -> DialFailure {
+    DialFailure::because(FailureKind::Denied, "not among what this key may open")
 }
 
 fn exhausted(what: &str) -> DialFailure {
@@ -370,6 +402,13 @@ struct Peer {
     access: Box<dyn AccessCheck>,
     /// Its UDP associations' datagrams, once it has any.
     router: OnceLock<Arc<Router>>,
+}
+
+impl Peer {
+    fn may_dial(&self, target: &Target) -> bool {
+        let access = self.access.target_access();
+        access.is_some_and(|access| access.allows(target))
+    }
 }
 
 /// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if

@@ -15,6 +15,8 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
+use crate::socket_path::SocketPath;
+
 /// Why policy refuses an address.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Denial {
@@ -42,30 +44,41 @@ pub enum Denial {
     /// Reserved, documentation, benchmarking, or naming no host.
     #[error("reserved address")]
     Reserved,
+    /// A Unix socket that no `--allow` rule names.
+    #[error("Unix socket without an allow rule")]
+    UnixSocket,
 }
 
-/// One `--allow` or `--deny` rule: a network, and perhaps the ports it is about.
+/// One `--allow` or `--deny` rule: a network, and perhaps the ports it is about, or a Unix socket.
 ///
-/// Written `10.0.0.0/8`, `192.0.2.7`, `10.0.0.0/8:443`, `[fd00::/8]:8000-8999`.
+/// Written `10.0.0.0/8`, `192.0.2.7`, `10.0.0.0/8:443`, `[fd00::/8]:8000-8999`, `unix:/run/x.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    net: IpNet,
-    ports: Option<RangeInclusive<u16>>,
+pub struct Rule(About);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum About {
+    Net(IpNet, Option<RangeInclusive<u16>>),
+    Path(SocketPath),
 }
 
 impl Rule {
     fn matches(&self, ip: IpAddr, port: u16) -> bool {
-        self.net.contains(&ip)
-            && self
-                .ports
-                .as_ref()
-                .is_none_or(|ports| ports.contains(&port))
+        match &self.0 {
+            About::Net(net, ports) => {
+                net.contains(&ip) && ports.as_ref().is_none_or(|ports| ports.contains(&port))
+            }
+            About::Path(_) => false,
+        }
+    }
+
+    fn names(&self, path: &SocketPath) -> bool {
+        matches!(&self.0, About::Path(named) if named == path)
     }
 }
 
 /// A rule that cannot be read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("not a rule: {0:?} (write 10.0.0.0/8, 10.0.0.0/8:443 or [fd00::/8]:8000-8999)")]
+#[error("not a rule: {0:?} (write 10.0.0.0/8, 10.0.0.0/8:443, [fd00::/8]:8000-8999 or unix:/PATH)")]
 pub struct BadRule(String);
 
 impl FromStr for Rule {
@@ -73,6 +86,9 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, BadRule> {
         let bad = || BadRule(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self(About::Path(path.parse().map_err(|_| bad())?)));
+        }
         let (net, ports) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (net, ports) = rest.split_once(']').ok_or_else(bad)?;
@@ -104,7 +120,7 @@ impl FromStr for Rule {
                 Some(first..=last)
             }
         };
-        Ok(Self { net, ports })
+        Ok(Self(About::Net(net, ports)))
     }
 }
 
@@ -124,10 +140,12 @@ fn canonical(net: IpNet) -> IpNet {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(ports) = &self.ports else {
-            return self.net.fmt(f);
+        let (net, ports) = match &self.0 {
+            About::Path(path) => return write!(f, "unix:{path}"),
+            About::Net(net, None) => return net.fmt(f),
+            About::Net(net, Some(ports)) => (net, ports),
         };
-        match self.net {
+        match net {
             IpNet::V4(net) => write!(f, "{net}:")?,
             IpNet::V6(net) => write!(f, "[{net}]:")?,
         }
@@ -177,6 +195,11 @@ impl Policy {
     /// IPv4-mapped spelling undone.
     pub fn check(&self, addr: SocketAddr) -> Result<SocketAddr, Denial> {
         self.rules().check(addr)
+    }
+
+    /// Decides on a Unix socket: only rules open one.
+    pub fn check_path(&self, path: &SocketPath) -> Result<(), Denial> {
+        self.rules().check_path(path)
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -236,6 +259,18 @@ impl Rules {
         judged().try_for_each(|ip| self.let_out(ip, port))?;
         self.readings(ip, port)?;
         Ok(SocketAddr::new(ip, port))
+    }
+
+    /// See [`Policy::check_path`].
+    //= spec/10-proxy.md#egress
+    //# A Unix socket MUST be refused unless a rule allows its very path.
+    fn check_path(&self, path: &SocketPath) -> Result<(), Denial> {
+        let names = |rules: &[Rule]| rules.iter().any(|rule| rule.names(path));
+        match (names(&self.deny), names(&self.allow)) {
+            (true, _) => Err(Denial::Rule),
+            (false, true) => Ok(()),
+            (false, false) => Err(Denial::UnixSocket),
+        }
     }
 
     /// Judges the addresses one of which `ip` carries. Which one is the true one is not known, but

@@ -16,6 +16,7 @@ mod fields;
 mod forward;
 mod framing;
 mod head;
+mod pac;
 mod pace;
 
 use std::time::Duration;
@@ -111,7 +112,7 @@ pub(super) async fn serve(
             }
             Next::Tunnel(stream) => {
                 let near = Near {
-                    tcp: session.tcp,
+                    socket: session.tcp.into(),
                     early: session.ahead.freeze(),
                     lingers: true,
                 };
@@ -222,6 +223,11 @@ impl Session {
         reply.closes |= is_connect && !self.ahead.is_empty();
         if let Err(unfit) = forward::check_host(&head) {
             return self.refuse(&answer::unfit(unfit), Reply::LAST).await;
+        }
+        if pac::is_asked(&head) {
+            // Browsers cannot log in for it, and it holds no more than they know already.
+            let answer = pac::answer(&head, self.tcp.local_addr()?);
+            return self.refuse(&answer, reply).await;
         }
         let credentials = self.context.credentials();
         if credentials.is_required() {

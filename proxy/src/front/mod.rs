@@ -3,6 +3,7 @@
 //! A new front end is: one file with a pure parser and a small adapter, one line here, one variant
 //! of [`detect::Protocol`], one test.
 
+mod bind;
 mod detect;
 mod http;
 mod socks4;
@@ -190,7 +191,7 @@ impl Handshake {
     /// The connection, everything read ahead taken.
     fn into_near(self) -> Near {
         Near {
-            tcp: self.tcp,
+            socket: self.tcp.into(),
             early: self.ahead.freeze(),
             lingers: true,
         }

@@ -1,16 +1,16 @@
 //! SOCKS4 and SOCKS4a: a parser over byte prefixes, and the adapter that speaks it.
-//! BIND is answered with "rejected".
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{FrontEndContext, FrontError, Handshake, Parsed};
+use super::{FrontEndContext, FrontError, Handshake, Parsed, bind};
 use crate::target::{Host, MAX_NAME_BYTES, Target};
 
 const VERSION: u8 = 4;
 const COMMAND_CONNECT: u8 = 1;
+const COMMAND_BIND: u8 = 2;
 const GRANTED: u8 = 0x5a;
 const REJECTED: u8 = 0x5b;
 const BAD_USER: u8 = 0x5d;
@@ -22,9 +22,18 @@ const MAX_USER_BYTES: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected;
 
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// A connection to this target.
+    Connect(Target),
+    /// One connection from the host of this target.
+    Bind(Target),
+}
+
 /// Reads the request: version, command, port, address, user id, and for SOCKS4a a name. The user
 /// id is not kept: without a password it proves nothing.
-pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Target, Rejected> {
+pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Request, Rejected> {
     let Some((&[version, command, p0, p1, a, b, c, d], rest)) = bytes.split_first_chunk::<8>()
     else {
         return Ok(None);
@@ -43,11 +52,13 @@ pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Target, Rejected> {
         },
         ip => (Host::Ip(Ipv4Addr::from(ip).into()), rest),
     };
-    if version != VERSION || command != COMMAND_CONNECT {
-        return Err(Rejected);
-    }
+    let request = match (version, command) {
+        (VERSION, COMMAND_CONNECT) => Request::Connect,
+        (VERSION, COMMAND_BIND) => Request::Bind,
+        _ => return Err(Rejected),
+    };
     let target = Target::new(host, u16::from_be_bytes([p0, p1])).map_err(|_| Rejected)?;
-    Ok(Some((target, bytes.len() - rest.len())))
+    Ok(Some((request(target), bytes.len() - rest.len())))
 }
 
 /// What a terminated field and the bytes behind it look like.
@@ -67,13 +78,23 @@ fn reply(code: u8) -> [u8; 8] {
     [0, code, 0, 0, 0, 0, 0, 0]
 }
 
+/// A reply to BIND, whose address fields hold an address; an IPv6 address does not fit.
+fn bind_reply(outcome: Result<SocketAddr, crate::error::FailureKind>) -> Vec<u8> {
+    let Ok(SocketAddr::V4(addr)) = outcome else {
+        return reply(REJECTED).to_vec();
+    };
+    let [p0, p1] = addr.port().to_be_bytes();
+    let [a, b, c, d] = addr.ip().octets();
+    vec![0, GRANTED, p0, p1, a, b, c, d]
+}
+
 /// Speaks SOCKS4 with one client until its stream to the target is relayed.
 pub(super) async fn serve(
     mut handshake: Handshake,
     context: &FrontEndContext,
 ) -> Result<(), FrontError> {
-    let target = match handshake.parse(parse_request).await {
-        Ok(target) => target,
+    let request = match handshake.parse(parse_request).await {
+        Ok(request) => request,
         Err(FrontError::Socks4(Rejected)) => {
             handshake.refuse(&reply(REJECTED)).await;
             return Err(FrontError::Socks4(Rejected));
@@ -84,6 +105,10 @@ pub(super) async fn serve(
         handshake.refuse(&reply(BAD_USER)).await;
         return Err(FrontError::Unauthenticated);
     }
+    let target = match request {
+        Request::Connect(target) => target,
+        Request::Bind(from) => return bind::serve(handshake, context, &from, bind_reply).await,
+    };
     let early = handshake.early();
     let permit = handshake.permit.clone();
     match context.connect(&target, early).await {

@@ -1,12 +1,12 @@
 //! SOCKS5 (RFC 1928, RFC 1929): parsers over byte prefixes, and the adapter that speaks it.
-//! BIND is answered with "command not supported"; what follows UDP ASSOCIATE is `socks5_udp`'s.
+//! What follows BIND is `bind`'s, what follows UDP ASSOCIATE `socks5_udp`'s.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncWriteExt as _;
 use tracing::debug;
 
-use super::{FrontEndContext, FrontError, Handshake, Parsed, peer_ip, socks5_udp};
+use super::{FrontEndContext, FrontError, Handshake, Parsed, bind, peer_ip, socks5_udp};
 use crate::{
     error::FailureKind,
     target::{Host, Target},
@@ -19,6 +19,7 @@ const PASSWORD: u8 = 2;
 const NO_ACCEPTABLE_METHOD: u8 = 0xff;
 pub(super) const SUCCEEDED: u8 = 0;
 const COMMAND_CONNECT: u8 = 1;
+const COMMAND_BIND: u8 = 2;
 const COMMAND_UDP_ASSOCIATE: u8 = 3;
 
 /// Bytes that are not SOCKS5.
@@ -140,8 +141,10 @@ pub(super) fn parse_address(bytes: &[u8]) -> Parsed<Address, Invalid> {
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// A connection.
+    /// A connection to this target.
     Connect(Target),
+    /// One connection from the host of this target.
+    Bind(Target),
     /// To exchange datagrams, which it expects to send from this address; 0 is for what it does not know.
     Associate(SocketAddr),
 }
@@ -163,6 +166,7 @@ pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Request, Invalid> {
     };
     let request = match command {
         COMMAND_CONNECT => address.into_target().map(Request::Connect),
+        COMMAND_BIND => address.into_target().map(Request::Bind),
         COMMAND_UDP_ASSOCIATE => Some(Request::Associate(address.into_source())),
         _ => return Err(reply_for(FailureKind::CommandUnsupported)),
     };
@@ -249,6 +253,13 @@ pub(super) async fn serve(
         Ok(Request::Connect(target)) => target,
         Ok(Request::Associate(expected)) => {
             return socks5_udp::serve(handshake, context, expected).await;
+        }
+        Ok(Request::Bind(from)) => {
+            return bind::serve(handshake, context, &from, |outcome| match outcome {
+                Ok(addr) => reply(SUCCEEDED, Some(addr)),
+                Err(kind) => reply(reply_code(kind), None),
+            })
+            .await;
         }
         Err(FrontError::Socks5(Invalid::Reply(code))) => {
             handshake.refuse(&reply(code, None)).await;

@@ -19,8 +19,8 @@ use rp_protocol::{
     crypto::identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
 };
 use rp_proxy::{
-    Client, ClientConfig, Exit, ExitConfig, Link, SERVICE, TargetAccess, auth::Credentials,
-    exit::policy::Policy,
+    AccessCheck, Client, ClientConfig, Exit, ExitConfig, Link, SERVICE, TargetAccess,
+    auth::Credentials, exit::policy::Policy,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -78,7 +78,7 @@ pub(crate) fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn serve_exit(server: &Endpoint, exit: &Exit, access: TargetAccess) {
+pub(crate) fn serve_exit<A: AccessCheck + Clone>(server: &Endpoint, exit: &Exit, access: A) {
     let (server, exit) = (server.clone(), exit.clone());
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
@@ -96,14 +96,19 @@ pub(crate) fn identity(seed: u8) -> Arc<Identity> {
     Arc::new(Identity::from_seed(&[seed; 32]))
 }
 
+/// An endpoint that lets everybody in.
+pub(crate) fn server_at(addr: SocketAddr) -> std::io::Result<Endpoint> {
+    let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
+    Endpoint::bind(addr, EndpointConfig::default(), Some(server))
+}
+
 /// An exit that listens on `addr`, and its endpoint.
 pub(crate) fn exit_at(addr: SocketAddr, policy: Policy, access: TargetAccess) -> (Endpoint, Exit) {
     exit_of(addr, ExitConfig::default().policy(policy), access)
 }
 
 fn exit_of(addr: SocketAddr, config: ExitConfig, access: TargetAccess) -> (Endpoint, Exit) {
-    let server = ServerConfig::new(identity(1), Arc::new(Anybody), &[SERVICE]);
-    let server = Endpoint::bind(addr, EndpointConfig::default(), Some(server)).unwrap();
+    let server = server_at(addr).unwrap();
     let exit = Exit::new(config);
     serve_exit(&server, &exit, access);
     (server, exit)

@@ -111,7 +111,11 @@ fn permitopen_takes_any_host_and_permitlisten_a_bare_port() {
     assert_eq!(open, Forwarding::Only(vec![wanted]));
 
     let text = "permitlisten=\"8080\",permitlisten=\"LocalHost:*\",permitlisten=\"[::1]:1\"";
-    let wanted = [("*", Some(8080)), ("localhost", None), ("::1", Some(1))];
+    let wanted = [
+        ("localhost", Some(8080)),
+        ("localhost", None),
+        ("::1", Some(1)),
+    ];
     let wanted = wanted.map(|(host, port)| PermitListen {
         host: host.to_owned(),
         port,

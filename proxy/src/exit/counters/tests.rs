@@ -1,17 +1,19 @@
 //! Who is counted, what is remembered, and that neither grows without bound.
 
 use super::*;
+use crate::target::Target;
 
 fn key(seed: u8) -> PublicKey {
     rp_protocol::crypto::identity::Identity::from_seed(&[seed; 32]).public_key()
 }
 
-fn target(port: usize) -> Target {
-    Target::parse(&format!("host.example:{port}"), None).unwrap()
+fn target(port: usize) -> Subject {
+    let target = Target::parse(&format!("host.example:{port}"), None).unwrap();
+    Subject::Target(target.into())
 }
 
 /// A connection to `target` that carried `bytes` to it, and is over.
-fn used(account: &KeyAccount, target: &Target, bytes: u64) {
+fn used(account: &KeyAccount, target: &Subject, bytes: u64) {
     let mut request = account.request(target);
     request.connected();
     request.traffic().count_received(bytes);

@@ -79,11 +79,16 @@ impl Answer {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        301 => "Moved Permanently",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -131,7 +136,7 @@ pub(super) fn unfit(why: Unfit) -> Answer {
             "This is a proxy: set it as one, so that the request line holds an absolute URI \
              (`GET http://host/path HTTP/1.1`)."
         }
-        Unfit::Scheme => "Only http URIs are forwarded; use CONNECT for everything else.",
+        Unfit::Scheme => "Only http and ftp URIs are forwarded; use CONNECT for everything else.",
         Unfit::Target => {
             "The request line names no valid host and port; check the URL \
              (a user name before `@` is not taken)."
@@ -258,7 +263,9 @@ mod tests {
             .filter(|&code| !reason(code).is_empty())
             .collect();
         // 421 is for origins alone (RFC 9110 section 15.5.20).
-        let ours = [200, 400, 403, 407, 408, 414, 431, 501, 502, 503, 504, 505];
+        let ours = [
+            200, 301, 400, 401, 403, 404, 405, 407, 408, 414, 416, 431, 501, 502, 503, 504, 505,
+        ];
         assert_eq!(known, ours);
     }
 

@@ -93,6 +93,15 @@ fn a_client_may_ask_to_exchange_datagrams_and_say_from_where() {
 }
 
 #[test]
+fn bind_names_whom_it_waits_for() {
+    incremental(
+        parse_request,
+        &[5, 2, 0, 1, 192, 0, 2, 1, 0, 21],
+        Request::Bind(Target::parse("192.0.2.1:21", None).unwrap()),
+    );
+}
+
+#[test]
 fn names_of_255_bytes_are_taken() {
     let name = "a".repeat(255);
     let bytes = [b"\x05\x01\x00\x03\xff", name.as_bytes(), b"\x00\x50"].concat();
@@ -103,8 +112,8 @@ fn names_of_255_bytes_are_taken() {
 #[test]
 fn requests_we_cannot_serve_have_their_own_code() {
     let refused = |bytes: &[u8]| parse_request(bytes).unwrap_err();
-    let bind = [5, 2, 0, 1, 192, 0, 2, 1, 0, 80];
-    assert_eq!(refused(&bind), Invalid::Reply(7));
+    let unknown = [5, 9, 0, 1, 192, 0, 2, 1, 0, 80];
+    assert_eq!(refused(&unknown), Invalid::Reply(7));
     assert_eq!(refused(&[5, 1, 0, 2]), Invalid::Reply(8));
     assert_eq!(refused(&[5, 1, 0, 3, 0, 0, 80]), Invalid::Reply(1));
     assert_eq!(

@@ -121,7 +121,7 @@ async fn divert(mut tcp: TcpStream, target: Target, context: &FrontEndContext, h
     match opened {
         Ok(stream) => {
             let near = Near {
-                tcp,
+                socket: tcp.into(),
                 early: Bytes::new(),
                 lingers: true,
             };
