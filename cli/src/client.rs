@@ -152,7 +152,8 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     let route = Route::of(&settings);
     let config = ClientConfig::default()
         .credentials(settings.credentials.clone())
-        .optimistic(settings.optimistic);
+        .optimistic(settings.optimistic)
+        .udp_reply_address(settings.udp_reply_address);
     run::say(&format!("listening on {local}"));
     transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

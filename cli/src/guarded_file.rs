@@ -25,6 +25,8 @@ pub(crate) enum Guard {
     Secret,
     /// Not write, and it belongs to us or to root: it says whom we trust.
     Trusted,
+    /// As that, and not everybody reads it: it holds passwords, which a group may share.
+    Passwords,
 }
 
 /// Why a file is not used.
@@ -37,6 +39,12 @@ pub enum GuardError {
     /// Its mode lets others read a secret.
     #[error("its mode {mode:04o} lets others use it; run: chmod 600")]
     Exposed {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// Everybody can read the passwords in it.
+    #[error("its mode {mode:04o} lets everybody read the passwords in it; run: chmod o-r")]
+    Readable {
         /// The permission bits.
         mode: u32,
     },
@@ -98,11 +106,15 @@ fn check(metadata: &Metadata, guard: Guard) -> Result<(), GuardError> {
     let mode = metadata.mode() & 0o7777;
     match guard {
         Guard::Secret if mode & 0o077 != 0 => Err(GuardError::Exposed { mode }),
-        Guard::Trusted if mode & 0o022 != 0 => Err(GuardError::Writable { mode }),
-        Guard::Trusted if !is_ours(metadata.uid()) => Err(GuardError::Foreign {
+        Guard::Secret => Ok(()),
+        Guard::Trusted | Guard::Passwords if mode & 0o022 != 0 => {
+            Err(GuardError::Writable { mode })
+        }
+        Guard::Trusted | Guard::Passwords if !is_ours(metadata.uid()) => Err(GuardError::Foreign {
             uid: metadata.uid(),
         }),
-        Guard::Secret | Guard::Trusted => Ok(()),
+        Guard::Passwords if mode & 0o004 != 0 => Err(GuardError::Readable { mode }),
+        Guard::Trusted | Guard::Passwords => Ok(()),
     }
 }
 

@@ -4,7 +4,9 @@
 mod file;
 
 use std::{
+    collections::HashSet,
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -195,6 +197,8 @@ pub struct ClientSettings {
     pub optimistic: PortSet,
     /// What is forwarded, and in which direction.
     pub forwards: Vec<(Direction, ForwardSpec)>,
+    /// What SOCKS5 clients are told to send their datagrams to.
+    pub udp_reply_address: Option<IpAddr>,
     /// What is known of the path to the server is used and kept.
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
@@ -247,6 +251,7 @@ impl ClientSettings {
                 .as_deref()
                 .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
             forwards: forwards(&options)?,
+            udp_reply_address: optional("udp-reply-address", options.udp_reply_address.as_deref())?,
             remembers_paths: !options.no_path_memory,
             control: Place::from_option(options.control.as_deref()),
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
@@ -300,8 +305,8 @@ fn forwards(options: &ClientOptions) -> Result<Vec<(Direction, ForwardSpec)>, Fa
 }
 
 /// The text of a file that others cannot change.
-fn read_trusted(path: &Path) -> Result<String, GuardError> {
-    let (bytes, _) = guarded_file::read(path, Guard::Trusted)?;
+fn read_guarded(path: &Path, guard: Guard) -> Result<String, GuardError> {
+    let (bytes, _) = guarded_file::read(path, guard)?;
     let text = str::from_utf8(&bytes).map_err(|error| {
         let what = format!("not UTF-8 after {} bytes", error.valid_up_to());
         io::Error::new(io::ErrorKind::InvalidData, what)
@@ -353,21 +358,34 @@ fn policy(name: &str, rate: Option<Bandwidth>) -> Result<Policy, Failure> {
     }
 }
 
+/// Longest user and password that SOCKS5 can ask for (RFC 1929).
+const MAX_LOGIN_BYTES: usize = 255;
+
 /// Reads `USER:PASSWORD` lines; empty lines and those that begin with `#` are skipped.
 fn read_users(path: &Path) -> Result<Credentials, Failure> {
-    let text = read_trusted(path).map_err(|error| {
+    let text = read_guarded(path, Guard::Passwords).map_err(|error| {
         let text = format!("--proxy-users {}: {error}", path.display());
         Failure::option("proxy-users", text)
     })?;
     let mut credentials = Credentials::default();
+    let mut known = HashSet::new();
     for (index, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (user, password) = line.split_once(':').ok_or_else(|| {
+        let mistake = |what| {
             let line = index + 1;
-            Failure::usage(format!("{} line {line}: not USER:PASSWORD", path.display()))
-        })?;
+            Failure::usage(format!("{} line {line}: {what}", path.display()))
+        };
+        let (user, password) = line
+            .split_once(':')
+            .ok_or_else(|| mistake("not USER:PASSWORD"))?;
+        if user.is_empty() || user.len() > MAX_LOGIN_BYTES || password.len() > MAX_LOGIN_BYTES {
+            return Err(mistake("user and password have up to 255 bytes each"));
+        }
+        if !known.insert(user) {
+            return Err(mistake("this user has a line already"));
+        }
         credentials.add(user, password);
     }
     if credentials.is_required() {

@@ -56,6 +56,7 @@ fn help_names_every_option() {
                 "--optimistic",
                 "--local-forward",
                 "--remote-forward",
+                "--udp-reply-address",
                 "--policy",
                 "--rate",
                 "--trace",

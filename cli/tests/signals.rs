@@ -10,6 +10,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     thread,
 };
 
@@ -116,6 +117,7 @@ fn a_hang_up_takes_up_the_users_of_the_proxy() {
     let world = World::new();
     let users = world.path("users");
     fs::write(&users, "alice:sesame\n").unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
     let mut client = Running::start(world.client(&["--proxy-users", users.to_str().unwrap()]));
     let proxy = client.said("listening on ");
     let web = web(b"page");

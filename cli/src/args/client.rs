@@ -173,6 +173,7 @@ pub struct ClientOptions {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimistic: Option<String>,
+
     /// Listen on PORT here, on loopback unless BIND or * is before it, and carry what comes to HOST:PORT,
     /// seen from the server; either side may be the path of a Unix socket instead; may be given again
     #[arg(
@@ -198,6 +199,17 @@ pub struct ClientOptions {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remote_forward: Vec<String>,
+
+    /// Address that SOCKS5 clients are told to send their datagrams to, where a NAT is between them and us
+    /// [default: the one they have reached us at]
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "RPCLIENT_UDP_REPLY_ADDRESS",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp_reply_address: Option<String>,
 
     /// How the rate is decided: fair shares the path, fixed sends at --rate whatever happens
     /// [default: fair]
@@ -265,6 +277,7 @@ impl ClientOptions {
             optimistic: self.optimistic.or(file.optimistic),
             local_forward: given(self.local_forward, file.local_forward),
             remote_forward: given(self.remote_forward, file.remote_forward),
+            udp_reply_address: self.udp_reply_address.or(file.udp_reply_address),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,

@@ -69,8 +69,24 @@ fn folder(mode: u32) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
+fn passwords_may_be_shared_with_a_group_and_not_with_everybody() {
+    for mode in [0o600, 0o640, 0o400] {
+        read(file(mode).path(), Guard::Passwords).unwrap();
+    }
+    for mode in [0o644, 0o604, 0o444] {
+        let error = read(file(mode).path(), Guard::Passwords).unwrap_err();
+        assert!(
+            matches!(error, GuardError::Readable { mode: m } if m == mode),
+            "{error}"
+        );
+    }
+    let error = read(file(0o660).path(), Guard::Passwords).unwrap_err();
+    assert!(matches!(error, GuardError::Writable { .. }), "{error}");
+}
+
+#[test]
 fn folder_above_that_others_can_change_is_named() {
-    for guard in [Guard::Secret, Guard::Trusted] {
+    for guard in [Guard::Secret, Guard::Trusted, Guard::Passwords] {
         for mode in [0o700, 0o755, 0o1777, 0o1770] {
             let (_above, folder) = folder(mode);
             read(&folder.join("below/file"), guard).unwrap();

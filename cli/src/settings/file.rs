@@ -12,8 +12,12 @@ use clap::Args;
 use serde::{Serialize, de::DeserializeOwned};
 use toml::de::{DeTable, Error};
 
-use super::read_trusted;
-use crate::{dirs, exit_code::Failure, guarded_file::GuardError};
+use super::read_guarded;
+use crate::{
+    dirs,
+    exit_code::Failure,
+    guarded_file::{Guard, GuardError},
+};
 
 /// How much of a key must agree with a known one for that to be what was meant (clap: the same).
 const SIMILAR: f64 = 0.7;
@@ -39,7 +43,7 @@ impl<T: Args + DeserializeOwned + Default> SettingsFile<T> {
         let Some(path) = named.map(Path::to_owned).or_else(default) else {
             return Ok(Self::default());
         };
-        match read_trusted(&path) {
+        match read_guarded(&path, Guard::Trusted) {
             Ok(text) => Self::parse(path, &text),
             Err(GuardError::Io(error))
                 if error.kind() == io::ErrorKind::NotFound && named.is_none() =>

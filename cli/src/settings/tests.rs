@@ -56,6 +56,10 @@ fn mistakes_name_their_option() {
     assert!(
         mistake(|o| o.optimistic = Some("443,https".into())).starts_with("--optimistic 443,https")
     );
+    assert!(
+        mistake(|o| o.udp_reply_address = Some("me:1".into()))
+            .starts_with("--udp-reply-address me:1")
+    );
     assert!(mistake(|o| o.rate = Some("fast".into())).starts_with("--rate"));
     assert!(mistake(|o| o.host_key = vec!["MD5:x".into()]).starts_with("--host-key"));
     assert!(mistake(|o| o.policy = Some("fixed".into())).contains("needs --rate"));
@@ -88,12 +92,21 @@ fn a_settings_file_with_a_slip_is_named_with_its_line() {
 fn users_are_read_line_by_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users");
-    fs::write(&path, "# ours\n\nalice:open:sesame\n").unwrap();
-    assert!(read_users(&path).unwrap().accepts(b"alice", b"open:sesame"));
-    fs::write(&path, "alice\n").unwrap();
-    assert!(read_users(&path).unwrap_err().text.contains("line 1"));
     fs::write(&path, "").unwrap();
-    assert!(read_users(&path).unwrap_err().text.contains("no users"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        read_users(&path).map_err(|failure| failure.text)
+    };
+    let users = read("# ours\n\nalice:open:sesame\nbob:\n").unwrap();
+    assert!(users.accepts(b"alice", b"open:sesame") && users.accepts(b"bob", b""));
+    assert!(read("alice\n").unwrap_err().contains("line 1"));
+    assert!(read("").unwrap_err().contains("no users"));
+    assert!(read("a:1\n:2\n").unwrap_err().contains("line 2"));
+    let long = format!("a:{}\n", "x".repeat(256));
+    assert!(read(&long).unwrap_err().contains("up to 255 bytes"));
+    let twice = read("a:1\nb:2\na:3\n").unwrap_err();
+    assert!(twice.contains("line 3: this user has a line"), "{twice}");
 }
 
 #[test]
@@ -102,6 +115,7 @@ fn settings_and_passwords_that_others_can_change_are_refused() {
     let (config, users) = (dir.path().join("s.toml"), dir.path().join("users"));
     fs::write(&config, "listen = '127.0.0.1:1'\n").unwrap();
     fs::write(&users, "alice:sesame\n").unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
     let read = || {
         let config = SettingsFile::<ServerOptions>::read(Some(&config), "unused").map(drop);
         [config, read_users(&users).map(drop)]
