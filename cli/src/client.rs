@@ -153,7 +153,8 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     let config = ClientConfig::default()
         .credentials(settings.credentials.clone())
         .optimistic(settings.optimistic)
-        .udp_reply_address(settings.udp_reply_address);
+        .udp_reply_address(settings.udp_reply_address)
+        .ftp_ports(settings.ftp_ports);
     run::say(&format!("listening on {local}"));
     transparent.say();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -18,6 +18,7 @@ use rp_protocol::{
 };
 use rp_proxy::{
     auth::Credentials,
+    client::DEFAULT_FTP_PORTS,
     exit::{
         DEFAULT_MAX_TARGETS, DEFAULT_MAX_TARGETS_PER_KEY, ListenAccess, ListenRule, TargetPattern,
         policy::{Policy as EgressPolicy, Rule},
@@ -191,6 +192,8 @@ pub struct ClientSettings {
     pub listen: ListenAddress,
     /// Where connections come that the kernel diverts.
     pub transparent: TransparentSettings,
+    /// Which of them are FTP's.
+    pub ftp_ports: PortSet,
     /// Who may use it.
     pub credentials: Credentials,
     /// Ports for which success is said before the dial.
@@ -245,6 +248,10 @@ impl ClientSettings {
             rate,
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
             transparent: TransparentSettings::new(&options)?,
+            ftp_ports: parse(
+                "ftp-ports",
+                options.ftp_ports.as_deref().unwrap_or(DEFAULT_FTP_PORTS),
+            )?,
             credentials,
             optimistic: options
                 .optimistic

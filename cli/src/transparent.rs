@@ -4,7 +4,7 @@
 use std::{
     future::pending,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use rp_proxy::{Capture, Client, TransparentListener};
@@ -50,6 +50,10 @@ impl TransparentSettings {
         };
         let mut found = Vec::new();
         for address in list {
+            if let Some(both) = loopback(address) {
+                found.extend(both);
+                continue;
+            }
             let resolved = address.resolve(Ipv4Addr::LOCALHOST.into()).await;
             let resolved = resolved
                 .map_err(|error| Failure::usage(format!("--{option} {address}: {error}")))?;
@@ -78,9 +82,12 @@ impl TransparentListeners {
         let mut listeners = Vec::new();
         for capture in [Capture::Redirect, Capture::Tproxy] {
             for address in settings.addresses(capture).await? {
-                let listener = TransparentListener::bind(address, capture)
-                    .map_err(|error| cannot_listen(address, capture, &error))?;
-                listeners.push(listener);
+                match TransparentListener::bind(address, capture) {
+                    Ok(listener) => listeners.push(listener),
+                    // `localhost` on a system without IPv6.
+                    Err(error) if is_absent(&error) && address.ip() == Ipv6Addr::LOCALHOST => {}
+                    Err(error) => return Err(cannot_listen(address, capture, &error)),
+                }
             }
         }
         Ok(Self(listeners))
@@ -109,6 +116,22 @@ impl TransparentListeners {
         while serving.join_next().await.is_some() {}
         pending().await
     }
+}
+
+/// Both addresses that `localhost` means (RFC 6761 section 6.3), which not every system says of it.
+fn loopback(address: &ListenAddress) -> Option<[SocketAddr; 2]> {
+    let address = address.to_string();
+    let port = address.strip_prefix("localhost:")?.parse().ok()?;
+    Some([
+        (Ipv4Addr::LOCALHOST, port).into(),
+        (Ipv6Addr::LOCALHOST, port).into(),
+    ])
+}
+
+/// Whether this system has no such address at all.
+fn is_absent(error: &io::Error) -> bool {
+    let no_family = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(no_family)
 }
 
 fn cannot_listen(address: SocketAddr, capture: Capture, error: &io::Error) -> Failure {

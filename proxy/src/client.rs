@@ -60,6 +60,9 @@ const READ_BYTES: usize = 64 << 10;
 /// How long the body of a request may be waited for by default: as long as its head.
 pub const DEFAULT_BODY_GRACE: Duration = Duration::from_secs(60);
 
+/// Where FTP's control connections go by default.
+pub const DEFAULT_FTP_PORTS: &str = "21";
+
 /// What a front end's user may choose.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -69,6 +72,7 @@ pub struct ClientConfig {
     pub(crate) max_clients: usize,
     pub(crate) optimistic: PortSet,
     pub(crate) udp_reply_address: Option<IpAddr>,
+    pub(crate) ftp_ports: PortSet,
 }
 
 impl Default for ClientConfig {
@@ -80,6 +84,7 @@ impl Default for ClientConfig {
             max_clients: DEFAULT_MAX_CLIENTS,
             optimistic: PortSet::default(),
             udp_reply_address: None,
+            ftp_ports: DEFAULT_FTP_PORTS.parse().expect("a port"),
         }
     }
 }
@@ -112,6 +117,14 @@ impl ClientConfig {
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
+        self
+    }
+
+    /// Ports whose diverted connections are followed as FTP control connections. Default
+    /// [`DEFAULT_FTP_PORTS`].
+    #[must_use]
+    pub fn ftp_ports(mut self, ports: PortSet) -> Self {
+        self.ftp_ports = ports;
         self
     }
 

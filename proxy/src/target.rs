@@ -111,11 +111,6 @@ impl Target {
         &self.host
     }
 
-    /// Whether this is the address `addr`.
-    pub fn is(&self, addr: SocketAddr) -> bool {
-        self.host == Host::Ip(addr.ip()) && self.port == addr.port()
-    }
-
     /// The port, never 0.
     pub fn port(&self) -> u16 {
         self.port

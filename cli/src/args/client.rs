@@ -143,8 +143,8 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transparent: Vec<String>,
 
-    /// TCP addresses to which netfilter's TPROXY brings them; needs CAP_NET_ADMIN or
-    /// CAP_NET_RAW. See tproxy-setup
+    /// TCP and UDP addresses to which netfilter's TPROXY brings them; needs CAP_NET_ADMIN or
+    /// CAP_NET_RAW, and CAP_NET_BIND_SERVICE for answers by UDP. See tproxy-setup
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -154,6 +154,11 @@ pub struct ClientOptions {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tproxy: Vec<String>,
+
+    /// Ports whose diverted connections are followed as FTP control connections [default: 21]
+    #[arg(long, value_name = "PORTS", env = "RPCLIENT_FTP_PORTS", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ftp_ports: Option<String>,
 
     /// File with lines of USER:PASSWORD that the proxy's clients must know
     #[arg(long, value_name = "FILE", env = "RPCLIENT_PROXY_USERS", global = true)]
@@ -273,6 +278,7 @@ impl ClientOptions {
             listen: self.listen.or(file.listen),
             transparent: given(self.transparent, file.transparent),
             tproxy: given(self.tproxy, file.tproxy),
+            ftp_ports: self.ftp_ports.or(file.ftp_ports),
             proxy_users: self.proxy_users.or(file.proxy_users),
             optimistic: self.optimistic.or(file.optimistic),
             local_forward: given(self.local_forward, file.local_forward),

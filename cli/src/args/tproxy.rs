@@ -4,7 +4,7 @@ use clap::Args;
 
 /// What of this machine's or a network's traffic is diverted to the running rpclient.
 ///
-/// Where it listens is said by --tproxy or else --transparent, the server by
+/// Where it listens is said by --tproxy (TCP and UDP) or else --transparent (TCP), the server by
 /// --server, on the command line or in the settings file, as for the rpclient that runs. Without
 /// --lan, this machine's own programs are meant.
 ///
@@ -41,6 +41,10 @@ pub struct SetupArgs {
     /// [default: the user of the running rpclient, where that is a system user]
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
+
+    /// With --tproxy: do not divert UDP
+    #[arg(long)]
+    pub tcp_only: bool,
 
     /// Do not try afterwards whether a connection arrives
     #[arg(long)]

@@ -57,6 +57,9 @@ pub async fn set_up(options: ClientOptions, args: SetupArgs) -> Result<(), Failu
                 join(plan.listeners.iter())
             )));
         }
+        // Of `localhost`, a system without IPv6 has one address.
+        plan.listeners
+            .retain(|addr| owner::listener(*addr).is_some());
     }
     let steps = steps(&plan)?;
     if args.dry_run {
@@ -120,7 +123,7 @@ async fn plan(options: &ClientOptions, args: &SetupArgs) -> Result<Plan, Failure
         ports: list("ports", &args.ports)?,
         private: args.private,
         user: args.user.as_deref().map(user).transpose()?,
-        tcp_only: true,
+        tcp_only: args.tcp_only,
     })
 }
 

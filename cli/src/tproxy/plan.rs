@@ -364,6 +364,8 @@ impl Plan {
                 family.nft()
             );
         }
+        // While nobody listens, nothing goes its own way.
+        text.push_str("\t\tmeta l4proto tcp reject with tcp reset\n\t\treject\n");
         text.push_str("\t}\n");
     }
 

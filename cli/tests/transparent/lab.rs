@@ -31,6 +31,9 @@ pub(crate) const SERVER: &str = "198.51.100.2:7377";
 /// Addresses of targets, one of each family.
 pub(crate) const TARGETS: [&str; 2] = ["203.0.113.10", "2001:db8:113::10"];
 
+/// An address of the far network that the exit may dial and nobody in front of it can reach.
+pub(crate) const INSIDE: &str = "10.9.9.9";
+
 /// Longest wait for bytes that should come.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -161,7 +164,7 @@ impl Lab {
             "ip link set eth0 addrgenmode none
              ip addr add 198.51.100.2/24 dev eth0
              ip addr add 2001:db8:51::2/64 dev eth0 nodad
-             ip addr add {}/32 dev eth0
+             ip addr add {}/32 dev eth0; ip addr add {INSIDE}/32 dev lo
              ip addr add {}/128 dev eth0 nodad
              ip link set eth0 up",
             TARGETS[0], TARGETS[1]
@@ -218,7 +221,7 @@ fn start_server(far: &Namespace) -> (Running, TempDir, String) {
     command
         .arg("--authorized-keys")
         .arg(folder.path().join("authorized_keys"));
-    for ip in TARGETS {
+    for ip in TARGETS.iter().chain([&INSIDE]) {
         command.args(["--allow", ip]);
     }
     let mut server = Running::start(command);

@@ -5,8 +5,10 @@
     reason = "helpers outside of test functions fail the test that calls them, or say that it was skipped"
 )]
 
+mod ftp;
 mod lab;
 mod redirect;
 mod setup;
+mod udp;
 #[path = "../world/mod.rs"]
 mod world;

@@ -10,7 +10,7 @@ use crate::{
 
 /// How the kernel is to divert.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
+pub(crate) enum By {
     Redirect,
     Tproxy,
 }
@@ -24,7 +24,7 @@ impl By {
         }
     }
 
-    fn client(self, lab: &Lab) -> Running {
+    pub(crate) fn client(self, lab: &Lab) -> Running {
         let mut client = Running::start(lab.client(&self.options()));
         client.said(match self {
             Self::Redirect => "transparent on",
@@ -35,7 +35,7 @@ impl By {
 }
 
 /// Runs `tproxy-setup`, which must succeed; what it says.
-fn set_up(lab: &Lab, by: By, args: &[&str]) -> String {
+pub(crate) fn set_up(lab: &Lab, by: By, args: &[&str]) -> String {
     let (code, said) = try_set_up(lab, by, args);
     assert_eq!(code, Some(0), "{said}");
     said
@@ -206,4 +206,25 @@ fn teardown_ends_a_setup_that_was_killed_half_way_and_leaves_others_alone() {
     let (code, said) = try_set_up(&lab, By::Tproxy, &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("used by something else"), "{said}");
+}
+
+#[test]
+fn nothing_goes_its_own_way_while_rpclient_is_gone() {
+    if skipped("nothing_goes_its_own_way_while_rpclient_is_gone") {
+        return;
+    }
+    let lab = Lab::new();
+    for by in [By::Redirect, By::Tproxy] {
+        let mut client = by.client(&lab);
+        set_up(&lab, by, &["--lan", "lan0", "--host"]);
+        client.kill();
+        for ip in TARGETS {
+            let target = lab.target(ip, echo);
+            for from in [&lab.near, &lab.lan] {
+                let refused = from.connect(target).unwrap_err().kind();
+                assert_eq!(refused, std::io::ErrorKind::ConnectionRefused, "{ip}");
+            }
+        }
+        tear_down(&lab, &[]);
+    }
 }

@@ -49,6 +49,14 @@ pub enum Denial {
     UnixSocket,
 }
 
+/// Whether `ip` is an address of the public Internet, as the policy without rules has it.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => special::default_v4(ip).is_ok(),
+        IpAddr::V6(ip) => special::default_v6(ip).is_ok(),
+    }
+}
+
 /// One `--allow` or `--deny` rule: a network, and perhaps the ports it is about, or a Unix socket.
 ///
 /// Written `10.0.0.0/8`, `192.0.2.7`, `10.0.0.0/8:443`, `[fd00::/8]:8000-8999`, `unix:/run/x.sock`.

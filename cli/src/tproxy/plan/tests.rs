@@ -96,7 +96,7 @@ fn the_test_comes_before_the_exclusions_and_they_before_the_mark() {
     };
     let order = [
         "ct direction reply return",
-        "ip daddr 192.0.2.1 th dport 7377 ct mark set 0x7270",
+        "ip daddr 192.0.2.1 th dport 53 ct mark set 0x7270",
         "fib daddr type { local,",
         "ip daddr @not_ip return",
         "udp dport { 67, 68, 546, 547 } return",

@@ -1,6 +1,9 @@
 //! What happened to the connections that were diverted to us, for statistics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Counts of diverted connections and datagrams.
 #[derive(Debug, Default)]
@@ -8,6 +11,7 @@ pub struct TransparentCounters {
     accepted: AtomicU64,
     loops: AtomicU64,
     over_share: AtomicU64,
+    discarded: Arc<AtomicU64>,
 }
 
 impl TransparentCounters {
@@ -21,9 +25,18 @@ impl TransparentCounters {
         self.loops.load(Ordering::Relaxed)
     }
 
-    /// Connections refused because their address held all it may.
+    /// Connections and datagrams refused because their address held all it may.
     pub fn over_share(&self) -> u64 {
         self.over_share.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that waited for too long a queue and were discarded.
+    pub fn datagrams_discarded(&self) -> u64 {
+        self.discarded.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn discarded(&self) -> &Arc<AtomicU64> {
+        &self.discarded
     }
 
     pub(super) fn count_accepted(&self) {

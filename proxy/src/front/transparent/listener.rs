@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::loops::canonical;
+use super::{loops::canonical, udp::DivertedSocket};
 
 /// Connections that may wait to be accepted; the kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -20,14 +20,17 @@ pub enum Capture {
     /// (`SO_ORIGINAL_DST`). Needs no capability.
     Redirect,
     /// Netfilter's TPROXY: the destination stays, and is the accepted socket's own address
-    /// (`IP_TRANSPARENT`). Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+    /// (`IP_TRANSPARENT`). Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`, and to answer datagrams in the name
+    /// of ports below 1024 `CAP_NET_BIND_SERVICE`.
     Tproxy,
 }
 
-/// A TCP listener for diverted connections.
+/// A listener for diverted connections and, by TPROXY, datagrams.
 #[derive(Debug)]
 pub struct TransparentListener {
     tcp: TcpListener,
+    /// TPROXY takes datagrams, too.
+    udp: Option<DivertedSocket>,
     capture: Capture,
 }
 
@@ -53,10 +56,12 @@ impl TransparentListener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Self {
-            tcp: TcpListener::from_std(socket.into())?,
-            capture,
-        })
+        let tcp = TcpListener::from_std(socket.into())?;
+        let udp = match capture {
+            Capture::Tproxy => Some(DivertedSocket::bind(tcp.local_addr()?)?),
+            Capture::Redirect => None,
+        };
+        Ok(Self { tcp, udp, capture })
     }
 
     /// Where it listens.
@@ -70,6 +75,11 @@ impl TransparentListener {
     /// How connections come to it.
     pub fn capture(&self) -> Capture {
         self.capture
+    }
+
+    /// The part for datagrams, once.
+    pub(super) fn take_udp(&mut self) -> Option<DivertedSocket> {
+        self.udp.take()
     }
 
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {

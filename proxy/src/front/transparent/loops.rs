@@ -56,9 +56,9 @@ impl LoopGuard {
         tcp: &TcpStream,
         listener: &TransparentListener,
         server: Option<SocketAddr>,
-    ) -> Option<Target> {
+    ) -> Option<(SocketAddr, Target)> {
         match listener.original_destination(tcp) {
-            Ok(original) => self.permit(original, server),
+            Ok(original) => Some((original, self.permit(original, server)?)),
             Err(error) => {
                 debug!(%error, "the destination of a diverted connection is not known");
                 None

@@ -7,17 +7,22 @@
 //!    that fails is a reset.
 
 mod counters;
+mod ftp;
 mod listener;
 mod loops;
 mod self_test;
+mod udp;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -28,105 +33,153 @@ pub use self::{
     self_test::{SELF_TEST, self_test_answer},
 };
 use self::{
+    ftp::Expected,
     listener::is_local,
     loops::{LoopGuard, canonical},
 };
 use super::FrontEndContext;
 use crate::{
+    client::{ACCEPT_PAUSE, TargetStream},
     closing::{close_in_order, reset_on_close},
+    error::OpenError,
     keep_alive::keep_alive,
+    places::{ClientPlace, Places},
     relay::Near,
-    shares::{Place, Shares},
     target::Target,
 };
-
-/// Parts of all places that one address of a network may hold, so that it leaves others theirs.
-const SHARES_OF_ADDRESS: usize = 8;
 
 /// How long the client's first bytes are waited for, which save a round trip to the target: those of a
 /// client that speaks first come with the last packet of the handshake.
 const FIRST_BYTES: Duration = Duration::from_millis(1);
 
-/// Places taken per source address, which is this machine's own for all its programs.
-type AddressShares = Shares<IpAddr>;
-
-/// What a connection holds until its end.
-type Held = (OwnedSemaphorePermit, Place<IpAddr>);
-
-/// Serves every connection that is diverted to `listener`. Ends only if dropped.
+/// Serves everything that is diverted to `listener`. Ends only if dropped.
 pub(crate) async fn serve(
-    listener: TransparentListener,
+    mut listener: TransparentListener,
     context: FrontEndContext,
     counters: Arc<TransparentCounters>,
 ) {
-    let max_clients = context.config.max_clients;
-    let permits = Arc::new(Semaphore::new(max_clients));
-    let shares = AddressShares::new();
-    let guard = Arc::new(LoopGuard::new(&listener, counters.clone()));
+    let udp = listener.take_udp();
+    let datagrams = async {
+        match udp {
+            Some(socket) => udp::serve(socket, &context.client, counters.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::join!(datagrams, serve_tcp(listener, &context, counters.clone()));
+}
+
+async fn serve_tcp(
+    listener: TransparentListener,
+    context: &FrontEndContext,
+    counters: Arc<TransparentCounters>,
+) {
+    let places = Places::new(context.config.max_clients);
+    let guard = LoopGuard::new(&listener, counters.clone());
+    let expected = Arc::<Expected>::default();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
+        let place = places.free().await;
         let (tcp, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "cannot accept a diverted connection");
-                sleep(crate::client::ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         reset_on_close(&tcp);
         counters.count_accepted();
-        let limit = match is_local(from.ip()) {
-            true => max_clients,
-            false => (max_clients / SHARES_OF_ADDRESS).max(1),
+        // All programs of this machine count together, whichever of its addresses they have.
+        let host = match is_local(from.ip()) {
+            true => Ipv4Addr::LOCALHOST.into(),
+            false => from.ip(),
         };
-        let Ok(place) = shares.take([(canonical(from).ip(), limit)]) else {
+        let Some(place) = places.take(place, host) else {
             counters.count_over_share();
-            debug!(%from, "a diverted connection over its address's share");
+            debug!(%from, "a diverted connection over its host's share");
             continue;
         };
-        let Some(target) = guard.target(&tcp, &listener, context.client.server_address()) else {
+        let server = context.client.server_address();
+        let Some((original, target)) = guard.target(&tcp, &listener, server) else {
             continue;
         };
-        let context = context.clone();
-        tokio::spawn(async move {
-            divert(tcp, target, &context, (permit, place)).await;
-        });
+        let diverted = Diverted {
+            tcp,
+            client: canonical(from),
+            original,
+            target,
+            place,
+        };
+        let (context, expected) = (context.clone(), expected.clone());
+        tokio::spawn(async move { diverted.serve(&context, &expected).await });
     }
 }
 
-/// Dials where the client wanted to go and relays; a failure is a reset.
-async fn divert(mut tcp: TcpStream, target: Target, context: &FrontEndContext, held: Held) {
-    let _ = tcp.set_nodelay(true);
-    keep_alive(&tcp);
-    if let Some(test) = SELF_TEST.into_iter().find(|test| target.is(*test)) {
-        // Fits into any send buffer.
-        let _ = tcp.write_all(self_test_answer(test).as_bytes()).await;
-        close_in_order(&tcp);
-        return;
+/// A connection that was diverted to us.
+struct Diverted {
+    tcp: TcpStream,
+    client: SocketAddr,
+    /// Where its client wanted to go.
+    original: SocketAddr,
+    target: Target,
+    place: ClientPlace,
+}
+
+impl Diverted {
+    /// Dials where the client wanted to go and relays; a failure is a reset.
+    async fn serve(mut self, context: &FrontEndContext, expected: &Expected) {
+        let _ = self.tcp.set_nodelay(true);
+        keep_alive(&self.tcp);
+        if SELF_TEST.contains(&self.original) {
+            let answer = self_test_answer(self.original);
+            // Fits into any send buffer.
+            let _ = self.tcp.write_all(answer.as_bytes()).await;
+            return close_in_order(&self.tcp);
+        }
+        let stream = match self.open(context, expected).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(target = %self.target, %error, "diverted connection failed");
+                return;
+            }
+        };
+        if context.config.ftp_ports.contains(self.original.port()) {
+            return ftp::serve(self, stream, context, expected).await;
+        }
+        let near = Near {
+            socket: self.tcp.into(),
+            early: Bytes::new(),
+            lingers: true,
+        };
+        context.relay(near, stream, self.place);
     }
-    //= spec/10-proxy.md#request
-    //# A client MAY send the target's first bytes directly behind the request.
-    let opened = match timeout(FIRST_BYTES, tcp.readable()).await {
-        // The relay sends them without waiting for the dial's outcome.
-        Ok(_) => context.open(&target, Bytes::new()).await,
-        // It is the target that speaks first, and while nothing was sent it can be asked again.
-        Err(_) => {
-            let connected = context.client.connect(&target, Bytes::new()).await;
+
+    async fn open(
+        &self,
+        context: &FrontEndContext,
+        expected: &Expected,
+    ) -> Result<TargetStream, OpenError> {
+        let connect = async |target: &Target| {
+            let connected = context.client.connect(target, Bytes::new()).await;
             connected.map(|(_bound, stream)| stream)
+        };
+        if let Some(named) = expected.take(self.client.ip(), self.original)
+            && let Ok(named) = Target::try_from(named)
+        {
+            // Where the exit may not or cannot go there, the server is where its client thinks.
+            match connect(&named).await {
+                Err(OpenError::Dial(_)) => {}
+                outcome => return outcome,
+            }
         }
-    };
-    match opened {
-        Ok(stream) => {
-            let near = Near {
-                socket: tcp.into(),
-                early: Bytes::new(),
-                lingers: true,
-            };
-            context.relay(near, stream, held);
+        let is_ftp = context.config.ftp_ports.contains(self.original.port());
+        //= spec/10-proxy.md#request
+        //# A client MAY send the target's first bytes directly behind the request.
+        let speaks_first = !is_ftp && timeout(FIRST_BYTES, self.tcp.readable()).await.is_ok();
+        match speaks_first {
+            // The relay sends them without waiting for the dial's outcome.
+            true => context.open(&self.target, Bytes::new()).await,
+            // While nothing was sent, the target can be asked for again over another connection.
+            false => connect(&self.target).await,
         }
-        Err(error) => debug!(%target, %error, "diverted connection failed"),
     }
 }
