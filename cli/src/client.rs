@@ -22,8 +22,10 @@ use tracing::warn;
 use self::{commands::Commands, reload::Service};
 use crate::{
     address::ListenAddress,
+    admin::{Admin, serve as serve_admin},
     args::client::{ClientArgs, ClientCommand, ClientOptions},
     control::{ControlSocket, Place, Route, find, serve as serve_control},
+    doctor,
     exit_code::{ExitCode, Failure},
     forwards,
     logging::{self, Format, Level},
@@ -59,6 +61,11 @@ pub fn main() -> Result<(), Failure> {
         let place = Place::from_option(options.control.as_deref());
         let path = find(&place, "rpclient", options.listen.as_deref())?;
         return run::block_on(status::show(&path, &how));
+    }
+    if let Some(ClientCommand::Doctor) = args.command {
+        logging::start(Level::ERROR, args.common.verbose, Format::Text);
+        let read = source.read(ClientOptions::or, ClientSettings::new);
+        return run::block_on(doctor::run(read.map(|(settings, _)| settings)));
     }
     if let Some(ClientCommand::TproxySetup(setup)) = args.command {
         let options = source.options(ClientOptions::or)?;
@@ -119,6 +126,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
     })?;
     let transparent = TransparentListeners::bind(&settings.transparent).await?;
+    let admin = Admin::open(settings.admin.as_ref()).await?;
     warn_if_open(local, settings.credentials.is_required());
     let socket = ControlSocket::open(&settings.control, "rpclient", local)?;
     let mut signals = Signals::new()?;
@@ -162,6 +170,9 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     let forwards = forwards::start(&client, forwards)?;
     let draining = Draining::default();
     let servers = reach.servers().clone();
+    if let Some(admin) = &admin {
+        run::say(&format!("status page on http://{}/", admin.local()));
+    }
     let handler = Commands::new(&client, local, route, servers, draining.clone());
     let handler = handler.forwards(forwards.clone());
     let service = Service {
@@ -174,6 +185,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     };
     tokio::select! {
         () = draining.clone().stops(client.serve(listener)) => {}
+        () = serve_admin(admin, handler.clone()) => {}
         () = serve_control(socket, handler) => {}
         () = draining.clone().stops(transparent.serve(&client)) => {}
         () = forwards.end_with(&draining) => {}

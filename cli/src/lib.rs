@@ -1,6 +1,7 @@
 //! What the programs `rpserver`, `rpclient` and `rpcp` share: whom they are and whom they trust.
 
 pub mod address;
+pub mod admin;
 pub mod agent;
 pub mod args;
 pub mod authorized_keys;
@@ -11,6 +12,7 @@ pub mod connect;
 pub mod control;
 pub mod copy;
 pub mod dirs;
+pub mod doctor;
 pub mod exit_code;
 pub mod file_threads;
 pub mod forward;

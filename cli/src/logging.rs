@@ -30,7 +30,9 @@ static LEVEL: OnceLock<(Handle<EnvFilter, Registry>, u8)> = OnceLock::new();
 pub struct Level(usize);
 
 impl Level {
-    /// Mistakes and what may become one.
+    /// Mistakes.
+    pub const ERROR: Self = Self(0);
+    /// And what may become one.
     pub const WARN: Self = Self(1);
     /// What a person who runs the program wants to know.
     pub const INFO: Self = Self(2);

@@ -29,6 +29,7 @@ use tracing::{debug, info, warn};
 use self::{commands::Commands, present::Present, reload::reload};
 use crate::{
     address::ListenAddress,
+    admin::{Admin, serve as serve_admin},
     args::server::{ServerArgs, ServerCommand, ServerOptions},
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
     clients::{Admitted, Clients, TooMany},
@@ -100,6 +101,7 @@ struct Server {
     present: Present,
     draining: Draining,
     drain: Mutex<Duration>,
+    admin: Option<SocketAddr>,
 }
 
 async fn serve(
@@ -138,13 +140,18 @@ async fn serve(
         Failure::other(format!("cannot listen on udp {}: {error}", settings.listen))
     })?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
+    let admin = Admin::open(settings.admin.as_ref()).await?;
     let is_new = if host_key.is_new { " (new)" } else { "" };
     run::say(&format!("host key {fingerprint}{is_new}"));
     run::say(&format!("listening on {local}"));
+    if let Some(admin) = &admin {
+        run::say(&format!("status page on http://{}/", admin.local()));
+    }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     let signals = Signals::new()?;
-    let policy = settings.policy.clone().listener(local);
+    // Nobody is to reach the status page as a target.
+    let policy = own_listeners(&settings.policy, local, admin.as_ref().map(Admin::local));
     let (targets, copies) = limits(&settings, descriptors);
     let server = Arc::new(Server {
         authorized_keys,
@@ -160,10 +167,13 @@ async fn serve(
         present: Present::default(),
         draining: Draining::default(),
         drain: Mutex::new(settings.drain),
+        admin: admin.as_ref().map(Admin::local),
     });
+    let commands = Commands::new(Arc::clone(&server), local);
     tokio::select! {
         () = accept(&endpoint, &server) => {}
-        () = serve_control(socket, Commands::new(Arc::clone(&server), local)) => {}
+        () = serve_admin(admin, commands.clone()) => {}
+        () = serve_control(socket, commands) => {}
         () = logging::report_floods() => {}
         () = run::keep_watchdog() => {}
         () = heed(signals, &server, source, local) => {}
@@ -172,6 +182,15 @@ async fn serve(
     endpoint.close(close_code::DONE, b"the server is shutting down");
     let _ = tokio::time::timeout(GOODBYE, endpoint.flushed()).await;
     Ok(())
+}
+
+/// The rules, with our own listeners as what nobody may be led to.
+fn own_listeners(policy: &Policy, local: SocketAddr, admin: Option<SocketAddr>) -> Policy {
+    let policy = policy.clone().listener(local);
+    match admin {
+        Some(admin) => policy.listener(admin),
+        None => policy,
+    }
 }
 
 async fn listen(

@@ -29,6 +29,7 @@ use rp_proxy::{
 pub use self::file::SettingsFile;
 use crate::{
     address::ListenAddress,
+    admin::AdminSettings,
     args::{client::ClientOptions, server::ServerOptions},
     authorized_keys::AuthorizedKeys,
     clients::ConnectionLimits,
@@ -84,6 +85,8 @@ pub struct ServerSettings {
     pub working_timeout: Duration,
     /// Where commands to the running program are taken.
     pub control: Place,
+    /// Where the numbers are shown.
+    pub admin: Option<AdminSettings>,
     /// How long what is under way may take to end.
     pub drain: Duration,
     /// How much is logged.
@@ -144,6 +147,10 @@ impl ServerSettings {
                 .working_timeout
                 .map_or_else(|| CopyLimits::default().working, Duration::from_secs),
             control: Place::from_option(options.control.as_deref()),
+            admin: admin(
+                options.admin.as_deref(),
+                options.admin_token_file.as_deref(),
+            )?,
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
             log_level: optional("log-level", options.log_level.as_deref())?,
             log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
@@ -206,6 +213,8 @@ pub struct ClientSettings {
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
     pub control: Place,
+    /// Where the numbers are shown.
+    pub admin: Option<AdminSettings>,
     /// How long what is under way may take to end.
     pub drain: Duration,
     /// How much is logged.
@@ -261,6 +270,10 @@ impl ClientSettings {
             udp_reply_address: optional("udp-reply-address", options.udp_reply_address.as_deref())?,
             remembers_paths: !options.no_path_memory,
             control: Place::from_option(options.control.as_deref()),
+            admin: admin(
+                options.admin.as_deref(),
+                options.admin_token_file.as_deref(),
+            )?,
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
             log_level: optional("log-level", options.log_level.as_deref())?,
             log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
@@ -334,6 +347,20 @@ where
     T: FromStr<Err: std::fmt::Display>,
 {
     texts.iter().map(|text| parse(option, text)).collect()
+}
+
+fn admin(
+    listen: Option<&str>,
+    token_file: Option<&Path>,
+) -> Result<Option<AdminSettings>, Failure> {
+    match (listen, token_file) {
+        (Some(listen), token_file) => AdminSettings::new(listen, token_file).map(Some),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Failure::option(
+            "admin-token-file",
+            "--admin-token-file needs --admin",
+        )),
+    }
 }
 
 fn optional<T>(option: &'static str, text: Option<&str>) -> Result<Option<T>, Failure>

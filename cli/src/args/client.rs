@@ -41,6 +41,8 @@ pub enum ClientCommand {
         /// Its TCP port.
         port: u16,
     },
+    /// Look for what makes transfers slow or impossible, here and on the way to the server
+    Doctor,
     /// Tell the numbers of the running rpclient
     Status(StatusArgs),
     /// Have the kernel divert traffic to the rpclient that runs, so that programs need no proxy setting
@@ -237,6 +239,22 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<PathBuf>,
 
+    /// TCP address of the status page, metrics and health check, as 127.0.0.1:1079; one that other machines
+    /// can reach needs --admin-token-file [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "RPCLIENT_ADMIN", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+
+    /// File with the token that the status page and the metrics then ask for; mode 0600
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RPCLIENT_ADMIN_TOKEN_FILE",
+        global = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// How long to let what is under way end after SIGTERM, in seconds; a second signal, and SIGINT, end it
     /// at once [default: 10]
     #[arg(long, value_name = "SECONDS", env = "RPCLIENT_DRAIN", global = true)]
@@ -288,6 +306,8 @@ impl ClientOptions {
             rate: self.rate.or(file.rate),
             no_path_memory: self.no_path_memory || file.no_path_memory,
             control: self.control.or(file.control),
+            admin: self.admin.or(file.admin),
+            admin_token_file: self.admin_token_file.or(file.admin_token_file),
             drain: self.drain.or(file.drain),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),

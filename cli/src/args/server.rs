@@ -155,6 +155,17 @@ pub struct ServerOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<PathBuf>,
 
+    /// TCP address of the status page, metrics and health check, as 127.0.0.1:7378; one that other machines
+    /// can reach needs --admin-token-file [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "RPSERVER_ADMIN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+
+    /// File with the token that the status page and the metrics then ask for; mode 0600
+    #[arg(long, value_name = "FILE", env = "RPSERVER_ADMIN_TOKEN_FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// How long to let what is under way end after SIGTERM, in seconds; a second signal, and SIGINT, end it
     /// at once [default: 10]
     #[arg(long, value_name = "SECONDS", env = "RPSERVER_DRAIN")]
@@ -208,6 +219,8 @@ impl ServerOptions {
             max_targets_per_key: self.max_targets_per_key.or(file.max_targets_per_key),
             working_timeout: self.working_timeout.or(file.working_timeout),
             control: self.control.or(file.control),
+            admin: self.admin.or(file.admin),
+            admin_token_file: self.admin_token_file.or(file.admin_token_file),
             drain: self.drain.or(file.drain),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),

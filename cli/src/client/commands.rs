@@ -15,7 +15,7 @@ use crate::{
     forwards::Forwards,
     servers::Servers,
     signals::Draining,
-    status::{Clock, ConnectionStatus, Status, Usage},
+    status::{Clock, ConnectionStatus, Numbers, Status, Usage},
 };
 
 /// Does the commands of a running `rpclient`.
@@ -54,7 +54,9 @@ impl Commands {
         self.forwards = forwards;
         self
     }
+}
 
+impl Numbers for Commands {
     fn status(&self) -> Status {
         let link = self.client.link();
         let (state, reason, connections) = match link.status() {

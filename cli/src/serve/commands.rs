@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::Server;
 use crate::{
     control::{Answer, Command, Handler, Refusal},
-    status::{Clock, Status, named},
+    status::{Clock, Numbers, Status, named},
 };
 
 /// Does the commands of a running `rpserver`.
@@ -24,7 +24,9 @@ impl Commands {
             clock: Clock::start("rpserver"),
         }
     }
+}
 
+impl Numbers for Commands {
     fn status(&self) -> Status {
         let state = match self.server.draining.is_on() {
             true => "draining",

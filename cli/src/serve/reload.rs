@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::Server;
+use super::{Server, own_listeners};
 use crate::{
     args::server::ServerOptions,
     logging::{self, Level},
@@ -31,7 +31,8 @@ pub(super) fn reload(server: &Arc<Server>, source: &mut Source<ServerOptions>, l
         Ok(read) => read,
         Err(failure) => return say_unchanged(&failure),
     };
-    server.policy.replace(&settings.policy.listener(local));
+    let policy = own_listeners(&settings.policy, local, server.admin);
+    server.policy.replace(&policy);
     server.clients.set_limits(settings.connections);
     server.rate.set(settings.rate);
     server.present.each(|session| session.refresh());

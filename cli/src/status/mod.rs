@@ -51,6 +51,19 @@ pub struct Status {
     pub targets: Vec<NamedUsage>,
 }
 
+impl Status {
+    /// Whether the program can do what it is there for.
+    pub fn is_well(&self) -> bool {
+        ["up", "serving", "asleep"].contains(&self.state.as_str())
+    }
+}
+
+/// Tells the numbers of a program at any moment.
+pub trait Numbers: Clone + Send + Sync + 'static {
+    /// The numbers at this moment.
+    fn status(&self) -> Status;
+}
+
 /// Which program tells its numbers.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

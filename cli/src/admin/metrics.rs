@@ -1,0 +1,218 @@
+//! A status as OpenMetrics text. Names and units stay as they are: dashboards are built on them.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::status::{ConnectionStatus, NamedUsage, Status, Usage};
+
+/// What `/metrics` answers with.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Rows of a table that become metrics: each is a time series, and those that come and go cost whoever
+/// collects them.
+const ROWS: usize = 20;
+
+/// `status` as text.
+pub(super) fn encode(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("rapidpath");
+    registry.register_collector(Box::new(Metrics(status)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Metrics(Status);
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+/// One metric: its name, what it is, and its value of something that has many.
+type Column<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = &self.0;
+        let process = &status.process;
+        let labels = vec![
+            ("program", process.program.as_str()),
+            ("version", process.version.as_str()),
+        ];
+        gauges(
+            &mut encoder,
+            "build",
+            "Which program this is",
+            [(labels, 1.0)],
+        )?;
+        let well = f64::from(u8::from(status.is_well()));
+        let single = |value: f64| [(Labels::new(), value)];
+        gauges(&mut encoder, "up", "Whether it can serve", single(well))?;
+        let uptime = process.uptime_seconds;
+        gauges(
+            &mut encoder,
+            "uptime_seconds",
+            "Time since its start",
+            single(uptime),
+        )?;
+        let connections = status.connection_count as f64;
+        gauges(
+            &mut encoder,
+            "connections",
+            "RPP connections at present",
+            single(connections),
+        )?;
+        let refusals = status.refusals;
+        let refused = [
+            ("client", refusals.clients),
+            ("too_many", refusals.too_many),
+            ("front_end", refusals.front_end),
+        ];
+        let refused = refused.map(|(why, count)| (vec![("reason", why)], count));
+        counters(&mut encoder, "refused", "Connections refused", refused)?;
+        usage(&mut encoder, "", &[(Labels::new(), &status.total)])?;
+        named(&mut encoder, "key_", "key", &status.keys)?;
+        named(&mut encoder, "target_", "target", &status.targets)?;
+        paths(&mut encoder, status)
+    }
+}
+
+/// What every name used.
+fn named(
+    encoder: &mut DescriptorEncoder<'_>,
+    prefix: &str,
+    label: &str,
+    rows: &[NamedUsage],
+) -> fmt::Result {
+    let rows = rows.iter().take(ROWS);
+    let rows: Vec<_> = rows
+        .map(|row| (vec![(label, row.name.as_str())], &row.usage))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    usage(encoder, prefix, &rows)
+}
+
+fn usage(
+    encoder: &mut DescriptorEncoder<'_>,
+    prefix: &str,
+    rows: &[(Labels<'_>, &Usage)],
+) -> fmt::Result {
+    let streams = rows
+        .iter()
+        .map(|(labels, usage)| (labels.clone(), usage.streams as f64));
+    let name = format!("{prefix}streams");
+    gauges(encoder, &name, "Proxied connections at present", streams)?;
+    let columns: [Column<Usage, u64>; 5] = [
+        ("connected", "Targets connected", |usage| usage.connected),
+        ("denied", "Requests refused by rules", |usage| usage.denied),
+        ("failed", "Requests that failed otherwise", |usage| {
+            usage.failed
+        }),
+        ("down_bytes", "Bytes from targets to clients", |usage| {
+            usage.down_bytes
+        }),
+        ("up_bytes", "Bytes from clients to targets", |usage| {
+            usage.up_bytes
+        }),
+    ];
+    for (name, help, value) in columns {
+        let values = rows
+            .iter()
+            .map(|(labels, usage)| (labels.clone(), value(usage)));
+        counters(encoder, &format!("{prefix}{name}"), help, values)?;
+    }
+    Ok(())
+}
+
+/// The paths of the busiest connections.
+fn paths(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let connections = &status.connections[..status.connections.len().min(ROWS)];
+    if connections.is_empty() {
+        return Ok(());
+    }
+    let labels =
+        |of: &ConnectionStatus| vec![("remote", of.remote.clone()), ("key", of.key.clone())];
+    let labels: Vec<_> = connections.iter().map(labels).collect();
+    let borrowed = |at: usize| -> Labels<'_> {
+        labels[at]
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
+    };
+    let measured: [Column<ConnectionStatus, f64>; 6] = [
+        ("rtt_seconds", "Smoothed round-trip time", |of| {
+            of.rtt_ms / 1e3
+        }),
+        ("min_rtt_seconds", "Least round-trip time of late", |of| {
+            of.min_rtt_ms / 1e3
+        }),
+        (
+            "queue_seconds",
+            "Time packets wait in the queue we cause",
+            |of| of.queue_ms / 1e3,
+        ),
+        ("pacing_bits_per_second", "What may be sent", |of| {
+            of.pacing_bps as f64
+        }),
+        ("delivery_bits_per_second", "What arrives", |of| {
+            of.delivery_bps as f64
+        }),
+        ("in_flight_bytes", "Bytes on their way", |of| {
+            of.in_flight_bytes as f64
+        }),
+    ];
+    for (name, help, value) in measured {
+        let values = connections.iter().enumerate();
+        let values = values.map(|(at, of)| (borrowed(at), value(of)));
+        gauges(encoder, &format!("path_{name}"), help, values)?;
+    }
+    let counted: [Column<ConnectionStatus, u64>; 5] = [
+        ("sent_bytes", "UDP payload sent", |of| of.sent_bytes),
+        ("received_bytes", "UDP payload received", |of| {
+            of.received_bytes
+        }),
+        ("sent_packets", "Packets sent", |of| of.sent_packets),
+        ("lost_packets", "Packets lost", |of| of.lost_packets),
+        ("dropped_packets", "Packets not believed", |of| {
+            of.dropped_packets
+        }),
+    ];
+    for (name, help, value) in counted {
+        let values = connections.iter().enumerate();
+        let values = values.map(|(at, of)| (borrowed(at), value(of)));
+        counters(encoder, &format!("path_{name}"), help, values)?;
+    }
+    Ok(())
+}
+
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels<'a>, f64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn counters<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels<'a>, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
