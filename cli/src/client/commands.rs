@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -64,7 +67,8 @@ impl Numbers for Commands {
             LinkStatus::Down(why) => ("connecting", Some(why), Vec::new()),
             LinkStatus::Asleep => ("asleep", None, Vec::new()),
         };
-        let traffic = self.client.traffic();
+        let (traffic, counters) = (self.client.traffic(), self.client.counters());
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let state = match self.draining.is_on() {
             true => "draining",
             false => state,
@@ -76,9 +80,15 @@ impl Numbers for Commands {
             listen: vec![self.listen.to_string()],
             total: Usage {
                 streams: link.users() as u64,
-                down_bytes: traffic.received.load(Ordering::Relaxed),
-                up_bytes: traffic.sent.load(Ordering::Relaxed),
-                ..Usage::default()
+                connected: get(&counters.connected),
+                denied: get(&counters.denied),
+                failed: get(&counters.failed),
+                down_bytes: get(&traffic.received),
+                up_bytes: get(&traffic.sent),
+            },
+            refusals: Refusals {
+                front_end: get(&counters.refused),
+                ..Refusals::default()
             },
             servers: self.servers.health(),
             connection_count: connections.len() as u64,
