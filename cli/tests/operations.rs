@@ -10,7 +10,9 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpStream, UdpSocket},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
+    path::Path,
+    time::Duration,
 };
 
 use world::{Running, World, ends_with, program, socks5, web};
@@ -178,4 +180,55 @@ fn the_doctor_names_a_server_that_is_silent() {
         text.ends_with("verdict: something does not work: server\n"),
         "{text}"
     );
+}
+
+#[test]
+fn the_shipped_settings_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    for (name, more) in [("rpserver", &[][..]), ("rpclient", &["--server", "host"])] {
+        let mut command = program(name, &folder);
+        command.args(more).arg("--check").arg("--config");
+        command.arg(shipped.join(format!("{name}.toml")));
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_when_a_program_is_ready_alive_and_ending() {
+    let mut world = World::new();
+    world.server.kill();
+    let path = world.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut command = program("rpserver", &world.folder);
+    command
+        .args(["--listen", "127.0.0.1:0", "--key"])
+        .arg(world.path("host_key"));
+    command
+        .arg("--authorized-keys")
+        .arg(world.path("authorized_keys"));
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let mut server = Running::start(command);
+    let told = |words: &str| {
+        let mut message = [0; 256];
+        loop {
+            let len = manager.recv(&mut message).unwrap();
+            if str::from_utf8(&message[..len]).unwrap().contains(words) {
+                return;
+            }
+        }
+    };
+    told("READY=1");
+    told("WATCHDOG=1");
+    told("WATCHDOG=1");
+    server.terminate();
+    told("STOPPING=1");
+    assert!(server.child.wait().unwrap().success());
 }

@@ -18,7 +18,7 @@ use crate::{
     forwards::Forwards,
     servers::Servers,
     signals::Draining,
-    status::{Clock, ConnectionStatus, Numbers, Status, Usage},
+    status::{Clock, ConnectionStatus, Numbers, Refusals, Status, Usage},
 };
 
 /// Does the commands of a running `rpclient`.

@@ -24,6 +24,9 @@ use crate::exit_code::{ExitCode, Failure};
 /// How long an answer is waited for: somewhat longer than a program takes for a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// Where the unit of rpclient, which runs as a user of its own, has its sockets.
+const CLIENT_UNIT_FOLDER: &str = "/run/rapidpath-client";
+
 /// Why a command was not done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -67,7 +70,12 @@ pub fn find(place: &Place, program: &str, local: Option<&str>) -> Result<PathBuf
             Failure::usage("there is no XDG_RUNTIME_DIR to look in: give --control PATH")
         })?,
     };
-    find_in(&folder, program, local)
+    let found = find_in(&folder, program, local);
+    let is_none = matches!(&found, Err(failure) if failure.code == ExitCode::Connect);
+    if is_none && rustix::process::geteuid().is_root() {
+        return find_in(Path::new(CLIENT_UNIT_FOLDER), program, local).or(found);
+    }
+    found
 }
 
 pub(super) fn find_in(

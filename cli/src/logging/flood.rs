@@ -18,7 +18,7 @@ use tracing::{
 use tracing_subscriber::layer::{Context, Filter};
 
 /// How often one message is written within a [`PERIOD`]: a person reads no more, and more say nothing new.
-const MOST: u32 = 50;
+pub(super) const MOST: u32 = 100;
 
 /// After which it is written anew.
 const PERIOD: Duration = Duration::from_secs(10);

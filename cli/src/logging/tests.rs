@@ -30,7 +30,7 @@ fn levels_are_words_and_v_makes_them_louder() {
 async fn a_flood_is_counted_and_written_anew_after_a_while() {
     let mut window = Window::new("refused".into(), Instant::now());
     let written = (0..1000).filter(|_| window.admits()).count();
-    assert_eq!(written, 50);
+    assert_eq!(written, MOST as usize);
     tokio::time::advance(Duration::from_secs(9)).await;
     assert!(!window.is_over(Instant::now()));
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -70,7 +70,7 @@ fn a_flood_of_one_message_leaves_room_for_others() {
     let flood = lines
         .iter()
         .filter(|line| line["message"] == "a flood of its own kind");
-    assert_eq!(flood.count(), 50);
+    assert_eq!(flood.count(), MOST as usize);
     assert_eq!(lines.last().unwrap()["message"], "another");
     let mut windows: HashMap<_, _> = HashMap::new();
     assert_eq!(take_over(&mut windows, Instant::now()), []);
