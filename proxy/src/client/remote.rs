@@ -278,6 +278,7 @@ impl Client {
             guard,
             link: self.link.clone(),
             generation,
+            counters: self.counters.clone(),
         });
         let bound = stream.connected().await?;
         Ok(PendingBind { bound, stream })
