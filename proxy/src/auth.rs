@@ -20,6 +20,16 @@ const MAX_LOGGED: usize = 64;
 
 /// The users a front end lets in. Empty means everybody, which is only wise on loopback. Clones share the users
 /// and what is known of wrong passwords.
+///
+/// ```
+/// use rp_proxy::auth::Credentials;
+///
+/// let mut users = Credentials::default();
+/// assert!(!users.is_required());
+/// users.add("alice", "sesame");
+/// assert!(users.accepts(b"alice", b"sesame"));
+/// assert!(!users.accepts(b"alice", b"open"));
+/// ```
 #[derive(Clone, Default)]
 pub struct Credentials(Arc<Shared>);
 

@@ -8,6 +8,14 @@ use thiserror::Error;
 
 /// The kinds of failure a reply can carry. The discriminants are the wire values of
 /// `spec/10-proxy.md#reply`; 1 to 8 are those of SOCKS5 (RFC 1928 section 6).
+///
+/// ```
+/// use rp_proxy::error::FailureKind;
+///
+/// assert_eq!(FailureKind::from_wire(5), FailureKind::Refused);
+/// assert_eq!(FailureKind::from_wire(99), FailureKind::General);
+/// assert_eq!(FailureKind::TimedOut.into_wire(), 6);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FailureKind {
@@ -59,6 +67,15 @@ impl FailureKind {
     }
 
     /// What a socket error says about reaching a target.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// use rp_proxy::error::FailureKind;
+    ///
+    /// let refused = Error::from(ErrorKind::ConnectionRefused);
+    /// assert_eq!(FailureKind::from_io(&refused), FailureKind::Refused);
+    /// ```
     pub fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
@@ -97,6 +114,13 @@ impl fmt::Display for FailureKind {
 }
 
 /// A dial that failed at the exit: its kind, and words for people.
+///
+/// ```
+/// use rp_proxy::error::{DialFailure, FailureKind};
+///
+/// let failure = DialFailure::because(FailureKind::Denied, "loopback address");
+/// assert_eq!(failure.to_string(), "the target is not allowed: loopback address");
+/// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{kind}{}", detail(.reason))]
 pub struct DialFailure {
@@ -133,6 +157,13 @@ fn detail(reason: &str) -> String {
 }
 
 /// Why a client's stream to a target is not usable.
+///
+/// ```
+/// use rp_proxy::error::{DialFailure, FailureKind, OpenError};
+///
+/// let error = OpenError::from(DialFailure::new(FailureKind::Refused));
+/// assert_eq!(error.kind(), FailureKind::Refused);
+/// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OpenError {
     /// There is no connection to the server, and why.

@@ -138,6 +138,19 @@ impl Link {
 
     /// A link without a connection yet: the first is made by `connect`, too, however long its server
     /// takes to come. Must be called inside a tokio runtime.
+    ///
+    /// ```
+    /// use rp_protocol::{Endpoint, config::ClientConfig};
+    /// use rp_proxy::Link;
+    ///
+    /// /// A link to the server at `remote`, made again whenever it is lost.
+    /// fn link(endpoint: Endpoint, remote: std::net::SocketAddr, config: ClientConfig) -> Link {
+    ///     Link::connecting(move || {
+    ///         let (endpoint, config) = (endpoint.clone(), config.clone());
+    ///         async move { endpoint.connect(remote, config).await }
+    ///     })
+    /// }
+    /// ```
     pub fn connecting<C, F, E>(connect: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,

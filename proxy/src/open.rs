@@ -96,6 +96,16 @@ impl Request {
 pub type Reply = Result<SocketAddr, DialFailure>;
 
 /// Appends the wire form of `reply` to `out`.
+///
+/// ```
+/// use rp_proxy::open::{decode_reply, encode_reply};
+///
+/// let mut bytes = Vec::new();
+/// encode_reply(&Ok("192.0.2.9:40000".parse()?), &mut bytes);
+/// assert_eq!(bytes, [0, 1, 192, 0, 2, 9, 0x9c, 0x40]);
+/// assert_eq!(decode_reply(&bytes[..3]), Ok(None), "more bytes are needed");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 pub fn encode_reply(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
         Ok(bound) => {

@@ -4,16 +4,15 @@
 //! An idle relay holds no buffer: each direction waits for readiness first, then borrows its
 //! thread's scratch buffer for one read that cannot wait.
 
+mod traffic;
+
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     io,
     net::Shutdown,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -35,6 +34,8 @@ use crate::{
     open,
     socket::{Readable as _, Socket},
 };
+
+pub use traffic::Traffic;
 
 /// Bytes one read takes at most: large enough that a busy stream costs few system calls, small
 /// enough that a read's data is gone within a millisecond at 1 Gbit/s and streams take turns.
@@ -85,44 +86,6 @@ pub struct Far {
     pub early: Bytes,
     /// Whether it begins, with `early`, with a reply of the exit that nobody has read.
     pub awaits_reply: bool,
-}
-
-/// Bytes relayed in each direction, for statistics.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// From TCP connections into streams.
-    pub sent: AtomicU64,
-    /// From streams to TCP connections.
-    pub received: AtomicU64,
-    whole: Option<Arc<Self>>,
-}
-
-impl Traffic {
-    /// Counts what is counted in `whole` as well.
-    pub fn part_of(whole: Arc<Self>) -> Self {
-        Self {
-            whole: Some(whole),
-            ..Self::default()
-        }
-    }
-
-    /// Counts bytes from a TCP connection into a stream.
-    pub fn count_sent(&self, bytes: u64) {
-        self.each(|traffic| &traffic.sent, bytes);
-    }
-
-    /// Counts bytes from a stream to a TCP connection.
-    pub fn count_received(&self, bytes: u64) {
-        self.each(|traffic| &traffic.received, bytes);
-    }
-
-    fn each(&self, counter: impl Fn(&Self) -> &AtomicU64, bytes: u64) {
-        let mut traffic = Some(self);
-        while let Some(part) = traffic {
-            counter(part).fetch_add(bytes, Ordering::Relaxed);
-            traffic = part.whole.as_deref();
-        }
-    }
 }
 
 /// How a relay ended.

@@ -13,6 +13,17 @@ use std::{
 /// A place in the pool is taken under several names at once, each with a limit of its own: the connection,
 /// its key, everybody. It is granted when all of them have one left, so whoever takes all he can takes his
 /// own share and no more.
+///
+/// ```
+/// use rp_proxy::shares::Shares;
+///
+/// let pool = Shares::new();
+/// let place = pool.take([("alice", 1), ("everybody", 10)]);
+/// assert!(place.is_ok());
+/// assert_eq!(pool.take([("alice", 1), ("everybody", 10)]).unwrap_err(), "alice");
+/// drop(place);
+/// assert_eq!(pool.held(&"everybody"), 0);
+/// ```
 pub struct Shares<U> {
     held: Arc<Mutex<HashMap<U, usize>>>,
 }

@@ -15,6 +15,13 @@ pub const MAX_NAME_BYTES: usize = 255;
 
 /// A DNS name that is safe to log and to hand to a resolver: 1 to 255 bytes of letters, digits,
 /// `-`, `_` and `.`, and not an IP address in disguise of its canonical spelling.
+///
+/// ```
+/// use rp_proxy::target::Host;
+///
+/// let Ok(Host::Name(name)) = Host::parse("db.example") else { unreachable!() };
+/// assert_eq!(name.as_str(), "db.example");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(Box<str>);
 
@@ -32,6 +39,14 @@ impl fmt::Display for Name {
 }
 
 /// The host part of a target.
+///
+/// ```
+/// use rp_proxy::target::Host;
+///
+/// assert!(matches!(Host::parse("[::1]"), Ok(Host::Ip(ip)) if ip.is_loopback()));
+/// assert!(matches!(Host::parse("db.example"), Ok(Host::Name(_))));
+/// assert!(Host::parse("a b").is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An address, dialled as it is once policy allowed it.
@@ -91,6 +106,15 @@ impl Target {
 
     /// A target from `host:port` text, as in a CONNECT request line; `default_port` stands in
     /// where none is written. User information before an `@` is refused.
+    ///
+    /// ```
+    /// use rp_proxy::target::Target;
+    ///
+    /// let target = Target::parse("www.example.com", Some(80))?;
+    /// assert_eq!(target.to_string(), "www.example.com:80");
+    /// assert!(Target::parse("2001:db8::1:80", None).is_err(), "brackets are missing");
+    /// # Ok::<(), rp_proxy::target::TargetError>(())
+    /// ```
     pub fn parse(authority: &str, default_port: Option<u16>) -> Result<Self, TargetError> {
         let colon = authority
             .rfind(':')

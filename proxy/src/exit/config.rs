@@ -19,6 +19,21 @@ pub const DEFAULT_MAX_TARGETS: usize = 65536;
 pub const DEFAULT_MAX_TARGETS_PER_KEY: usize = 16384;
 
 /// What an exit's owner may choose.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rp_proxy::{Exit, ExitConfig, exit::policy::Policy};
+///
+/// let exit = Exit::new(
+///     ExitConfig::default()
+///         .policy(Policy::default().allow("10.0.0.0/8".parse()?))
+///         .dial_timeout(Duration::from_secs(5))
+///         .max_targets_per_key(1000),
+/// );
+/// # drop(exit);
+/// # Ok::<(), rp_proxy::exit::policy::BadRule>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ExitConfig {
     pub(super) policy: Policy,
@@ -101,6 +116,12 @@ impl ExitConfig {
 
     /// Targets that are told whom they serve, by a header of the PROXY protocol before the first byte.
     /// Default: none.
+    ///
+    /// ```
+    /// let config = rp_proxy::ExitConfig::default().proxy_protocol(vec!["web.example:*".parse()?]);
+    /// # drop(config);
+    /// # Ok::<(), rp_proxy::exit::TargetPatternError>(())
+    /// ```
     #[must_use]
     pub fn proxy_protocol(mut self, targets: Vec<TargetPattern>) -> Self {
         self.proxy_protocol = targets;

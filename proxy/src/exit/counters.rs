@@ -227,6 +227,16 @@ impl Counted for KeyCounters {
 }
 
 /// The counters of an exit. Clones share them.
+///
+/// ```
+/// use rp_proxy::{Exit, ExitConfig};
+///
+/// let exit = Exit::new(ExitConfig::default());
+/// for (target, usage) in exit.accounts().targets().into_iter().take(10) {
+///     println!("{target}: {} bytes", usage.sent + usage.received);
+/// }
+/// assert_eq!(exit.counters().usage().connected, 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Accounts {
     total: Arc<Counters>,

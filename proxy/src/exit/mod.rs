@@ -131,6 +131,23 @@ impl Exit {
 
     /// Serves the streams of `connection`, whose key may reach what `access` says when it is asked, until it
     /// ends.
+    ///
+    /// ```
+    /// use rp_protocol::Endpoint;
+    /// use rp_proxy::{Exit, TargetAccess};
+    ///
+    /// /// Serves every client that `endpoint` lets in.
+    /// async fn serve(endpoint: Endpoint, exit: Exit) {
+    ///     while let Some(incoming) = endpoint.accept().await {
+    ///         let exit = exit.clone();
+    ///         tokio::spawn(async move {
+    ///             if let Ok(connection) = incoming.accept().await {
+    ///                 exit.serve(connection, TargetAccess::All).await;
+    ///             }
+    ///         });
+    ///     }
+    /// }
+    /// ```
     pub async fn serve(&self, connection: Connection, access: impl AccessCheck) {
         let max_pending = match access.target_access() {
             None => return,
@@ -242,6 +259,8 @@ impl Exit {
         let far = Far {
             send,
             recv,
+            //= spec/10-proxy.md#proxy-protocol
+            //# The header MUST stand before everything the client sends.
             early: match header.is_empty() {
                 true => early,
                 false => [&header[..], &early].concat().into(),

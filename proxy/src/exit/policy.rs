@@ -60,6 +60,13 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 /// One `--allow` or `--deny` rule: a network, and perhaps the ports it is about, or a Unix socket.
 ///
 /// Written `10.0.0.0/8`, `192.0.2.7`, `10.0.0.0/8:443`, `[fd00::/8]:8000-8999`, `unix:/run/x.sock`.
+///
+/// ```
+/// use rp_proxy::exit::policy::Rule;
+///
+/// assert!("10.0.0.0/8:443".parse::<Rule>().is_ok());
+/// assert!("10.0.0.0/99".parse::<Rule>().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule(About);
 
@@ -171,6 +178,16 @@ impl fmt::Display for Rule {
 /// `allow` rules; then the default, which lets out to public addresses only.
 ///
 /// Clones share the rules: what [`replace`](Self::replace) does to one of them holds for all.
+///
+/// ```
+/// use rp_proxy::exit::policy::{Denial, Policy};
+///
+/// let policy = Policy::default().allow("10.0.0.0/8".parse()?);
+/// assert!(policy.check("10.1.2.3:80".parse()?).is_ok());
+/// assert_eq!(policy.check("127.0.0.1:80".parse()?), Err(Denial::Loopback));
+/// assert_eq!(policy.check("169.254.169.254:80".parse()?), Err(Denial::Metadata));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Policy(Arc<RwLock<Arc<Rules>>>);
 
