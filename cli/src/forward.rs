@@ -1,9 +1,14 @@
 //! Forwards as ssh writes them: `[BIND:]PORT:HOST:PORT`, with Unix sockets on either side.
 //! Which run at present is in `forwards`.
 
-use std::{fmt, io, net::IpAddr, str::FromStr};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use rp_proxy::{
+    datagram::DatagramPorts,
     listening::{self, Listening},
     socket_path::SocketPath,
     target::{Destination, Host, ListenAt, Target},
@@ -182,6 +187,95 @@ impl ListenSpec {
     }
 }
 
+/// What is listened with.
+#[derive(Debug)]
+pub enum Bound {
+    /// For connections.
+    Streams(Listening),
+    /// For datagrams.
+    Datagrams(DatagramPorts),
+}
+
+impl Bound {
+    /// The first address; that of no port for a Unix socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Streams(listening) => listening.local_addr(),
+            Self::Datagrams(ports) => ports.local_addr(),
+        }
+    }
+}
+
+impl ForwardSpec {
+    /// Listens where it says, on this machine. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// There is no such address, or it is taken.
+    pub async fn listen(&self) -> io::Result<Bound> {
+        let (host, port) = match (&self.listen, self.carried) {
+            (ListenSpec::Port(host, port), Carried::Datagrams) => (host, *port),
+            _ => return self.listen.listen().await.map(Bound::Streams),
+        };
+        let ports = match host {
+            BindHost::Loopback => DatagramPorts::at(&listening::loopback(port)),
+            BindHost::Any => DatagramPorts::everywhere(port),
+            BindHost::Named(name) => DatagramPorts::at(&address::resolve(name, port).await?),
+        };
+        ports.map(Bound::Datagrams)
+    }
+
+    /// What tells it from others of its direction.
+    pub fn key(&self) -> ForwardKey {
+        ForwardKey {
+            listen: self.listen.clone(),
+            carried: self.carried,
+        }
+    }
+}
+
+/// What tells a forward from others of its direction: where it listens, and what for. Written as the listening
+/// side alone, with `/udp` behind it for datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardKey {
+    /// Where it listens.
+    pub listen: ListenSpec,
+    /// What it carries.
+    pub carried: Carried,
+}
+
+impl FromStr for ForwardKey {
+    type Err = BadForward;
+
+    fn from_str(text: &str) -> Result<Self, BadForward> {
+        let (listen, carried) = match text.strip_suffix("/udp") {
+            Some(listen) if !text.starts_with('/') => (listen, Carried::Datagrams),
+            _ => (text, Carried::Streams),
+        };
+        Ok(Self {
+            listen: listen.parse()?,
+            carried,
+        })
+    }
+}
+
+impl fmt::Display for ForwardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.listen, self.carried.suffix())
+    }
+}
+
+impl Carried {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Streams => "",
+            Self::Datagrams => "/udp",
+        }
+    }
+}
+
 impl FromStr for ListenSpec {
     type Err = BadForward;
 
@@ -275,9 +369,6 @@ impl fmt::Display for ForwardSpec {
             Destination::Unix(path) => path.fmt(f)?,
             Destination::Tcp(target) => target.fmt(f)?,
         }
-        match self.carried {
-            Carried::Streams => Ok(()),
-            Carried::Datagrams => f.write_str("/udp"),
-        }
+        f.write_str(self.carried.suffix())
     }
 }

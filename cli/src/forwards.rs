@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rp_proxy::{Client, client::forward::RemoteState, listening::Listening, target::Destination};
+use rp_proxy::{Client, client::forward::RemoteState, target::Destination};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -15,7 +15,7 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 use crate::{
     control::Refusal,
     exit_code::Failure,
-    forward::{BadForward, Carried, Direction, ForwardSpec, ListenSpec},
+    forward::{BadForward, Bound, Carried, Direction, ForwardKey, ForwardSpec, ListenSpec},
     run,
     signals::Draining,
 };
@@ -69,7 +69,7 @@ impl fmt::Display for ForwardStatus {
 
 /// Forwards that are to begin, the local ones with their sockets.
 #[derive(Debug)]
-pub struct Planned(Vec<(ForwardSpec, Option<Listening>)>);
+pub struct Planned(Vec<(ForwardSpec, Option<Bound>)>);
 
 /// Listens for the local ones among `forwards`, before anything is asked of the server: a taken port is a
 /// common mistake.
@@ -81,12 +81,11 @@ pub async fn listen(forwards: &[(Direction, ForwardSpec)]) -> Result<Planned, Fa
     for (direction, spec) in forwards {
         let failed =
             |error: AddError| Failure::other(format!("{} {spec}: {error}", direction.flag()));
-        let listening = match direction {
-            _ if spec.carried == Carried::Datagrams => return Err(failed(AddError::Datagrams)),
-            Direction::Local => Some(spec.listen.listen().await.map_err(|e| failed(e.into()))?),
+        let bound = match direction {
+            Direction::Local => Some(spec.listen().await.map_err(|e| failed(e.into()))?),
             Direction::Remote => None,
         };
-        planned.push((spec.clone(), listening));
+        planned.push((spec.clone(), bound));
     }
     Ok(Planned(planned))
 }
@@ -97,10 +96,10 @@ pub async fn listen(forwards: &[(Direction, ForwardSpec)]) -> Result<Planned, Fa
 /// Two of them listen at the same place; the text names the second.
 pub fn start(client: &Client, planned: Planned) -> Result<Arc<Forwards>, Failure> {
     let forwards = Forwards::new(client.clone());
-    for (spec, listening) in planned.0 {
+    for (spec, bound) in planned.0 {
         let text = spec.to_string();
-        let begun = match listening {
-            Some(listening) => forwards.add_local(listening, spec),
+        let begun = match bound {
+            Some(bound) => forwards.add_local(bound, spec),
             None => forwards.add_remote(spec),
         };
         begun.map_err(|error| Failure::other(format!("forward {text}: {error}")))?;
@@ -145,32 +144,43 @@ impl Forwards {
     /// # Errors
     /// See [`AddError`]; the server's refusal of a remote one is none: it is asked again.
     pub async fn add(&self, direction: Direction, spec: ForwardSpec) -> Result<(), AddError> {
-        if spec.carried == Carried::Datagrams {
-            return Err(AddError::Datagrams);
-        }
         match direction {
-            Direction::Local => self.add_local(spec.listen.listen().await?, spec),
+            Direction::Local => self.add_local(spec.listen().await?, spec),
             Direction::Remote => self.add_remote(spec),
         }
     }
 
-    /// Begins a local forward that listens at `listening`.
+    /// Begins a local forward that listens with `bound`.
     ///
     /// # Errors
     /// See [`AddError`].
-    pub fn add_local(&self, listening: Listening, spec: ForwardSpec) -> Result<(), AddError> {
-        let bound = listening.local_addr()?;
-        let (_, state) = watch::channel(RemoteState::Listening(bound));
+    pub fn add_local(&self, bound: Bound, spec: ForwardSpec) -> Result<(), AddError> {
+        let at = bound.local_addr()?;
+        let (_, state) = watch::channel(RemoteState::Listening(at));
         self.begin(Direction::Local, spec, state, |client, to| {
-            match bound.port() {
+            let forward = match (bound, to.clone()) {
+                (Bound::Streams(listening), to) => {
+                    tokio::spawn(async move { client.forward(&listening, &to).await })
+                }
+                (Bound::Datagrams(ports), Destination::Tcp(target)) => {
+                    run::say(&format!("forwarding {at} to {to}/udp"));
+                    return vec![tokio::spawn(ports.forward(client, target)).abort_handle()];
+                }
+                // How a forward is written leaves no such one.
+                (Bound::Datagrams(_), Destination::Unix(_)) => return Vec::new(),
+            };
+            match at.port() {
                 0 => run::say(&format!("forwarding to {to}")),
-                _ => run::say(&format!("forwarding {bound} to {to}")),
+                _ => run::say(&format!("forwarding {at} to {to}")),
             }
-            vec![tokio::spawn(async move { client.forward(&listening, &to).await }).abort_handle()]
+            vec![forward.abort_handle()]
         })
     }
 
     fn add_remote(&self, spec: ForwardSpec) -> Result<(), AddError> {
+        if spec.carried == Carried::Datagrams {
+            return Err(AddError::Datagrams);
+        }
         let at = spec.listen.at_server()?;
         let (sender, state) = watch::channel(RemoteState::Asking);
         let mut watched = state.clone();
@@ -201,7 +211,7 @@ impl Forwards {
         // Of those at any port there may be several.
         let is_there = |other: &Running| {
             other.direction == direction
-                && other.spec.listen == spec.listen
+                && other.spec.key() == spec.key()
                 && !matches!(spec.listen, ListenSpec::Port(_, 0))
         };
         if running.iter().any(is_there) {
@@ -220,11 +230,11 @@ impl Forwards {
         Ok(())
     }
 
-    /// Ends the forwards that listen at `listen`; what they carry goes on. `false` if there is none.
-    pub fn remove(&self, direction: Direction, listen: &ListenSpec) -> bool {
+    /// Ends the forwards of `key`; connections they carry go on. `false` if there is none.
+    pub fn remove(&self, direction: Direction, key: &ForwardKey) -> bool {
         let mut running = self.running();
         let before = running.len();
-        running.retain(|one| one.direction != direction || one.spec.listen != *listen);
+        running.retain(|one| one.direction != direction || one.spec.key() != *key);
         running.len() < before
     }
 
@@ -253,8 +263,8 @@ impl Forwards {
     /// # Errors
     /// There is none.
     pub fn remove_typed(&self, flag: &str, text: &str) -> Result<Vec<ForwardStatus>, Refusal> {
-        let listen: ListenSpec = text.parse().map_err(refusal)?;
-        if !self.remove(direction(flag)?, &listen) {
+        let key: ForwardKey = text.parse().map_err(refusal)?;
+        if !self.remove(direction(flag)?, &key) {
             let why = format!("no forward {flag} listens at {text}; `forward list` shows them");
             return Err(Refusal::new(why));
         }

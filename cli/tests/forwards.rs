@@ -4,7 +4,7 @@ mod world;
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream, UdpSocket},
     os::unix::net::{UnixListener, UnixStream},
     thread,
 };
@@ -46,6 +46,55 @@ fn a_local_port_and_a_local_socket_lead_to_a_target_of_the_server() {
     client.terminate();
     client.child.wait().unwrap();
     assert!(!path.exists());
+}
+
+/// A UDP server that sends back what it gets.
+fn udp_echo() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&buffer[..len], from).unwrap();
+        }
+    });
+    at
+}
+
+#[test]
+fn a_local_udp_port_leads_to_a_target_of_the_server_and_can_be_removed() {
+    let world = World::new();
+    let echo = udp_echo();
+    let control = world.path("control").display().to_string();
+    let typed = format!("0:{echo}/udp");
+    let mut client = Running::start(world.client(&["-L", &typed, "--control", &control]));
+    let said = client.said("forwarding ");
+    let (at, to) = said.split_once(" to ").unwrap();
+    assert_eq!(to, format!("{echo}/udp"));
+    let at: SocketAddr = at.parse().unwrap();
+    for local in ["127.0.0.1", "::1"] {
+        let socket = UdpSocket::bind((local, 0)).unwrap();
+        socket.connect((local, at.port())).unwrap();
+        for payload in [&b"question"[..], &[7; 1500]] {
+            socket.send(payload).unwrap();
+            let mut answer = [0; 2048];
+            let len = socket.recv(&mut answer).unwrap();
+            assert_eq!(&answer[..len], payload);
+        }
+    }
+    // Streams may come to the same port; what is removed is what was named.
+    let (well, said) = forward(&world, &control, &["remove", "-L", "0"]);
+    assert!(
+        !well && said.contains("no forward -L listens at 0"),
+        "{said}"
+    );
+    let (well, said) = forward(&world, &control, &["remove", "-L", "0/udp"]);
+    assert!(well, "{said}");
+    while UdpSocket::bind(at).is_err() {
+        thread::yield_now();
+    }
+    let (well, said) = forward(&world, &control, &["add", "-R", &typed]);
+    assert!(!well && said.contains("-L only"), "{said}");
 }
 
 #[test]

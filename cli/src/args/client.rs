@@ -182,11 +182,12 @@ pub struct ClientOptions {
     pub optimistic: Option<String>,
 
     /// Listen on PORT here, on loopback unless BIND or * is before it, and carry what comes to HOST:PORT,
-    /// seen from the server; either side may be the path of a Unix socket instead; may be given again
+    /// seen from the server; /udp behind it is for datagrams; either side may be the path of a Unix socket
+    /// instead; may be given again
     #[arg(
         short = 'L',
         long,
-        value_name = "[BIND:]PORT:HOST:PORT",
+        value_name = "[BIND:]PORT:HOST:PORT[/udp]",
         env = "RPCLIENT_LOCAL_FORWARD",
         value_delimiter = ',',
         global = true

@@ -57,6 +57,9 @@ fn what_is_no_forward_is_refused_with_the_reason() {
     assert!(refusal("8080:a.example:0").contains("\"0\" is no port"));
     assert!(refusal("8080:a b:80").contains("\"a b\" is neither"));
     assert!(refusal("8080:/run/../x").contains("absolute"));
+    for text in ["53", "53/udp", "*:53/udp", "[::1]:53/udp", "/run/s/udp"] {
+        assert_eq!(text.parse::<ForwardKey>().unwrap().to_string(), text);
+    }
     assert!(refusal("/run/near:a.example:53/udp").contains("/udp goes from a port"));
     // An IPv6 address without its brackets.
     assert!(refusal("8080:2001:db8::1:80").contains("brackets"));

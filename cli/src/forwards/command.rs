@@ -8,7 +8,7 @@ use crate::{
     args::client::{ClientOptions, ForwardCommand},
     control::{Caller, Command},
     exit_code::Failure,
-    forward::{Direction, ForwardSpec, ListenSpec},
+    forward::{Direction, ForwardKey, ForwardSpec},
     run,
 };
 
@@ -31,13 +31,13 @@ pub async fn command(
         })?,
         ForwardCommand::Remove => each(typed, |direction, text| {
             // Where it leads may be left out.
-            let listen = match text.parse::<ForwardSpec>() {
-                Ok(spec) => spec.listen,
-                Err(_) => parse::<ListenSpec>(direction, text)?,
+            let key = match text.parse::<ForwardSpec>() {
+                Ok(spec) => spec.key(),
+                Err(_) => parse::<ForwardKey>(direction, text)?,
             };
             Ok(Command::ForwardRemove {
                 flag: direction.flag().to_owned(),
-                listen: listen.to_string(),
+                listen: key.to_string(),
             })
         })?,
         ForwardCommand::List { .. } => vec![Command::ForwardList {}],

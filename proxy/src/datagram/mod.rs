@@ -20,6 +20,6 @@ pub(crate) mod socket;
 
 pub use association::{Association, AssociationEnd};
 pub use flows::Flows;
-pub use forward::forward;
+pub use forward::{DatagramPorts, forward};
 pub use lasting::LastingAssociation;
 pub use message::Datagram;
