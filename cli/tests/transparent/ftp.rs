@@ -22,10 +22,13 @@ fn server(lab: &Lab, ip: &str, named: &'static str, data: &str) {
         lab.far.run(|| TcpListener::bind(address).unwrap())
     };
     let (control, data) = (listen(ip, 21), listen(data, 0));
-    thread::spawn(move || {
-        for tcp in control.incoming() {
-            serve(tcp.unwrap(), &data, named);
-        }
+    // What it connects by itself belongs there, too: a thread is where its maker is.
+    lab.far.run(move || {
+        thread::spawn(move || {
+            for tcp in control.incoming() {
+                serve(tcp.unwrap(), &data, named);
+            }
+        });
     });
 }
 
@@ -41,8 +44,17 @@ fn serve(tcp: TcpStream, data: &TcpListener, named: &str) {
     };
     say(&mut requests, "220 ready");
     let mut line = String::new();
+    let mut waits_at = None;
     while requests.read_line(&mut line).is_ok_and(|len| len > 0) {
         match line.trim_end() {
+            port if port.starts_with("PORT ") => {
+                waits_at = Some(six_numbers(&port[5..]));
+                say(&mut requests, "200 well");
+            }
+            eprt if eprt.starts_with("EPRT ") => {
+                waits_at = Some(extended(&eprt[5..]));
+                say(&mut requests, "200 well");
+            }
             "PASV" => say(
                 &mut requests,
                 &format!("227 Passive ({named},{high},{low})."),
@@ -50,7 +62,10 @@ fn serve(tcp: TcpStream, data: &TcpListener, named: &str) {
             "EPSV" => say(&mut requests, &format!("229 Passive (|||{port}|)")),
             "RETR file" => {
                 say(&mut requests, "150 here");
-                let (mut connection, _) = data.accept().unwrap();
+                let mut connection = match waits_at {
+                    Some(address) => TcpStream::connect(address).unwrap(),
+                    None => data.accept().unwrap().0,
+                };
                 connection.write_all(FILE.as_bytes()).unwrap();
                 drop(connection);
                 say(&mut requests, "226 done");
@@ -108,9 +123,19 @@ impl<'a> Client<'a> {
 fn passive(reply: &str) -> SocketAddr {
     let (_, numbers) = reply.split_once('(').unwrap();
     let (numbers, _) = numbers.split_once(')').unwrap();
+    six_numbers(numbers)
+}
+
+fn six_numbers(numbers: &str) -> SocketAddr {
     let n: Vec<u8> = numbers.split(',').map(|n| n.parse().unwrap()).collect();
     let port = u16::from_be_bytes([n[4], n[5]]);
     ([n[0], n[1], n[2], n[3]], port).into()
+}
+
+/// `|2|fd77::2|5282|`
+fn extended(text: &str) -> SocketAddr {
+    let parts: Vec<&str> = text.split('|').collect();
+    SocketAddr::new(parts[2].parse().unwrap(), parts[3].parse().unwrap())
 }
 
 #[test]
@@ -154,4 +179,36 @@ fn a_private_address_that_the_egress_policy_allows_is_where_the_data_comes_from(
     let data = passive(&client.ask("PASV"));
     assert_eq!(data.ip().to_string(), TARGETS[0]);
     assert_eq!(client.fetch(data), FILE);
+}
+
+#[test]
+fn active_data_connections_come_to_a_client_behind_the_gateway() {
+    if skipped("active_data_connections_come_to_a_client_behind_the_gateway") {
+        return;
+    }
+    let lab = Lab::new();
+    let _client = By::Redirect.client(&lab);
+    set_up(&lab, By::Redirect, &["--lan", "lan0"]);
+    for (ip, own) in TARGETS.into_iter().zip(["10.77.0.2", "fd77::2"]) {
+        server(&lab, ip, ip, ip);
+        let mut client = Client::new(&lab, ip);
+        // Once more on the same control connection.
+        for _ in 0..2 {
+            let own = SocketAddr::new(own.parse().unwrap(), 0);
+            let data = lab.lan.run(|| TcpListener::bind(own).unwrap());
+            let own = data.local_addr().unwrap();
+            let [high, low] = own.port().to_be_bytes();
+            let naming = match own {
+                SocketAddr::V4(_) => format!("PORT 10,77,0,2,{high},{low}"),
+                SocketAddr::V6(own) => format!("EPRT |2|{}|{}|", own.ip(), own.port()),
+            };
+            assert_eq!(client.ask(&naming), "200 well");
+            assert_eq!(client.ask("RETR file"), "150 here");
+            let mut file = String::new();
+            let (mut connection, _) = data.accept().unwrap();
+            connection.read_to_string(&mut file).unwrap();
+            assert_eq!(file, FILE);
+            assert_eq!(client.reply(), "226 done");
+        }
+    }
 }

@@ -224,6 +224,7 @@ fn start_server(far: &Namespace) -> (Running, TempDir, String) {
     for ip in TARGETS.iter().chain([&INSIDE]) {
         command.args(["--allow", ip]);
     }
+    command.args(["--permit-listen", "*:40000-40999"]);
     let mut server = Running::start(command);
     let fingerprint = server.said("host key ");
     let fingerprint = fingerprint.split(' ').next().unwrap().to_owned();

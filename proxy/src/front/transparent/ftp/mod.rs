@@ -7,6 +7,7 @@
 //! 2. Active: the exit waits for the server in the client's place.
 //! 3. Everything else passes, and a connection that is sealed or no FTP is left alone (`follower`).
 
+mod active;
 mod address;
 mod expected;
 mod follower;
@@ -21,7 +22,10 @@ use tokio::{
 use tracing::debug;
 
 pub(super) use self::expected::Expected;
-use self::follower::{Follower, Naming, Step};
+use self::{
+    active::Active,
+    follower::{Follower, Naming, Step},
+};
 use super::{Diverted, FrontEndContext};
 use crate::{client::TargetStream, exit::policy::is_public, relay::Near};
 
@@ -34,6 +38,7 @@ struct Control {
     stream: TargetStream,
     client: SocketAddr,
     server: SocketAddr,
+    active: Active,
 }
 
 /// Why a control connection is not followed any further.
@@ -56,6 +61,7 @@ pub(super) async fn serve(
         stream,
         client: diverted.client,
         server: diverted.original,
+        active: Active::default(),
     };
     match control.follow(context, expected).await {
         Over::Unfollowed => {
@@ -119,7 +125,15 @@ impl Control {
         for step in steps {
             let bytes = match step {
                 Step::Pass(bytes) => bytes,
-                Step::Active(naming) | Step::Passive(naming) => naming.line,
+                Step::Active(naming) => {
+                    let (client, server) = (self.client, self.server);
+                    let bound = self
+                        .active
+                        .wait(client, server, naming.address, context)
+                        .await;
+                    bound.map_or_else(|| naming.line.clone(), |bound| naming.renamed(bound))
+                }
+                Step::Passive(naming) => naming.line,
             };
             self.send_to_server(bytes, context).await?;
         }
