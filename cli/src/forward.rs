@@ -5,6 +5,7 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     str::FromStr,
+    sync::Arc,
 };
 
 use rp_proxy::{
@@ -191,7 +192,7 @@ impl ListenSpec {
 #[derive(Debug)]
 pub enum Bound {
     /// For connections.
-    Streams(Listening),
+    Streams(Arc<Listening>),
     /// For datagrams.
     Datagrams(DatagramPorts),
 }
@@ -217,7 +218,7 @@ impl ForwardSpec {
     pub async fn listen(&self) -> io::Result<Bound> {
         let (host, port) = match (&self.listen, self.carried) {
             (ListenSpec::Port(host, port), Carried::Datagrams) => (host, *port),
-            _ => return self.listen.listen().await.map(Bound::Streams),
+            _ => return self.listen.listen().await.map(Arc::new).map(Bound::Streams),
         };
         let ports = match host {
             BindHost::Loopback => DatagramPorts::at(&listening::loopback(port)),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rp_proxy::{Client, client::forward::RemoteState, target::Destination};
+use rp_proxy::{Client, client::forward::RemoteState, listening::Listening, target::Destination};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -119,6 +119,8 @@ struct Running {
     direction: Direction,
     spec: ForwardSpec,
     state: watch::Receiver<RemoteState>,
+    /// Of a local one.
+    listening: Option<Arc<Listening>>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -126,6 +128,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
+        }
+        // The tasks may not run again before the process ends.
+        if let Some(listening) = &self.listening {
+            listening.remove_file();
         }
     }
 }
@@ -157,7 +163,11 @@ impl Forwards {
     pub fn add_local(&self, bound: Bound, spec: ForwardSpec) -> Result<(), AddError> {
         let at = bound.local_addr()?;
         let (_, state) = watch::channel(RemoteState::Listening(at));
-        self.begin(Direction::Local, spec, state, |client, to| {
+        let listening = match &bound {
+            Bound::Streams(listening) => Some(Arc::clone(listening)),
+            Bound::Datagrams(_) => None,
+        };
+        self.begin(Direction::Local, spec, (state, listening), |client, to| {
             let forward = match (bound, to.clone()) {
                 (Bound::Streams(listening), to) => {
                     tokio::spawn(async move { client.forward(&listening, &to).await })
@@ -184,7 +194,7 @@ impl Forwards {
         let at = spec.listen.at_server()?;
         let (sender, state) = watch::channel(RemoteState::Asking);
         let mut watched = state.clone();
-        self.begin(Direction::Remote, spec, state, |client, to| {
+        self.begin(Direction::Remote, spec, (state, None), |client, to| {
             let leads = to.to_string();
             let forward =
                 tokio::spawn(async move { client.forward_remote(&at, &to, &sender).await });
@@ -204,7 +214,7 @@ impl Forwards {
         &self,
         direction: Direction,
         spec: ForwardSpec,
-        state: watch::Receiver<RemoteState>,
+        (state, listening): (watch::Receiver<RemoteState>, Option<Arc<Listening>>),
         start: impl FnOnce(Client, Destination) -> Vec<AbortHandle>,
     ) -> Result<(), AddError> {
         let mut running = self.running();
@@ -225,6 +235,7 @@ impl Forwards {
             direction,
             spec,
             state,
+            listening,
             tasks,
         });
         Ok(())

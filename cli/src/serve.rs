@@ -9,7 +9,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -92,7 +92,7 @@ struct Server {
     clients: Clients,
     exit: Exit,
     copies: CopyService,
-    listen_access: ListenAccess,
+    listen_access: Arc<RwLock<ListenAccess>>,
     root: Option<PathBuf>,
     policy: Policy,
     rate: MaxRate,
@@ -159,7 +159,7 @@ async fn serve(
         exit: Exit::new(targets.policy(policy.clone())),
         policy,
         copies: CopyService::new(copies),
-        listen_access: settings.listen_access,
+        listen_access: Arc::new(RwLock::new(settings.listen_access)),
         root: settings.root,
         rate: MaxRate::new(settings.rate),
         key_rates: Arc::default(),
@@ -312,6 +312,14 @@ impl Server {
         self.exit.counters().usage().active + self.copies.running() as u64
     }
 
+    /// Where a key whose line does not say may have us listen from here on.
+    fn set_listen_access(&self, access: ListenAccess) {
+        *self
+            .listen_access
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = access;
+    }
+
     fn set_drain(&self, drain: Duration) {
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = drain;
     }
@@ -337,7 +345,7 @@ impl Server {
             if is_proxy {
                 let access = Targets {
                     session: Arc::clone(&session),
-                    listen_access: self.listen_access.clone(),
+                    listen_access: Arc::clone(&self.listen_access),
                 };
                 self.exit.serve(connection.clone(), access).await;
             } else {
@@ -358,7 +366,7 @@ impl Server {
 struct Targets {
     session: Arc<Session>,
     /// For a key whose line does not say where.
-    listen_access: ListenAccess,
+    listen_access: Arc<RwLock<ListenAccess>>,
 }
 
 impl rp_proxy::AccessCheck for Targets {
@@ -368,7 +376,8 @@ impl rp_proxy::AccessCheck for Targets {
 
     fn listen_access(&self) -> Option<ListenAccess> {
         let grant = self.session.grant()?;
-        Some(grant.listen_access(&self.listen_access))
+        let default = self.listen_access.read();
+        Some(grant.listen_access(&default.unwrap_or_else(PoisonError::into_inner)))
     }
 }
 

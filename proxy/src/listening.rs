@@ -7,7 +7,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
 };
 
@@ -36,7 +39,7 @@ pub fn loopback(port: u16) -> [SocketAddr; 2] {
 pub struct Listening {
     sockets: Sockets,
     /// Of a Unix socket.
-    _file: Option<SocketFile>,
+    file: Mutex<Option<SocketFile>>,
     /// Whose turn it is to be asked first.
     turn: AtomicUsize,
 }
@@ -104,9 +107,15 @@ impl Listening {
     fn new(sockets: Sockets, file: Option<SocketFile>) -> Self {
         Self {
             sockets,
-            _file: file,
+            file: Mutex::new(file),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// Removes a Unix socket's file at once, as dropping does: for a process that ends with connections
+    /// still being accepted.
+    pub fn remove_file(&self) {
+        drop(lock(&self.file).take());
     }
 
     /// The first address; [`NO_ADDRESS`] for a Unix socket.
@@ -153,6 +162,10 @@ impl Listening {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {

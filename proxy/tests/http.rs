@@ -301,7 +301,6 @@ async fn outcomes_have_their_status() {
     for request in [
         "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
         "GET https://a.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET ftp://a.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
         "CONNECT a.example HTTP/1.1\r\nHost: x\r\n\r\n",
         "nonsense\r\n\r\n",
     ] {

@@ -59,8 +59,12 @@ fn serve(server: &Endpoint, policy: Policy, access: Access) {
 }
 
 async fn world(policy: Policy, access: Access) -> World {
+    world_of(ExitConfig::default().policy(policy), access).await
+}
+
+async fn world_of(config: ExitConfig, access: Access) -> World {
     let server = server_at(local()).unwrap();
-    serve(&server, policy, access);
+    serve_exit(&server, &Exit::new(config), access);
     let remote = server.local_addr().unwrap();
     let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
     let connection = near.connect(remote, transport()).await.unwrap();
@@ -411,6 +415,24 @@ async fn listeners_have_shares() {
     // Another connection has its own, and one that is given back can be had again.
     drop(held.pop());
     soon(async { while world.client.listen(&localhost(0)).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn what_comes_to_a_listener_counts_as_a_target_of_its_client() {
+    //= spec/10-proxy.md#listening
+    //= type=test
+    //# An exit MUST count a connection that came to a listener as a target of the client.
+    let config = ExitConfig::default().max_targets_per_key(1);
+    let world = world_of(config.policy(loopback_allowed()), rules(&["*"])).await;
+    let at = forward_back(&world.client, localhost(0), to(echo().await)).await;
+    let mut first = TcpStream::connect(at).await.unwrap();
+    first.write_all(b"x").await.unwrap();
+    assert_eq!(read_exactly(&mut first, 1).await, b"x");
+    let mut second = TcpStream::connect(at).await.unwrap();
+    let end = soon(second.read_u8()).await.unwrap_err().kind();
+    assert_eq!(end, ErrorKind::ConnectionReset);
+    first.write_all(b"y").await.unwrap();
+    assert_eq!(read_exactly(&mut first, 1).await, b"y");
 }
 
 #[tokio::test]

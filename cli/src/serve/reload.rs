@@ -11,9 +11,10 @@ use crate::{
 };
 
 /// The options that a running server applies.
-const APPLIED: [&str; 10] = [
+const APPLIED: [&str; 11] = [
     "allow",
     "deny",
+    "permit-listen",
     "rate",
     "max-connections",
     "max-connections-per-key",
@@ -33,6 +34,7 @@ pub(super) fn reload(server: &Arc<Server>, source: &mut Source<ServerOptions>, l
     };
     let policy = own_listeners(&settings.policy, local, server.admin);
     server.policy.replace(&policy);
+    server.set_listen_access(settings.listen_access);
     server.clients.set_limits(settings.connections);
     server.rate.set(settings.rate);
     server.present.each(|session| session.refresh());

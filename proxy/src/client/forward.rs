@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     net::{TcpStream, UnixStream},
     sync::{Semaphore, watch},
@@ -15,11 +16,11 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{ACCEPT_PAUSE, Arrived, Client, RemoteListener};
+use super::{ACCEPT_PAUSE, Arrived, Client, RemoteListener, TargetStream};
 use crate::{
     keep_alive::keep_alive,
     listening::{Listening, NO_ADDRESS},
-    places::Places,
+    places::{ClientPlace, Places},
     relay::{Near, relay},
     socket::Socket,
     target::{Destination, ListenAt},
@@ -86,28 +87,43 @@ impl Client {
             };
             let (client, destination) = (self.clone(), destination.clone());
             tokio::spawn(async move {
-                client.forward_one(socket, from, &destination).await;
-                drop(place);
+                client
+                    .forward_one((socket, from), &destination, place)
+                    .await;
             });
         }
     }
 
-    async fn forward_one(&self, socket: Socket, from: SocketAddr, destination: &Destination) {
+    async fn forward_one(
+        &self,
+        (socket, from): (Socket, SocketAddr),
+        destination: &Destination,
+        place: ClientPlace,
+    ) {
         crate::closing::reset_on_close(&socket);
-        // A client that sends first is not waited for, and one that leaves is noticed by the relay.
-        match self.connect(destination, bytes::Bytes::new()).await {
-            Ok((_bound, mut stream)) => {
-                let _guard = stream.take_guard();
+        match self.connect(destination, Bytes::new()).await {
+            Ok((_bound, stream)) => {
                 let near = Near {
                     socket,
-                    early: bytes::Bytes::new(),
+                    early: Bytes::new(),
                     lingers: true,
                 };
-                relay(near, stream.into_far(), self.config.idle, &self.traffic).await;
+                self.relay_held(near, stream, place);
             }
             // The one way to say so is the reset.
             Err(error) => info!(%from, %destination, %error, "forward failed"),
         }
+    }
+
+    /// Relays in a task of its own, so that what dialling needed is freed.
+    fn relay_held(&self, near: Near, mut stream: TargetStream, place: ClientPlace) {
+        let (idle, traffic) = (self.config.idle, Arc::clone(&self.traffic));
+        let guard = stream.take_guard();
+        let far = stream.into_far();
+        tokio::spawn(async move {
+            relay(near, far, idle, &traffic).await;
+            drop((guard, place));
+        });
     }
 
     /// Has the exit listen at `at`, again after each loss, and takes what comes there to `destination`,
@@ -177,7 +193,7 @@ impl Client {
             Ok(socket) => {
                 let near = Near {
                     socket,
-                    early: bytes::Bytes::new(),
+                    early: Bytes::new(),
                     // Whoever came has gone then and reads no answer.
                     lingers: false,
                 };

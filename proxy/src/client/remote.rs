@@ -69,8 +69,6 @@ impl Arrivals {
 impl Inbox {
     /// Hands out what the exit opens, until the connection ends.
     async fn read(self: &Arc<Self>, connection: &Connection) {
-        //= spec/10-proxy.md#listening
-        //# A client MUST bound the heads of arrivals that it waits for.
         let pending = Arc::new(Semaphore::new(MAX_PENDING));
         while let Ok(turn) = Arc::clone(&pending).acquire_owned().await {
             let Ok((mut send, mut recv)) = connection.accept_bi().await else {

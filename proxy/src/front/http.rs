@@ -15,6 +15,7 @@ mod exchange;
 mod fields;
 mod forward;
 mod framing;
+mod ftp;
 mod head;
 mod pac;
 mod pace;
@@ -249,6 +250,13 @@ impl Session {
             Ok(hops) => hops,
             Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
         };
+        if ftp::is_asked(&head.target) {
+            self.leave_origin();
+            return match ftp::serve(&self.tcp, &self.context, &head, reply.closes).await {
+                ftp::Done::Answer(answer) => self.refuse(&answer, reply).await,
+                ftp::Done::Sent(next) => Ok(next),
+            };
+        }
         let route = match Route::of(&head.target) {
             Ok(route) => route,
             Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
