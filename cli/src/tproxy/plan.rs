@@ -202,9 +202,9 @@ impl Plan {
 
     fn write_set(&self, text: &mut String, family: Family) {
         let named = |text: &&str| text.parse::<IpNet>().expect("a network");
-        let mut nets: Vec<IpNet> = NEVER.iter().map(|text| named(&text)).collect();
+        let mut nets: Vec<IpNet> = NEVER.iter().map(named).collect();
         if !self.private {
-            nets.extend(PRIVATE.iter().map(|text| named(&text)));
+            nets.extend(PRIVATE.iter().map(named));
         }
         nets.extend(self.servers.iter().map(|ip| IpNet::from(*ip)));
         nets.extend(&self.exclude);

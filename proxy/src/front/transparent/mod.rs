@@ -95,11 +95,13 @@ async fn serve_tcp(
         };
         let Some(place) = places.take(place, host) else {
             counters.count_over_share();
+            context.client.counters().on_refused();
             debug!(%from, "a diverted connection over its host's share");
             continue;
         };
         let server = context.client.server_address();
         let Some((original, target)) = guard.target(&tcp, &listener, server) else {
+            context.client.counters().on_refused();
             continue;
         };
         let diverted = Diverted {
