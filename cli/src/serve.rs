@@ -141,6 +141,8 @@ async fn serve(
     })?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
     let admin = Admin::open(settings.admin.as_ref()).await?;
+    // Whoever hears that we are ready may send one.
+    let signals = Signals::new()?;
     let is_new = if host_key.is_new { " (new)" } else { "" };
     run::say(&format!("host key {fingerprint}{is_new}"));
     run::say(&format!("listening on {local}"));
@@ -149,7 +151,6 @@ async fn serve(
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    let signals = Signals::new()?;
     // Nobody is to reach the status page as a target.
     let policy = own_listeners(&settings.policy, local, admin.as_ref().map(Admin::local));
     let (targets, copies) = limits(&settings, descriptors);

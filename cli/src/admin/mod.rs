@@ -69,21 +69,35 @@ impl AdminSettings {
     ///
     /// # Errors
     /// One of them cannot be understood, or the token is not secret.
-    pub fn new(listen: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
-        let listen = listen
+    pub fn new(text: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
+        let listen: ListenAddress = text
             .parse()
-            .map_err(|error| Failure::option("admin", format!("--admin {listen}: {error}")))?;
+            .map_err(|error| Failure::option("admin", format!("--admin {text}: {error}")))?;
         let token = token_file.map(|path| {
             Token::read(path).map_err(|error| {
                 let text = format!("--admin-token-file {}: {error}", path.display());
                 Failure::option("admin-token-file", text)
             })
         });
-        Ok(Self {
-            listen,
-            token: token.transpose()?,
-        })
+        let token = token.transpose()?;
+        // What a name stands for is known when it is listened on.
+        let is_open = match text.parse::<SocketAddr>() {
+            Ok(address) => !address.ip().to_canonical().is_loopback(),
+            Err(_) => text.starts_with(':'),
+        };
+        match is_open && token.is_none() {
+            true => Err(needs_token(&listen)),
+            false => Ok(Self { listen, token }),
+        }
     }
+}
+
+fn needs_token(listen: &ListenAddress) -> Failure {
+    let text = format!(
+        "--admin {listen}: other machines can reach it, which needs --admin-token-file; make one with: \
+         (umask 077; head -c 24 /dev/urandom | base64 > FILE)"
+    );
+    Failure::option("admin", text)
 }
 
 /// A listener for those who ask for numbers.
@@ -112,14 +126,7 @@ impl Admin {
             .iter()
             .any(|address| !address.ip().to_canonical().is_loopback());
         if is_open && settings.token.is_none() {
-            return Err(Failure::option(
-                "admin",
-                format!(
-                    "--admin {}: other machines can reach it, which needs --admin-token-file; make \
-                     one with: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
-                    settings.listen
-                ),
-            ));
+            return Err(needs_token(&settings.listen));
         }
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
