@@ -1,13 +1,14 @@
 //! The way to the server: which interface it takes, and whether the server answers. Measured, not judged.
 
 use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use rp_protocol::{Connection, config::TransportConfig, units::CloseCode};
 use rp_proxy::Client;
+use rustix::net::sockopt;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -109,8 +110,22 @@ fn interface(remote: SocketAddr) -> Option<(String, u32)> {
             .or_else(|| to.is_loopback().then(|| "lo".to_owned()))?,
         IpAddr::V6(to) => route_v6(&fs::read_to_string("/proc/net/ipv6_route").ok()?, to)?,
     };
-    let mtu = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
-    Some((name, mtu.trim().parse().ok()?))
+    Some((name, mtu(remote).ok()?))
+}
+
+/// The largest packet that leaves for `remote`, as far as this machine knows.
+fn mtu(remote: SocketAddr) -> io::Result<u32> {
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    Ok(match remote {
+        SocketAddr::V4(_) => sockopt::ip_mtu(&socket)?,
+        SocketAddr::V6(_) => sockopt::ipv6_mtu(&socket)?,
+    })
 }
 
 /// The interface by which `to` is reached, in the text of `/proc/net/route`: the longest prefix wins.
