@@ -30,7 +30,13 @@ pub(super) fn encode(status: Status) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Metrics(Status);
 
-type Labels<'a> = Vec<(&'a str, &'a str)>;
+type Labels = Vec<(&'static str, String)>;
+
+/// A label's value as it may stand between quotes; the encoder takes it as it is.
+fn label(name: &'static str, value: &str) -> (&'static str, String) {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    (name, value.replace('\n', "\\n"))
+}
 
 /// One metric: its name, what it is, and its value of something that has many.
 type Column<T, V> = (&'static str, &'static str, fn(&T) -> V);
@@ -40,8 +46,8 @@ impl Collector for Metrics {
         let status = &self.0;
         let process = &status.process;
         let labels = vec![
-            ("program", process.program.as_str()),
-            ("version", process.version.as_str()),
+            label("program", &process.program),
+            label("version", &process.version),
         ];
         gauges(
             &mut encoder,
@@ -72,7 +78,7 @@ impl Collector for Metrics {
             ("too_many", refusals.too_many),
             ("front_end", refusals.front_end),
         ];
-        let refused = refused.map(|(why, count)| (vec![("reason", why)], count));
+        let refused = refused.map(|(why, count)| (vec![label("reason", why)], count));
         counters(&mut encoder, "refused", "Connections refused", refused)?;
         usage(&mut encoder, "", &[(Labels::new(), &status.total)])?;
         named(&mut encoder, "key_", "key", &status.keys)?;
@@ -85,12 +91,12 @@ impl Collector for Metrics {
 fn named(
     encoder: &mut DescriptorEncoder<'_>,
     prefix: &str,
-    label: &str,
+    name: &'static str,
     rows: &[NamedUsage],
 ) -> fmt::Result {
     let rows = rows.iter().take(ROWS);
     let rows: Vec<_> = rows
-        .map(|row| (vec![(label, row.name.as_str())], &row.usage))
+        .map(|row| (vec![label(name, &row.name)], &row.usage))
         .collect();
     if rows.is_empty() {
         return Ok(());
@@ -101,7 +107,7 @@ fn named(
 fn usage(
     encoder: &mut DescriptorEncoder<'_>,
     prefix: &str,
-    rows: &[(Labels<'_>, &Usage)],
+    rows: &[(Labels, &Usage)],
 ) -> fmt::Result {
     let streams = rows
         .iter()
@@ -136,14 +142,8 @@ fn paths(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
     if connections.is_empty() {
         return Ok(());
     }
-    let labels =
-        |of: &ConnectionStatus| vec![("remote", of.remote.clone()), ("key", of.key.clone())];
-    let labels: Vec<_> = connections.iter().map(labels).collect();
-    let borrowed = |at: usize| -> Labels<'_> {
-        labels[at]
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect()
+    let labels = |of: &ConnectionStatus| -> Labels {
+        vec![label("remote", &of.remote), label("key", &of.key)]
     };
     let measured: [Column<ConnectionStatus, f64>; 6] = [
         ("rtt_seconds", "Smoothed round-trip time", |of| {
@@ -168,8 +168,7 @@ fn paths(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
         }),
     ];
     for (name, help, value) in measured {
-        let values = connections.iter().enumerate();
-        let values = values.map(|(at, of)| (borrowed(at), value(of)));
+        let values = connections.iter().map(|of| (labels(of), value(of)));
         gauges(encoder, &format!("path_{name}"), help, values)?;
     }
     let counted: [Column<ConnectionStatus, u64>; 5] = [
@@ -184,18 +183,17 @@ fn paths(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
         }),
     ];
     for (name, help, value) in counted {
-        let values = connections.iter().enumerate();
-        let values = values.map(|(at, of)| (borrowed(at), value(of)));
+        let values = connections.iter().map(|of| (labels(of), value(of)));
         counters(encoder, &format!("path_{name}"), help, values)?;
     }
     Ok(())
 }
 
-fn gauges<'a>(
+fn gauges(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    values: impl IntoIterator<Item = (Labels, f64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in values {
@@ -208,11 +206,11 @@ fn gauges<'a>(
     Ok(())
 }
 
-fn counters<'a>(
+fn counters(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl IntoIterator<Item = (Labels<'a>, u64)>,
+    values: impl IntoIterator<Item = (Labels, u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, value) in values {
