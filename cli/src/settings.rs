@@ -306,7 +306,7 @@ fn servers(
     let with_trust = servers.into_iter().enumerate().map(|(at, server)| {
         let trust = Trust {
             identity: identity.cloned(),
-            host_key: keys.get(at).or(keys.first()).cloned(),
+            host_key: keys.get(at).or_else(|| keys.first()).cloned(),
             known_hosts: options.known_hosts.clone(),
         };
         (server, trust)

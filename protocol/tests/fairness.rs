@@ -92,7 +92,8 @@ fn slowest_message(pair: &mut Pair, senders: &mut [Sender]) -> Duration {
         }
         if tick % 20 == 0 && said.len() < 100 {
             let mut message = Bytes::from_static(&[b'm'; 100]);
-            pair.client().write_bytes(talk, &mut message).unwrap();
+            let written = pair.client().write_bytes(talk, &mut message);
+            written.expect("the stream is open");
             said.push(pair.now);
         }
         pair.run(Duration::from_millis(1));

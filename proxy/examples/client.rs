@@ -5,6 +5,8 @@
 //!
 //! The client's key is new at every start here; a program keeps the 32 bytes of its seed as secret as a password.
 
+#![expect(clippy::print_stdout, reason = "an example talks to its user")]
+
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use rp_protocol::{

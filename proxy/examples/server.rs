@@ -5,6 +5,12 @@
 //! Whoever's fingerprint is on the command line is let in. The server's key is new at every start here; a program keeps
 //! the 32 bytes of its seed as secret as a password.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example talks to its user"
+)]
+
 use std::{collections::HashSet, error::Error, net::SocketAddr, sync::Arc};
 
 use rp_protocol::{

@@ -61,6 +61,21 @@ pub const DEFAULT_BODY_GRACE: Duration = Duration::from_secs(60);
 pub const DEFAULT_FTP_PORTS: &str = "21";
 
 /// What a front end's user may choose.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rp_proxy::{ClientConfig, auth::Credentials};
+///
+/// let mut users = Credentials::default();
+/// users.add("alice", "sesame");
+/// let config = ClientConfig::default()
+///     .credentials(users)
+///     .optimistic("443".parse()?)
+///     .idle(Duration::from_secs(600));
+/// # drop(config);
+/// # Ok::<(), rp_proxy::ports::PortSetError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) credentials: Credentials,
@@ -143,6 +158,18 @@ impl ClientConfig {
 }
 
 /// The near side of the proxy. Clones share the link and the counters.
+///
+/// ```
+/// use rp_proxy::{Client, ClientConfig, Link};
+/// use tokio::net::TcpListener;
+///
+/// /// Serves HTTP and SOCKS clients at `listen` over `link`.
+/// async fn serve(link: Link, listen: &str) -> std::io::Result<()> {
+///     let client = Client::new(link, ClientConfig::default());
+///     client.serve(TcpListener::bind(listen).await?).await;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     link: Link,
@@ -215,6 +242,21 @@ impl Client {
     ///
     /// Where the connection is lost or replaced before the answer and nothing but the request was sent,
     /// it is asked again over the next one: the target has seen nothing of the client at worst.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use rp_proxy::{Client, target::Target};
+    /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    ///
+    /// /// What a web server says, seen from the exit.
+    /// async fn fetch(client: &Client, target: &Target) -> Result<String, Box<dyn std::error::Error>> {
+    ///     let (_bound, mut stream) = client.connect(target, Bytes::new()).await?;
+    ///     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    ///     let mut answer = String::new();
+    ///     stream.read_to_string(&mut answer).await?;
+    ///     Ok(answer)
+    /// }
+    /// ```
     //= spec/10-proxy.md#request
     //# A client whose connection is lost or falls silent before the reply MAY send the request again
     //# over another connection.

@@ -49,13 +49,15 @@ async fn all_refused_is_refused() {
     assert_eq!(failure.kind, FailureKind::Refused);
 }
 
+type Attempt = Pin<Box<dyn Future<Output = io::Result<SocketAddr>> + Send>>;
+
+/// What happened, and after how many milliseconds.
+type Log = Arc<Mutex<Vec<(u128, String)>>>;
+
 /// An attempt at virtual targets: the last group of an address is how many hundred milliseconds it takes to answer,
 /// 0 being a refusal after 10 ms and 255 silence; tells when each started, and when each was given up unanswered.
-fn attempts() -> (
-    impl Fn(SocketAddr) -> Pin<Box<dyn Future<Output = io::Result<SocketAddr>> + Send>>,
-    Arc<Mutex<Vec<(u128, String)>>>,
-) {
-    struct GivenUp(Arc<Mutex<Vec<(u128, String)>>>, Instant, SocketAddr);
+fn attempts() -> (impl Fn(SocketAddr) -> Attempt, Log) {
+    struct GivenUp(Log, Instant, SocketAddr);
     impl Drop for GivenUp {
         fn drop(&mut self) {
             let line = (
@@ -65,7 +67,7 @@ fn attempts() -> (
             self.0.lock().unwrap().push(line);
         }
     }
-    let log = Arc::new(Mutex::new(Vec::new()));
+    let log = Log::default();
     let start = Instant::now();
     let connect = {
         let log = log.clone();
@@ -90,7 +92,7 @@ fn attempts() -> (
                     _ => Ok(addr),
                 }
             };
-            Box::pin(attempt) as Pin<Box<dyn Future<Output = _> + Send>>
+            Box::pin(attempt) as Attempt
         }
     };
     (connect, log)
