@@ -167,6 +167,17 @@ impl Exit {
         })
     }
 
+    /// The first address of `name` that policy allows.
+    async fn first(&self, name: &Target, client: &Peer) -> Result<SocketAddr, DialFailure> {
+        let deadline = Instant::now() + self.shared.config.dial_timeout;
+        let (resolver, policy) = (&self.shared.resolver, &self.shared.config.policy);
+        let found = resolver
+            .resolve(name, policy, &client.name, deadline)
+            .await?;
+        let first = found.first().copied();
+        first.ok_or_else(|| DialFailure::new(FailureKind::NameNotFound))
+    }
+
     /// The reader of this client's datagrams, which the first association starts.
     fn router<'a>(&self, client: &'a Peer) -> &'a Arc<Router> {
         client
@@ -340,8 +351,10 @@ impl<'a> Outward<'a> {
             Host::Ip(ip) => SocketAddr::new(*ip, datagram.address.port()),
             Host::Name(_) => {
                 let Some(addr) = self.names.get(&datagram.address) else {
-                    let (exit, client) = (&self.association.exit, &self.association.client);
-                    return self.names.look_up(datagram, exit, client);
+                    let association = self.association.clone();
+                    return self.names.look_up(datagram, |name| async move {
+                        association.exit.first(&name, &association.client).await
+                    });
                 };
                 addr
             }
@@ -446,7 +459,3 @@ async fn silence(has_moved: &AtomicBool, idle: Duration, on_period: impl Fn()) {
 
 #[cfg(test)]
 mod tests;
-
-fn unknown() -> DialFailure {
-    DialFailure::new(FailureKind::NameNotFound)
-}

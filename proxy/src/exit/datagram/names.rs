@@ -3,13 +3,12 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    future::Future,
     net::SocketAddr,
-    sync::Arc,
 };
 
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Exit, Peer};
 use crate::{
     datagram::{message::Datagram, queue::Queue},
     error::DialFailure,
@@ -63,8 +62,12 @@ impl Names {
 
     //= spec/10-proxy.md#udp
     //# A name that is being looked up MUST NOT hold up datagrams to other addresses.
-    /// Keeps `datagram` until its name is known; too many names and datagrams are discarded.
-    pub(super) fn look_up(&mut self, datagram: Datagram, exit: &Exit, client: &Arc<Peer>) {
+    /// Keeps `datagram` until its name is known, which `look_up` finds out unless it is asked already; too many
+    /// names and datagrams are discarded.
+    pub(super) fn look_up<F>(&mut self, datagram: Datagram, look_up: impl FnOnce(Target) -> F)
+    where
+        F: Future<Output = Result<SocketAddr, DialFailure>> + Send + 'static,
+    {
         let target = datagram.address.clone();
         if !self.names.contains_key(&target) && !self.make_room() {
             self.waiting.on_discarded();
@@ -73,19 +76,8 @@ impl Names {
         self.waiting.push(datagram);
         if let Entry::Vacant(entry) = self.names.entry(target.clone()) {
             entry.insert(Name::Asked);
-            let (exit, client) = (exit.clone(), client.clone());
-            self.lookups.spawn(async move {
-                let deadline = Instant::now() + exit.shared.config.dial_timeout;
-                let policy = &exit.shared.config.policy;
-                let resolver = &exit.shared.resolver;
-                let found = resolver
-                    .resolve(&target, policy, &client.name, deadline)
-                    .await;
-                // The resolver gives no empty list.
-                let first =
-                    found.and_then(|addrs| addrs.first().copied().ok_or_else(super::unknown));
-                (target, first)
-            });
+            let lookup = look_up(target.clone());
+            self.lookups.spawn(async move { (target, lookup.await) });
         }
     }
 
@@ -140,3 +132,6 @@ impl Names {
         released
     }
 }
+
+#[cfg(test)]
+mod tests;
