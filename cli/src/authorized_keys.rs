@@ -133,7 +133,9 @@ impl Grant {
 impl PermitListen {
     /// The same for the exit; `None` for a name, at which nobody listens.
     fn rule(&self) -> Option<ListenRule> {
-        let port = self.port.map_or("*".to_owned(), |port| port.to_string());
+        let port = self
+            .port
+            .map_or_else(|| "*".to_owned(), |port| port.to_string());
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.clone(),

@@ -300,7 +300,7 @@ impl BindHost {
                 // One spelling for each address.
                 let host = host
                     .parse()
-                    .map_or(host.to_owned(), |ip: IpAddr| ip.to_string());
+                    .map_or_else(|_| host.to_owned(), |ip: IpAddr| ip.to_string());
                 Ok(Self::Named(host))
             }
             text => Err(BadForward::Host(text.to_owned())),

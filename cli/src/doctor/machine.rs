@@ -50,7 +50,7 @@ impl Machine {
             Err(error) => machine.no_socket = Some(error.to_string()),
         }
         let state = UdpSocket::bind(any).and_then(|socket| UdpSocketState::new((&socket).into()));
-        machine.segments = state.ok().map(|state| state.max_gso_segments().into());
+        machine.segments = state.ok().map(|state| state.max_gso_segments());
         machine
     }
 

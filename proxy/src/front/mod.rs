@@ -148,7 +148,7 @@ impl FrontEndContext {
 /// Where a client is; unspecified for one that has left already.
 fn peer_ip(tcp: &TcpStream) -> IpAddr {
     tcp.peer_addr()
-        .map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip())
+        .map_or_else(|_| Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip())
 }
 
 /// One client's place among the clients served at once.

@@ -94,7 +94,7 @@ impl Source {
         //= spec/10-proxy.md#socks5-udp
         //# A front end MUST discard those from another port than the first datagram, or than the client has
         //# named in its request together with the IP address it is seen to have.
-        *self.port.get_or_insert(sender.port()) == sender.port()
+        *self.port.get_or_insert_with(|| sender.port()) == sender.port()
     }
 
     fn address(&self) -> Option<SocketAddr> {
