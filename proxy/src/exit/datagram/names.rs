@@ -120,7 +120,7 @@ impl Names {
     }
 
     /// What need not wait any longer: what is for names that are known. What is for none goes.
-    pub(super) fn released(&mut self) -> Vec<Datagram> {
+    pub(super) fn released(&self) -> Vec<Datagram> {
         let mut released = Vec::new();
         for datagram in self.waiting.take_all() {
             match self.names.get(&datagram.address) {
