@@ -1,4 +1,8 @@
 //! `-L` and `-R` of the real programs.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions fail the test that calls them"
+)]
 
 mod world;
 

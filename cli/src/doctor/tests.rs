@@ -71,11 +71,11 @@ fn the_verdict_is_one_line_and_a_number() {
     let code = |findings: &[Finding]| verdict(findings).0;
     let fine = found(Severity::Ok, "GSO");
     assert_eq!(
-        verdict(&[fine.clone()]),
+        verdict(std::slice::from_ref(&fine)),
         (ExitCode::Ok, "verdict: all is well".into())
     );
     let slow = found(Severity::Note, "MTU");
-    let (ok, text) = verdict(&[fine.clone(), slow.clone()]);
+    let (ok, text) = verdict(&[fine, slow.clone()]);
     assert_eq!(ok, ExitCode::Ok);
     assert!(text.ends_with("could be better: MTU"), "{text}");
     assert_eq!(

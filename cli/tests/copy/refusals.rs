@@ -131,14 +131,15 @@ const SENDER: &[Row] = &[
     ("statx", &["ENOSYS", "EPERM"], Silent),
 ];
 
-/// `command` with the system calls `calls` refused with `errno`; strace writes them to `log`.
+/// `command` with the system calls `calls` refused with `errno`, or treated as it says in strace's words; strace
+/// writes them to `log`.
 fn refusing(command: &Command, calls: &str, errno: &str, log: &str) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "--seccomp-bpf", "-o", log]);
     strace.args(["-e", &format!("trace={calls}")]);
-    let how = match errno {
-        PRETENDED | PRETENDED_ONCE => errno.to_owned(),
-        errno => format!("error={errno}"),
+    let how = match errno.starts_with('E') {
+        true => format!("error={errno}"),
+        false => errno.to_owned(),
     };
     strace.args(["-e", &format!("inject={calls}:{how}")]);
     strace.arg(command.get_program()).args(command.get_args());
@@ -353,6 +354,23 @@ fn a_server_that_is_refused_everything_that_is_no_danger_still_takes_and_gives_f
             |line: &str| line.contains(&format!(" {call}(")) && line.ends_with("(INJECTED)");
         assert!(log.lines().any(refused), "{call} was never called");
     }
+}
+
+#[test]
+fn a_server_whose_disk_takes_long_says_that_it_works_and_is_waited_for() {
+    //= spec/20-copy.md#silence
+    //= type=test
+    //# A side that is busy on its own, and has sent nothing for 10 seconds, MUST send Working.
+    // Longer than `--timeout` lets a side be silent, and less than that after the first Working.
+    let late = "delay_enter=17000000:when=1";
+    let server = Server::start(|command| refusing(command, "fsync", late, "log"));
+    let bytes = content(300_000);
+    fs::write(server.folder.path().join("here/file"), &bytes).unwrap();
+    let output = server.rpcp(&["--timeout", "14", "file", &server.url("out")]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let log = fs::read_to_string(server.folder.path().join("log")).unwrap();
+    assert!(log.contains("(DELAYED)"), "{log}");
+    assert_eq!(fs::read(server.root("out")).unwrap(), bytes);
 }
 
 #[test]

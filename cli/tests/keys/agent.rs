@@ -144,7 +144,6 @@ fn give(world: &World, socket: &Path, kind: &str, name: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn of_several_keys_in_an_agent_of_openssh_the_one_that_is_listed_lets_rpcp_in() {
     let world = World::new();
     fs::write(world.path("file"), "content").unwrap();

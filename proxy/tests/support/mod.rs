@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod http;
+pub(crate) mod listening;
 pub(crate) mod udp;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
