@@ -100,6 +100,8 @@ pub(super) struct State {
     pub(super) error: Option<ConnectionError>,
     /// Woken by whatever gives the engine something to do.
     task: Option<Waker>,
+    /// The task has a batch of the engine's that may not be sent yet.
+    pub(super) is_sending: bool,
     receivers: FxHashMap<StreamId, Waker>,
     senders: FxHashMap<StreamId, Sender>,
     /// What its streams keep to.
@@ -136,6 +138,7 @@ impl Shared {
                 engine,
                 error: None,
                 task: None,
+                is_sending: false,
                 receivers: FxHashMap::default(),
                 senders: FxHashMap::default(),
                 limits: RateLimits::default(),
@@ -232,23 +235,17 @@ impl Shared {
 
     /// Waits until the task has sent all that was written, and the end if there is one.
     pub(super) async fn flushed(&self) {
-        let mut is_first = true;
         loop {
             let mut sent = pin!(self.notify.sent.notified());
             // Registered before the check, so that news in between is not missed.
             sent.as_mut().enable();
             {
-                let mut state = self.lock();
-                if state.engine.is_drained() || !(is_first || state.engine.has_unsent()) {
+                let state = self.lock();
+                let is_waiting = state.engine.has_unsent() || state.is_sending;
+                if state.engine.is_drained() || !is_waiting {
                     return;
                 }
-                // What the engine no longer has, the task may still be about to send. Only the end of
-                // a turn that is ahead of it says that it is not.
-                if is_first {
-                    state.wake_task();
-                }
             }
-            is_first = false;
             sent.await;
         }
     }

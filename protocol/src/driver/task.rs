@@ -89,10 +89,14 @@ impl Task {
     /// Ask the engine until it wants to send or has nothing more to say.
     fn poll_engine(&mut self, now: Instant) -> Step {
         let mut state = self.shared.lock();
+        state.is_sending = false;
         loop {
             self.batch.clear();
             match state.engine.poll(now, &mut self.batch) {
-                Output::Transmit(transmit) => return Step::Send(transmit),
+                Output::Transmit(transmit) => {
+                    state.is_sending = true;
+                    return Step::Send(transmit);
+                }
                 Output::Event(event) => {
                     self.shared
                         .handle_event(&mut state, event, &mut self.wakers);
