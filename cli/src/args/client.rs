@@ -62,7 +62,7 @@ pub enum ClientCommand {
 pub enum ForwardCommand {
     /// Begin those that -L and -R name
     Add,
-    /// End those that -L and -R name, of which [BIND:]PORT or the socket's path is enough
+    /// End those that -L and -R name; bind address and port, or the socket's path, are enough
     Remove,
     /// Tell all of them, and how each is
     List {
