@@ -8,13 +8,17 @@ mod world;
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     thread,
+    time::Duration,
 };
 
 use world::{Running, World, ends_with, socks5, target, web};
+
+/// Longest a program takes to hear of the other's end; that it has fallen silent it finds out after 15 s or more.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// A target that sends back what it gets.
 fn echo() -> SocketAddr {
@@ -82,7 +86,10 @@ fn a_second_signal_ends_at_once_and_so_does_the_end_of_the_drain() {
             world.server.signal(second);
         }
         assert!(world.server.child.wait().unwrap().success());
-        assert!(tcp.read(&mut [0]).is_err(), "the stream is reset");
+        // Told, not found out by silence.
+        tcp.set_read_timeout(Some(TOLD_WITHIN)).unwrap();
+        let error = tcp.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
 }
 

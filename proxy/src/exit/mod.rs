@@ -207,6 +207,7 @@ impl Exit {
         };
         let opened = match request {
             Ok(Request::Associate) => {
+                drop(turn);
                 return self.associate((send, recv), early, client, access).await;
             }
             Ok(Request::Connect(destination)) => {
