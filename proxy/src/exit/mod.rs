@@ -205,9 +205,10 @@ impl Exit {
         let Some(access) = client.access.target_access() else {
             return;
         };
+        // Listeners and associations live long, and have bounds of their own.
+        let turn = matches!(request, Ok(Request::Connect(_)) | Err(_)).then_some(turn);
         let opened = match request {
             Ok(Request::Associate) => {
-                drop(turn);
                 return self.associate((send, recv), early, client, access).await;
             }
             Ok(Request::Connect(destination)) => {
@@ -227,11 +228,9 @@ impl Exit {
                 }
             }
             Ok(Request::Listen(at)) => {
-                drop(turn);
                 return self.listen((send, recv), client, at).await;
             }
             Ok(Request::Bind(from)) => {
-                drop(turn);
                 return self.bind((send, recv), client, from).await;
             }
             Err(failure) => Err(failure),
