@@ -14,6 +14,7 @@ mod front;
 mod keep_alive;
 pub mod link;
 pub mod listening;
+mod network;
 pub mod open;
 mod places;
 pub mod ports;

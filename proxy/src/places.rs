@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::shares::{Place, Shares};
+use crate::{
+    network::network,
+    shares::{Place, Shares},
+};
 
 /// Part of all places that one other host may hold.
 const HOST_PART: usize = 4;
@@ -74,15 +77,10 @@ impl Places {
 
 /// The address a host is counted by: its network where it may have any number of addresses.
 fn counted(host: IpAddr) -> IpAddr {
-    match host.to_canonical() {
-        IpAddr::V6(v6) if v6.is_loopback() => v6.into(),
-        IpAddr::V6(v6) => {
-            let network = u128::from(v6) & !u128::from(u64::MAX);
-            Ipv6Addr::from(network).into()
-        }
+    match host.to_canonical().is_loopback() {
         // All of 127.0.0.0/8 is this machine.
-        v4 if v4.is_loopback() => Ipv6Addr::LOCALHOST.into(),
-        v4 => v4,
+        true => Ipv6Addr::LOCALHOST.into(),
+        false => network(host),
     }
 }
 

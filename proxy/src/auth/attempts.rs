@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,6 +12,8 @@ use tokio::{
     sync::{Mutex as TurnMutex, OwnedMutexGuard},
     time::{Instant, sleep},
 };
+
+use crate::network::network;
 
 /// Wrong passwords in a row that cost an address nothing: a user's typing errors, and a browser's many connections.
 const FREE: u32 = 10;
@@ -100,17 +102,6 @@ fn make_room(addresses: &mut HashMap<IpAddr, Address>, now: Instant) {
         if let Some(oldest) = oldest.map(|(ip, _)| *ip) {
             addresses.remove(&oldest);
         }
-    }
-}
-
-/// What counts as one address: of IPv6 the network, of which a host has all addresses.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        ip => ip,
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     message::Datagram,
     queue::{Queue, QueueShare},
 };
-use crate::{client::Client, target::Target};
+use crate::{client::Client, network::network, target::Target};
 
 /// Time without a datagram after which a flow is given up by default (RFC 4787, REQ-5).
 pub const DEFAULT_FLOW_IDLE: Duration = Duration::from_secs(5 * 60);
@@ -170,23 +170,30 @@ impl Flows {
     }
 }
 
-/// Ends the flow that was not used for the longest time, of the address that has most: whoever opens many takes
-/// places from himself.
+/// Ends one flow, to make room.
 fn end_one(flows: &mut HashMap<SocketAddr, Flow>) {
-    let mut counts = HashMap::<IpAddr, usize>::new();
-    for source in flows.keys() {
-        *counts.entry(source.ip()).or_default() += 1;
-    }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count);
-    let of_most = flows
+    let used: Vec<_> = flows
         .iter()
-        .filter(|(source, _)| most.is_some_and(|(ip, _)| source.ip() == ip));
-    let oldest = of_most.min_by_key(|(_, flow)| flow.activity.used());
-    if let Some(source) = oldest.map(|(source, _)| *source)
-        && let Some(flow) = flows.remove(&source)
-    {
+        .map(|(source, flow)| (*source, flow.activity.used()))
+        .collect();
+    if let Some(flow) = one_too_many(&used).and_then(|source| flows.remove(&source)) {
         flow.task.abort();
     }
+}
+
+/// The source, of those with the times of their last use, that was not used for the longest time, of the party
+/// that has most: whoever opens many takes places from himself.
+fn one_too_many(used: &[(SocketAddr, Instant)]) -> Option<SocketAddr> {
+    let mut counts = HashMap::<IpAddr, usize>::new();
+    for (source, _) in used {
+        *counts.entry(network(source.ip())).or_default() += 1;
+    }
+    let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let of_most = used
+        .iter()
+        .filter(|(source, _)| network(source.ip()) == most);
+    let (oldest, _) = of_most.min_by_key(|(_, used)| *used)?;
+    Some(*oldest)
 }
 
 impl Shared {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +22,7 @@ use crate::{
         queue::{Queue, QueueBudget, QueueShare},
     },
     front::transparent::listener::is_local,
+    network::network,
     shares::{Place, Shares},
     target::Host,
 };
@@ -158,14 +159,6 @@ impl Shared {
         let share = self.budget.share();
         state.shares.insert(address, Arc::downgrade(&share));
         share
-    }
-}
-
-/// Who counts as one: an IPv4 address, or the /64 of an IPv6 address, of which a host has them all.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
