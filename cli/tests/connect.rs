@@ -9,13 +9,12 @@ mod world;
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     sync::mpsc::channel,
-    thread,
 };
 
 use rp_cli::identity;
-use world::{Running, World, ends_with, program, reset_on_drop, target, web};
+use world::{Running, World, ends_with, output, program, reset_on_drop, target, web};
 
 /// A world whose user's key is gone once its `rpclient` runs: another connection cannot be made.
 fn world_with_one_connection() -> (World, Running) {
@@ -27,22 +26,6 @@ fn world_with_one_connection() -> (World, Running) {
 
 fn connect(world: &World, target: SocketAddr) -> Command {
     world.client(&["connect", "127.0.0.1", &target.port().to_string()])
-}
-
-/// What `command` makes of `input`.
-fn output(mut command: Command, input: &'static [u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // Nobody takes all of it where the target answers early.
-    let writing = thread::spawn(move || drop(stdin.write_all(input)));
-    let output = child.wait_with_output().unwrap();
-    writing.join().unwrap();
-    output
 }
 
 #[test]

@@ -1,39 +1,23 @@
 //! How connections through the real programs end: what was cut never looks whole, what was said last
 //! arrives.
-#![expect(
-    clippy::unwrap_used,
-    reason = "threads and closures in tests fail the test that uses them"
-)]
 
 mod world;
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr},
-    process::{Output, Stdio},
+    process::Output,
     sync::mpsc::channel,
-    thread,
 };
 
-use world::{World, reset_on_drop, socks5, target};
+use world::{World, output, reset_on_drop, socks5, target};
 
 const LAST_WORDS: &[u8] = b"Too many authentication failures\r\n";
 
 /// What `rpclient connect` makes of `target` when `input` is its standard input.
 fn connect(world: &World, target: SocketAddr, input: &'static [u8]) -> Output {
-    let mut child = world
-        .client(&["connect", "127.0.0.1", &target.port().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // Nobody takes all of it where the target answers early.
-    let writing = thread::spawn(move || drop(stdin.write_all(input)));
-    let output = child.wait_with_output().unwrap();
-    writing.join().unwrap();
-    output
+    let port = target.port().to_string();
+    output(world.client(&["connect", "127.0.0.1", &port]), input)
 }
 
 #[test]

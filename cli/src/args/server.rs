@@ -91,6 +91,7 @@ pub struct ServerOptions {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol: Vec<String>,
+
     /// Where clients may have this server listen (rpclient -R, BIND of SOCKS): 8080 or 8000-8999 on
     /// loopback, ADDRESS:PORT, *:PORT for all addresses, unix:/PATH; permitlisten of a key replaces it; may
     /// be given again [default: nowhere]

@@ -7,8 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Condvar, Mutex,
         mpsc::{Sender, channel},
     },
     thread,
@@ -186,7 +185,31 @@ impl World {
 /// Passes datagrams on between one client and the server, until it is cut.
 pub(crate) struct Wire {
     pub(crate) port: u16,
-    cut: Arc<AtomicBool>,
+    cut: Arc<Cut>,
+}
+
+/// Whether a wire is cut.
+#[derive(Default)]
+struct Cut {
+    is_cut: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Cut {
+    fn cut(&self) {
+        *self.is_cut.lock().unwrap() = true;
+        self.told.notify_all();
+    }
+
+    /// Whether the wire is cut at `due`; waits until it is, or until then.
+    fn by(&self, due: Instant) -> bool {
+        let left = due.saturating_duration_since(Instant::now());
+        let is_cut = self.is_cut.lock().unwrap();
+        let waited = self
+            .told
+            .wait_timeout_while(is_cut, left, |is_cut| !*is_cut);
+        *waited.unwrap().0
+    }
 }
 
 impl Wire {
@@ -198,7 +221,7 @@ impl Wire {
     pub(crate) fn slow(world: &World, delay: Duration) -> Self {
         let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
         let port = near.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::<Cut>::default();
         let server = SocketAddr::from(([127, 0, 0, 1], world.port));
         let whole = Arc::clone(&cut);
         thread::spawn(move || {
@@ -233,16 +256,14 @@ impl Wire {
     /// Hands datagrams to `send`, each `delay` after its time, until the wire is cut.
     fn carry(
         delay: Duration,
-        cut: &Arc<AtomicBool>,
+        cut: &Arc<Cut>,
         send: impl Fn(&[u8]) + Send + 'static,
     ) -> Sender<(Instant, Vec<u8>)> {
         let (sender, receiver) = channel::<(Instant, Vec<u8>)>();
         let cut = Arc::clone(cut);
         thread::spawn(move || {
             for (sent, datagram) in receiver {
-                // The length of the wire, which real programs are put behind; nothing is awaited by it.
-                thread::sleep((sent + delay).saturating_duration_since(Instant::now()));
-                if !cut.load(Ordering::Relaxed) {
+                if !cut.by(sent + delay) {
                     send(&datagram);
                 }
             }
@@ -252,7 +273,7 @@ impl Wire {
 
     /// From here on nothing arrives, as when a machine loses its power.
     pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+        self.cut.cut();
     }
 }
 

@@ -267,3 +267,19 @@ pub(crate) fn socks5(proxy: &str, target: SocketAddr) -> TcpStream {
 pub(crate) fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
+
+/// What `command` makes of `input`.
+pub(crate) fn output(mut command: Command, input: &'static [u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Nobody takes all of it where the target answers early.
+    let writing = thread::spawn(move || drop(stdin.write_all(input)));
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    output
+}
