@@ -16,7 +16,7 @@ pub mod link;
 pub mod listening;
 mod network;
 pub mod open;
-mod places;
+pub mod places;
 pub mod ports;
 pub mod relay;
 pub mod shares;

@@ -1,5 +1,5 @@
-//! Places for the clients of the front ends: so many at once, and no host takes them all. What a client
-//! does with its place is the front end's business.
+//! Places for the clients of a listener: so many at once, and no host takes them all. What a client does with
+//! its place is the listener's business.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -22,7 +22,7 @@ const KEPT_PART: usize = 8;
 
 /// Who is served at the moment. Clones count together.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub struct Places {
     all: Arc<Semaphore>,
     total: usize,
     hosts: Shares<IpAddr>,
@@ -30,20 +30,20 @@ pub(crate) struct Places {
 
 /// A place that may be taken by anybody, until it is known by whom.
 #[derive(Debug)]
-pub(crate) struct FreePlace {
+pub struct FreePlace {
     permit: OwnedSemaphorePermit,
 }
 
 /// A client's place, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct ClientPlace {
+pub struct ClientPlace {
     _permit: OwnedSemaphorePermit,
     _share: Place<IpAddr>,
 }
 
 impl Places {
     /// `total` places, all of them free.
-    pub(crate) fn new(total: usize) -> Self {
+    pub fn new(total: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(total)),
             total,
@@ -52,7 +52,7 @@ impl Places {
     }
 
     /// Waits for a free place.
-    pub(crate) async fn free(&self) -> FreePlace {
+    pub async fn free(&self) -> FreePlace {
         let permit = self.all.clone().acquire_owned().await;
         FreePlace {
             permit: permit.expect("the semaphore is never closed"),
@@ -60,7 +60,7 @@ impl Places {
     }
 
     /// Gives `place` to a client at `host`; `None` if that host has its share.
-    pub(crate) fn take(&self, place: FreePlace, host: IpAddr) -> Option<ClientPlace> {
+    pub fn take(&self, place: FreePlace, host: IpAddr) -> Option<ClientPlace> {
         let host = counted(host);
         let share = if host.is_loopback() {
             self.total - self.total / KEPT_PART

@@ -19,9 +19,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rp_proxy::places::{ClientPlace, Places};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tracing::{debug, warn};
@@ -152,16 +152,16 @@ pub async fn serve(admin: Option<Admin>, numbers: impl Numbers) {
         return std::future::pending().await;
     };
     let shared = Arc::new((numbers, token));
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS);
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
+        let place = places.free().await;
         match listener.accept().await {
-            Ok((tcp, _)) => {
-                tokio::spawn(connection(tcp, shared.clone(), permit));
-            }
+            Ok((tcp, from)) => match places.take(place, from.ip()) {
+                Some(place) => {
+                    tokio::spawn(connection(tcp, shared.clone(), place));
+                }
+                None => debug!(%from, "the host has its share of the status page"),
+            },
             Err(error) => {
                 warn!(%error, "cannot accept a connection for the status page");
                 sleep(ACCEPT_PAUSE).await;
@@ -173,7 +173,7 @@ pub async fn serve(admin: Option<Admin>, numbers: impl Numbers) {
 async fn connection<N: Numbers>(
     tcp: TcpStream,
     shared: Arc<(N, Option<Token>)>,
-    _permit: OwnedSemaphorePermit,
+    _place: ClientPlace,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(&request, &shared.0, shared.1.as_ref());

@@ -3,16 +3,18 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::status::{ConnectionStatus, NamedUsage, Process, Status, Usage};
 
 const TOKEN: &str = "a-token-of-some-length";
 
+/// A program that is always in this state.
 #[derive(Clone)]
-struct Numbers_(&'static str);
+struct Fixed(&'static str);
 
-impl Numbers for Numbers_ {
+impl Numbers for Fixed {
     fn status(&self) -> Status {
         let usage = Usage {
             connected: 7,
@@ -57,7 +59,7 @@ fn request(path: &str, headers: &[(&'static str, &str)]) -> Request<()> {
 }
 
 fn code(path: &str, headers: &[(&'static str, &str)], token: Option<&Token>) -> u16 {
-    answer(&request(path, headers), &Numbers_("serving"), token)
+    answer(&request(path, headers), &Fixed("serving"), token)
         .status()
         .as_u16()
 }
@@ -141,7 +143,7 @@ fn nothing_can_be_changed_and_what_is_not_there_is_not_found() {
     assert_eq!(code("/nothing", &host, None), 404);
     let mut post = request("/", &host);
     *post.method_mut() = Method::POST;
-    assert_eq!(answer(&post, &Numbers_("serving"), None).status(), 405);
+    assert_eq!(answer(&post, &Fixed("serving"), None).status(), 405);
 }
 
 #[tokio::test]
@@ -154,7 +156,7 @@ async fn health_is_told_to_everybody_and_nothing_else_with_it() {
         ("draining", 503),
         ("connecting", 503),
     ] {
-        let response = answer(&request("/healthz", &[]), &Numbers_(state), Some(&token));
+        let response = answer(&request("/healthz", &[]), &Fixed(state), Some(&token));
         assert_eq!(response.status(), code, "{state}");
         assert_eq!(body(response).await, format!("{state}\n"));
     }
@@ -162,7 +164,7 @@ async fn health_is_told_to_everybody_and_nothing_else_with_it() {
 
 #[tokio::test]
 async fn metrics_are_open_metrics_text() {
-    let response = answer(&request("/metrics", &[]), &Numbers_("serving"), None);
+    let response = answer(&request("/metrics", &[]), &Fixed("serving"), None);
     assert_eq!(response.headers()["content-type"], metrics::CONTENT_TYPE);
     let text = body(response).await;
     for line in [
@@ -181,7 +183,7 @@ async fn metrics_are_open_metrics_text() {
 
 #[tokio::test]
 async fn the_page_asks_nobody_else() {
-    let response = answer(&request("/", &[]), &Numbers_("serving"), None);
+    let response = answer(&request("/", &[]), &Fixed("serving"), None);
     let policy = response.headers()["content-security-policy"]
         .to_str()
         .unwrap()
@@ -217,4 +219,24 @@ async fn others_reach_it_only_with_a_token() {
     let admin = Admin::open(Some(&own)).await.unwrap().unwrap();
     assert!(admin.local().ip().is_loopback());
     assert!(Admin::open(None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_host_that_opens_all_the_connections_it_can_leaves_some() {
+    let settings = AdminSettings::new("127.0.0.1:0", None).unwrap();
+    let admin = Admin::open(Some(&settings)).await.unwrap();
+    let local = admin.as_ref().unwrap().local();
+    tokio::spawn(serve(admin, Fixed("serving")));
+    let mut held = Vec::new();
+    for _ in 0..MAX_CONNECTIONS - MAX_CONNECTIONS / 8 {
+        let mut tcp = TcpStream::connect(local).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        tcp.write_all(request).await.unwrap();
+        // Once it is answered it has its place.
+        assert!(tcp.read(&mut [0; 1024]).await.unwrap() > 0);
+        held.push(tcp);
+    }
+    let mut beyond = TcpStream::connect(local).await.unwrap();
+    let end = beyond.read(&mut [0; 1024]).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
