@@ -24,6 +24,17 @@ use crate::{
 /// What the file to send is called.
 pub(super) const SOURCE: &str = "source.bin";
 
+/// A package of the package registry, pinned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Registered {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    /// The program that is there when it is installed.
+    pub(super) program: &'static str,
+    /// Instead of its default ones.
+    pub(super) features: Option<&'static str>,
+}
+
 /// Everything an implementation may need, made once for a run of the lab.
 #[derive(Debug)]
 pub struct Kit {
@@ -156,7 +167,7 @@ impl Kit {
     }
 
     /// Installs a Debian package unless `file`, which it brings, is there.
-    pub(super) fn debian(&self, package: &str, file: &str) -> anyhow::Result<()> {
+    pub(crate) fn debian(&self, package: &str, file: &str) -> anyhow::Result<()> {
         if Path::new(file).exists() {
             return Ok(());
         }
@@ -183,23 +194,32 @@ impl Kit {
     }
 
     /// Builds a program of the package registry into a folder of its own beside the other implementations.
-    pub(super) fn registry(&self, name: &str, version: &str) -> anyhow::Result<()> {
-        let root = self.implementations_dir().join(name);
-        if root.join("bin").join(name).is_file() {
+    pub(super) fn registry(&self, package: &Registered) -> anyhow::Result<()> {
+        if self.registered(package).is_file() {
             return Ok(());
         }
+        let Registered { name, version, .. } = package;
         ensure!(!self.is_offline, "not installed (cargo install {name})");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let root = self.implementations_dir().join(name);
         let (root, build) = (
             root.to_string_lossy(),
             self.implementations_dir().join("build"),
         );
         let install = ["install", "--locked", "--quiet", name, "--version", version];
         let places = ["--root", &root, "--target-dir", &build.to_string_lossy()];
-        quiet(
-            &cargo.to_string_lossy(),
-            &[&install[..], &places[..]].concat(),
-        )
+        let features = package
+            .features
+            .map(|f| ["--no-default-features", "--features", f]);
+        let features = features.iter().flatten().copied();
+        let arguments: Vec<&str> = install.into_iter().chain(places).chain(features).collect();
+        quiet(&cargo.to_string_lossy(), &arguments)
+    }
+
+    /// Where [`Kit::registry`] puts it.
+    pub(super) fn registered(&self, package: &Registered) -> PathBuf {
+        let root = self.implementations_dir().join(package.name);
+        root.join("bin").join(package.program)
     }
 
     /// Runs a program that is of no interest unless it fails.

@@ -10,6 +10,7 @@ mod look;
 mod peers;
 mod program;
 mod rpp;
+mod shadowsocks;
 mod ssh;
 mod stage;
 mod tcp;
@@ -19,6 +20,7 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -30,9 +32,10 @@ pub use self::{
     wire::Carrier,
 };
 pub(crate) use self::{
-    stage::{PORT, Run, Stage, transfer_over, window},
+    stage::{PORT, Run, Stage, check, transfer_over, window},
     wire::Wire,
 };
+use crate::netns::Namespace;
 
 /// Everything there is, in the order of tables.
 pub const ALL: &[&dyn Implementation] = &[
@@ -56,6 +59,7 @@ pub const ALL: &[&dyn Implementation] = &[
     &ssh::Ssh::RSYNC,
     &ssh::Ssh::QCP,
     &debian::Kcptun,
+    &shadowsocks::Shadowsocks,
     &debian::Uftp,
 ];
 
@@ -162,6 +166,21 @@ impl Invocation {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
+
+    /// The same, in a namespace that is on neither end of the link itself.
+    pub(crate) fn inside(self, namespace: &Namespace) -> Self {
+        Self::new(self.side, "ip")
+            .args(["netns", "exec", namespace.name()])
+            .arg(self.program)
+            .args(self.arguments)
+    }
+
+    /// As a command inside `namespace`, for whoever waits for its end.
+    pub(crate) fn command(&self, namespace: &Namespace) -> Command {
+        let mut command = namespace.command(&self.program.to_string_lossy());
+        command.args(&self.arguments);
+        command
+    }
 }
 
 /// How one sees that a program is ready for the next.
@@ -196,6 +215,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// How one sees what has arrived.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Programs whose bytes nobody counts: the trigger's end is what is waited for.
     pub(crate) fn untold(before: Vec<(Invocation, Ready)>, trigger: Invocation) -> Self {
         Self {

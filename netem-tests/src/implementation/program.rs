@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -20,6 +21,9 @@ const TAIL: u64 = 4096;
 
 /// Joins the control group whose process list is `$0`, then becomes the program.
 const JOIN: &str = "echo 0 >\"$0\" && exec \"$@\"";
+
+/// In which Linux counts a process's time for all to see: USER_HZ, the same on every machine of ours.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// A running program, killed when dropped.
 #[derive(Debug)]
@@ -79,6 +83,18 @@ impl Program {
         })
     }
 
+    /// Of its file.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of its process so far, user and system.
+    pub(super) fn processor_time(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let ticks = ticks(&stat).ok_or_else(|| io::Error::other("no times in /proc"))?;
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+
     /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
@@ -115,10 +131,31 @@ impl Program {
     }
 }
 
+/// Clock ticks a process has used, user and system (proc_pid_stat(5), fields 14 and 15).
+fn ticks(stat: &str) -> Option<u64> {
+    // The second field may hold spaces and parentheses; the third follows the last `)`.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself; either way it is waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_found_behind_a_name_with_parentheses_and_spaces() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 99 0 0 0 25 17 0 0 20 0 4 0 1234";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (a) S 1"), None);
     }
 }

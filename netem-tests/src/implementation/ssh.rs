@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::DirBuilderExt, path::Path};
 
 use anyhow::ensure;
 
-use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, kit::SOURCE};
+use super::{
+    Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task,
+    kit::{Registered, SOURCE},
+};
 use crate::{tcp::available, tun::FAR};
 
 /// A copy program.
@@ -30,8 +33,12 @@ const SSHD: &str = "/usr/sbin/sshd";
 /// OpenSSH wants it; Debian's service makes it when it starts.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
-/// Of the registry's package.
-const QCP_VERSION: &str = "0.9.1";
+const QCP: Registered = Registered {
+    name: "qcp",
+    version: "0.9.1",
+    program: "qcp",
+    features: None,
+};
 
 impl Ssh {
     pub(super) const SCP: Self = Self {
@@ -96,7 +103,7 @@ impl Ssh {
 }
 
 fn qcp(kit: &Kit) -> std::path::PathBuf {
-    kit.implementations_dir().join("qcp/bin/qcp")
+    kit.registered(&QCP)
 }
 
 impl Implementation for Ssh {
@@ -122,7 +129,7 @@ impl Implementation for Ssh {
         match self.program {
             Copy::Scp => Ok(()),
             Copy::Rsync => kit.debian("rsync", "/usr/bin/rsync"),
-            Copy::Qcp => kit.registry("qcp", QCP_VERSION),
+            Copy::Qcp => kit.registry(&QCP),
         }
     }
 

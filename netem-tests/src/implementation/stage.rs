@@ -79,7 +79,7 @@ const LEAST_WINDOW: u64 = 8 << 20;
 const SOCKET_BUFFER: u64 = 64 << 20;
 
 /// Time a program gets to open its port.
-const STARTUP: Duration = Duration::from_secs(15);
+const STARTUP: Duration = Duration::from_secs(60);
 
 /// Time between two looks at what has arrived.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
@@ -204,7 +204,7 @@ impl<W: Wire> Stage<W> {
     }
 
     /// Makes this the congestion control of TCP on both sides.
-    fn use_congestion(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn use_congestion(&self, name: &str) -> io::Result<()> {
         // Namespaces may only choose what the machine allows to all its users.
         let allowed = "net/ipv4/tcp_allowed_congestion_control";
         self.raised.with_word(allowed, name)?;
@@ -324,7 +324,7 @@ impl Run {
     }
 
     /// Waits for the last byte or the limit; says how it went, what arrived and how long that took.
-    fn watch(
+    pub(crate) fn watch(
         &mut self,
         job: &Job<'_>,
         progress: &Progress,
@@ -346,6 +346,13 @@ impl Run {
             }
             thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// Processor time of one of the programs before the trigger so far, by its name.
+    pub(crate) fn processor_time(&self, name: &str) -> anyhow::Result<Duration> {
+        let program = self.before.iter().find(|program| program.name() == name);
+        let program = program.with_context(|| format!("{name} is not among the programs"))?;
+        Ok(program.processor_time()?)
     }
 
     /// Waits for the trigger's own end.
@@ -420,7 +427,11 @@ impl Run {
 }
 
 /// Compares files that arrived with what was sent.
-fn check(outcome: Outcome, progress: &Progress, digest: blake3::Hash) -> anyhow::Result<Outcome> {
+pub(crate) fn check(
+    outcome: Outcome,
+    progress: &Progress,
+    digest: blake3::Hash,
+) -> anyhow::Result<Outcome> {
     match progress {
         Progress::File { folder, name } if outcome == Outcome::Complete => {
             let (arrived, _) = content::digest_of_file(&folder.join(name))?;

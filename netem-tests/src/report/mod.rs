@@ -4,11 +4,13 @@
 //! A new kind of record is: one file with its struct and its `section`, one line in `KINDS`.
 
 pub mod check;
+pub mod clients;
 pub mod grid;
 pub mod latency;
 pub mod micro;
 pub mod netem;
 pub mod plot;
+pub mod proxies;
 pub mod share;
 pub mod steady;
 pub mod table;
@@ -61,6 +63,18 @@ const KINDS: &[Kind] = &[
         heading: "Latency of requests",
         command: "cargo lab latency",
         section: latency::section,
+    },
+    Kind {
+        name: clients::Record::KIND,
+        heading: "Real clients through the proxy",
+        command: "cargo lab clients",
+        section: clients::section,
+    },
+    Kind {
+        name: proxies::Record::KIND,
+        heading: "Processor time of proxies",
+        command: "cargo lab proxies",
+        section: proxies::section,
     },
     Kind {
         name: micro::Record::KIND,

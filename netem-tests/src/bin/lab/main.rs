@@ -6,12 +6,14 @@
 mod adversary;
 mod check;
 mod clean;
+mod clients;
 mod implementations;
 mod interrupt;
 mod latency;
 mod micro;
 mod netem;
 mod peer;
+mod proxies;
 mod report;
 mod run;
 mod share;
@@ -49,6 +51,10 @@ enum Command {
     Share(share::Args),
     /// Measure requests and answers, alone and beside a bulk transfer (root)
     Latency(latency::Args),
+    /// Measure real clients and servers through our proxy, and by plain TCP (root)
+    Clients(clients::Args),
+    /// Measure what our proxy and others cost in processor time (root)
+    Proxies(proxies::Args),
     /// Compare the emulator with the kernel's own, `tc netem` (root)
     Netem(netem::Args),
     /// Attack our programs, and see what honest users are left
@@ -76,12 +82,14 @@ fn main() -> ExitCode {
         Command::Adversary(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
+        Command::Clients(args) => args.run(),
         Command::Peer(args) => args.run(),
         Command::Implementations(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Share(args) => args.run(),
         Command::Latency(args) => args.run(),
         Command::Netem(args) => args.run(),
+        Command::Proxies(args) => args.run(),
         Command::Micro(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),

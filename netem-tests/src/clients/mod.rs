@@ -1,0 +1,200 @@
+//! Real, unmodified clients and servers over an emulated link, through `rpclient` and `rpserver` and without
+//! them. Records and their table are in `report::clients`.
+//!
+//! A new client is: one [`Row`](row::Row) in the file of its family. A new family is: one file with its `ROWS`,
+//! one line in [`FAMILIES`].
+
+mod browser;
+mod curl;
+mod databases;
+mod downloads;
+mod ftp;
+mod names;
+mod repositories;
+mod row;
+mod servers;
+mod site;
+mod ssh;
+mod transparent;
+mod websocket;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::ensure;
+use rp_protocol::units::Bandwidth;
+
+use self::{
+    row::Row,
+    site::{Link, Measured, Site},
+};
+use crate::{
+    implementation::Kit,
+    leftovers, netns,
+    record::{Circumstances, Journal},
+    report::clients::{Part, Record},
+};
+
+/// All rows, family by family, in the order of the table.
+const FAMILIES: &[&[Row]] = &[
+    curl::ROWS,
+    websocket::ROWS,
+    downloads::ROWS,
+    browser::ROWS,
+    ftp::ROWS,
+    ssh::ROWS,
+    repositories::ROWS,
+    databases::ROWS,
+    names::ROWS,
+    transparent::ROWS,
+];
+
+/// How long a client may take through the pair beyond what the link's rate would take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Beginnings of names of rows; none means all that are not on request.
+    pub only: Vec<String>,
+    /// Of the link.
+    pub rate: Bandwidth,
+    /// Share of packets lost, each way.
+    pub loss: f64,
+    /// Of the link's chances.
+    pub seed: u64,
+    /// When a client by plain TCP is cut off.
+    pub plain_limit: Duration,
+    /// Leave plain TCP out.
+    pub is_proxied_only: bool,
+    /// Where the records go.
+    pub out: PathBuf,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows whose bytes arrived, the same, in time.
+    pub good: usize,
+    /// Rows that went wrong or could not be measured.
+    pub bad: usize,
+}
+
+/// The names of all rows, and whether each is measured only on request.
+pub fn names() -> impl Iterator<Item = (&'static str, bool)> {
+    let rows = FAMILIES.iter().copied().flatten();
+    rows.map(|row| (row.name, row.is_on_request))
+}
+
+/// Measures row by row until `is_stopped`; `tell` hears of each as it comes.
+///
+/// # Errors
+/// A name means no row, this machine has no namespaces, or records cannot be written. A client that fails
+/// is a record.
+pub fn run(
+    options: &Options,
+    kit: &Kit,
+    is_stopped: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(&Record),
+) -> anyhow::Result<Summary> {
+    let rows = chosen(&options.only)?;
+    if let Some(reason) = netns::unavailable() {
+        anyhow::bail!("nothing can be measured here: {reason}");
+    }
+    leftovers::clean()?;
+    let mut journal = Journal::open(&options.out)?;
+    let mut summary = Summary::default();
+    for row in rows {
+        let record = options.measure(row, kit);
+        if is_stopped() {
+            break;
+        }
+        if record.is_good() {
+            summary.good += 1;
+        } else {
+            summary.bad += 1;
+        }
+        journal.append(&record)?;
+        tell(&record);
+    }
+    Ok(summary)
+}
+
+/// The rows whose names begin with one of these; without any, all that are not on request.
+fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Row>> {
+    let all = || FAMILIES.iter().copied().flatten();
+    if only.is_empty() {
+        return Ok(all().filter(|row| !row.is_on_request).collect());
+    }
+    for name in only {
+        ensure!(
+            all().any(|row| row.name.starts_with(name.as_str())),
+            "there is no client {name} (see lab clients --list)"
+        );
+    }
+    let is_meant = |row: &Row| only.iter().any(|name| row.name.starts_with(name.as_str()));
+    // A whole name means its row alone.
+    let is_whole = |row: &Row| only.iter().any(|name| row.name == name);
+    if all().any(is_whole) && only.iter().all(|name| all().any(|row| row.name == name)) {
+        return Ok(all().filter(|row| is_whole(row)).collect());
+    }
+    Ok(all().filter(|row| is_meant(row)).collect())
+}
+
+impl Options {
+    fn measure(&self, row: &'static Row, kit: &Kit) -> Record {
+        let link = Link {
+            rate: self.rate,
+            loss: self.loss,
+            seed: self.seed,
+        };
+        let installed = install(row, kit).map_err(|error| format!("{error:#}"));
+        let part = |is_proxied: bool, limit: Duration| -> Result<Part, String> {
+            installed.clone()?;
+            Site::make(row, kit, link, is_proxied)
+                .and_then(|site| site.measure(limit))
+                .map(Part::from)
+                .map_err(|error| format!("{error:#}"))
+        };
+        let ideal = Duration::from_secs_f64(
+            row.bytes as f64 * 8.0 / self.rate.bits_per_second().max(1) as f64,
+        );
+        let proxied = part(true, ideal * 2 + PATIENCE);
+        let plain = (!self.is_proxied_only).then(|| part(false, self.plain_limit));
+        Record {
+            kind: Record::KIND.to_owned(),
+            client: row.name.to_owned(),
+            command: row.script(true).trim().to_owned(),
+            through: row.through.text(),
+            rate_bits: self.rate.bits_per_second(),
+            round_trip_ms: row.round_trip_ms,
+            loss: self.loss,
+            seed: self.seed,
+            wanted: row.bytes,
+            at_most_s: row.at_most_s,
+            proxied,
+            plain,
+            circumstances: Circumstances::now(),
+        }
+    }
+}
+
+fn install(row: &Row, kit: &Kit) -> anyhow::Result<()> {
+    kit.programs()?;
+    for package in row.packages() {
+        kit.debian(package.name, package.file)?;
+    }
+    Ok(())
+}
+
+impl From<Measured> for Part {
+    fn from(measured: Measured) -> Self {
+        Self {
+            bytes: measured.bytes,
+            elapsed_s: measured.elapsed.as_secs_f64(),
+            is_equal: measured.is_equal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
