@@ -44,8 +44,8 @@ done
 "#,
         command: r#"
 sql() { mariadb --no-defaults --socket="$PWD/sock" -N -e "$1"; }
-sql "CHANGE MASTER TO {via}, master_user='lab', master_password='lab', master_use_gtid=slave_pos; START SLAVE"
-[ "$(sql "SELECT MASTER_GTID_WAIT('$(cat "$SERVED/gtid")', 110)")" = 0 ] || { sql 'SHOW SLAVE STATUS\G' | grep -i error >&2; exit 1; }
+sql "CHANGE MASTER TO {via}, master_user='lab', master_password='lab', master_use_gtid=slave_pos, master_connect_retry=1; START SLAVE"
+[ "$(sql "SELECT MASTER_GTID_WAIT('$(cat "$SERVED/gtid")', 50)")" = 0 ] || { sql 'SHOW SLAVE STATUS\G' | grep -i error >&2; exit 1; }
 sql 'SELECT line FROM lab.lab ORDER BY n' >out
 "#,
         through: Through::Setting("master_host='127.0.0.1', master_port=13306"),

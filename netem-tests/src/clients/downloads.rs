@@ -120,7 +120,7 @@ redsocks { local_ip = 127.0.0.1; local_port = 12345; ip = $PROXY_HOST; port = $P
 END
 redsocks -c redsocks.conf >/dev/null 2>&1
 nft add table ip lab
-nft 'add chain ip lab output { type nat hook output priority dstnat; }'
+nft 'add chain ip lab output { type nat hook output priority -100; }'
 nft "add rule ip lab output ip daddr $HOST tcp dport 80 redirect to :12345"
 "#,
         command: "curl -qsSf -o out http://$HOST/$FILE",

@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Row] = &[
         needs: &[NCFTP, PROXYCHAINS],
         servers: &[servers::FTP],
         before: "printf 'quiet_mode\\n[ProxyList]\\nsocks5 %s %s\\n' $PROXY_HOST $PROXY_PORT >chains.conf",
-        command: "{via} ncftpget -F -c $HOST $FILE >out",
+        command: "{via} ncftpget -u anonymous -p lab@lab.invalid -F -c $HOST $FILE >out",
         through: Through::Setting("proxychains4 -q -f chains.conf"),
         ..Row::FETCH
     },

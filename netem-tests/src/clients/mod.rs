@@ -18,7 +18,10 @@ mod ssh;
 mod transparent;
 mod websocket;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::ensure;
 use rp_protocol::units::Bandwidth;
@@ -70,6 +73,15 @@ pub struct Options {
     pub out: PathBuf,
 }
 
+/// What whoever waits hears.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// What is being done to the machine.
+    Step(&'a str),
+    /// What has come of a client.
+    Row(&'a Record),
+}
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -94,7 +106,7 @@ pub fn run(
     options: &Options,
     kit: &Kit,
     is_stopped: &dyn Fn() -> bool,
-    tell: &mut dyn FnMut(&Record),
+    tell: &mut dyn FnMut(News<'_>),
 ) -> anyhow::Result<Summary> {
     let rows = chosen(&options.only)?;
     if let Some(reason) = netns::unavailable() {
@@ -104,7 +116,8 @@ pub fn run(
     let mut journal = Journal::open(&options.out)?;
     let mut summary = Summary::default();
     for row in rows {
-        let record = options.measure(row, kit);
+        let installed = install(row, kit, tell);
+        let record = options.measure(row, kit, installed);
         if is_stopped() {
             break;
         }
@@ -114,7 +127,7 @@ pub fn run(
             summary.bad += 1;
         }
         journal.append(&record)?;
-        tell(&record);
+        tell(News::Row(&record));
     }
     Ok(summary)
 }
@@ -141,15 +154,20 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Row>> {
 }
 
 impl Options {
-    fn measure(&self, row: &'static Row, kit: &Kit) -> Record {
+    fn measure(
+        &self,
+        row: &'static Row,
+        kit: &Kit,
+        installed: anyhow::Result<Vec<String>>,
+    ) -> Record {
         let link = Link {
             rate: self.rate,
             loss: self.loss,
             seed: self.seed,
         };
-        let installed = install(row, kit).map_err(|error| format!("{error:#}"));
+        let installed = installed.map_err(|error| format!("{error:#}"));
         let part = |is_proxied: bool, limit: Duration| -> Result<Part, String> {
-            installed.clone()?;
+            installed.as_ref().map_err(String::clone)?;
             Site::make(row, kit, link, is_proxied)
                 .and_then(|site| site.measure(limit))
                 .map(Part::from)
@@ -165,6 +183,7 @@ impl Options {
             client: row.name.to_owned(),
             command: row.script(true).trim().to_owned(),
             through: row.through.text(),
+            versions: installed.unwrap_or_default(),
             rate_bits: self.rate.bits_per_second(),
             round_trip_ms: row.round_trip_ms,
             loss: self.loss,
@@ -178,12 +197,22 @@ impl Options {
     }
 }
 
-fn install(row: &Row, kit: &Kit) -> anyhow::Result<()> {
+/// Gets the packages that are missing; what Debian calls the versions of all.
+fn install(row: &Row, kit: &Kit, tell: &mut dyn FnMut(News<'_>)) -> anyhow::Result<Vec<String>> {
     kit.programs()?;
+    let mut versions = Vec::new();
     for package in row.packages() {
+        if !Path::new(package.file).exists() {
+            let step = format!("{} needs the Debian package {}", row.name, package.name);
+            tell(News::Step(&step));
+        }
         kit.debian(package.name, package.file)?;
+        let version = kit.debian_version(package.name)?;
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
     }
-    Ok(())
+    Ok(versions)
 }
 
 impl From<Measured> for Part {

@@ -12,7 +12,7 @@ pub(crate) struct Package {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Server {
     pub(crate) needs: &'static [Package],
-    /// Makes its files, in its own folder; empty if it needs none.
+    /// Makes its files, in its own folder, and does not open `port`; empty if it needs none.
     pub(crate) prepare: &'static str,
     /// Becomes the server, in the foreground.
     pub(crate) run: &'static str,

@@ -167,9 +167,10 @@ printf '{"schemaVersion":2,"mediaType":"%s.distribution.manifest.v2+json","confi
   $docker $docker "$(stat -c %s config.json)" "$(digest config.json)" \
   $docker "$(stat -c %s "$SERVED/layer")" "$(digest "$SERVED/layer")" >image/manifest.json
 printf 'Directory Transport Version: 1.1\n' >image/version
-docker-registry serve config.yml & registry=$!
+sed 's/":5000"/"127.0.0.1:5001"/' config.yml >load.yml
+docker-registry serve load.yml & registry=$!
 tries=0
-until skopeo copy -q --insecure-policy --dest-tls-verify=false dir:image docker://127.0.0.1:5000/lab:1 2>push.log; do
+until skopeo copy -q --insecure-policy --dest-tls-verify=false dir:image docker://127.0.0.1:5001/lab:1 2>push.log; do
   tries=$((tries + 1)); [ $tries -lt 50 ] || { cat push.log >&2; exit 1; }; sleep 0.2
 done
 kill $registry; wait $registry || true
@@ -202,7 +203,7 @@ fsync = off
 max_wal_size = 4GB
 END
 echo 'host all all all trust' >>data/pg_hba.conf
-as "$bin/pg_ctl" -D data -l load.log -w start >/dev/null
+as "$bin/pg_ctl" -D data -l load.log -w -o '-c listen_addresses=' start >/dev/null
 as "$bin/psql" -q -h "$PWD" -v ON_ERROR_STOP=1 -c 'CREATE TABLE lab (line text)' \
   -c "\copy lab from '$SERVED/lines'"
 as "$bin/pg_ctl" -D data -w stop >/dev/null
@@ -219,11 +220,11 @@ pub(super) const MARIADB: Server = Server {
 mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db \
   --user=root --datadir="$PWD/data" >init.log 2>&1
 primary() {
-  exec mariadbd --no-defaults --user=root --datadir="$PWD/data" --socket="$PWD/sock" --port=3306 --bind-address=:: \
+  exec mariadbd --no-defaults --user=root --datadir="$PWD/data" --socket="$PWD/sock" --port=3306 --bind-address='*' \
     --pid-file="$PWD/pid" --server-id=1 --log-bin=log --binlog-format=row --max-allowed-packet=64M \
-    --local-infile=1 --innodb-flush-log-at-trx-commit=0 --sync-binlog=0 --innodb-log-file-size=256M
+    --local-infile=1 --innodb-flush-log-at-trx-commit=0 --sync-binlog=0 --innodb-log-file-size=256M "$@"
 }
-(primary) >load.log 2>&1 &
+(primary --skip-networking) >load.log 2>&1 &
 sql() { mariadb --no-defaults --socket="$PWD/sock" --local-infile=1 -N "$@"; }
 tries=0
 until sql -e 'SELECT 1' >/dev/null 2>&1; do

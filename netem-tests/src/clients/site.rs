@@ -235,7 +235,7 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// What the scripts are told.
+    /// What the scripts are told. Nobody answers a question for a name here.
     fn variables(&self) -> String {
         let rpclient = match self.kit.programs() {
             Ok(programs) if self.is_proxied => programs.rpclient.display().to_string(),
@@ -247,7 +247,7 @@ impl<'a> Site<'a> {
         format!(
             "export HOST={HOST} HOST6={HOST6} PROXY_HOST=127.0.0.1 PROXY_PORT={PROXY_PORT} \
              PROXY=127.0.0.1:{PROXY_PORT} FILE={FILE} SERVED='{served}' GOT='{got}' \
-             CONNECT='{rpclient} connect --control {control}'\n"
+             CONNECT='{rpclient} connect --control {control}' RES_OPTIONS='timeout:1 attempts:1'\n"
         )
     }
 

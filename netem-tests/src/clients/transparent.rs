@@ -39,7 +39,7 @@ const LFTP_ACTIVE: Row = Row {
 
 const NCFTP_PASSIVE: Row = Row {
     needs: &[NCFTP],
-    command: "ncftpget -F -c $HOST $FILE >out",
+    command: "ncftpget -u anonymous -p lab@lab.invalid -F -c $HOST $FILE >out",
     ..LFTP4
 };
 
@@ -92,7 +92,8 @@ pub(super) const ROWS: &[Row] = &[
     host(
         "host4-ncftp-active",
         Row {
-            command: "ncftpget -E -c $HOST $FILE >out",
+            // By itself it takes no data connection from another address than the server's.
+            command: "ncftpget -u anonymous -p lab@lab.invalid -o require20=0,allowProxyForPORT=1 -E -c $HOST $FILE >out",
             ..NCFTP_PASSIVE
         },
     ),

@@ -188,7 +188,7 @@ impl Kit {
     }
 
     /// What Debian calls the version of an installed package.
-    pub(super) fn debian_version(&self, package: &str) -> anyhow::Result<String> {
+    pub(crate) fn debian_version(&self, package: &str) -> anyhow::Result<String> {
         let format = "${Package} ${Version}";
         self.said_by("dpkg-query", &["--show", "--showformat", format, package])
     }

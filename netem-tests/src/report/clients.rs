@@ -36,6 +36,8 @@ pub struct Record {
     pub command: String,
     /// What of that is its proxy setting.
     pub through: String,
+    /// Of the client and its servers, as Debian calls them.
+    pub versions: Vec<String>,
     /// Of the link.
     pub rate_bits: u64,
     /// Without queues.
@@ -132,7 +134,11 @@ impl Record {
         };
         let plain = match &self.plain {
             Some(Ok(part)) => {
-                let mark = if part.is_equal.is_none() { "~" } else { "" };
+                let mark = match part.is_equal {
+                    Some(true) => "",
+                    Some(false) => "DIFFERENT: ",
+                    None => "~",
+                };
                 [
                     format!("{mark}{}", megabytes(part.bytes)),
                     format!("{:.1}", part.elapsed_s),
@@ -213,6 +219,13 @@ pub fn section(path: &Path) -> anyhow::Result<Option<Section>> {
     let Some(last) = records.last() else {
         return Ok(None);
     };
+    let mut versions: Vec<&str> = records
+        .iter()
+        .flat_map(|record| &record.versions)
+        .map(String::as_str)
+        .collect();
+    versions.sort_unstable();
+    versions.dedup();
     let text = format!(
         "Unmodified programs of Debian's, over the emulated link between two network namespaces: {} Mbit/s, {} % of packets \
          lost each way, a round trip of 100 ms (200 ms where the name says vendor). `rpclient` is on the client's machine or \
@@ -222,10 +235,12 @@ pub fn section(path: &Path) -> anyhow::Result<Option<Section>> {
          Beside it the same command without the proxy setting, by the kernel's TCP (CUBIC, windows up to 256 MB), with a \
          smaller file, since that is slow. The time for the bytes of the other side is extrapolated in proportion; a longer \
          transfer by CUBIC is about as fast or slower, for the small one has its slow start in it. `~`: cut off, and what the link had \
-         delivered by then counts. A single run each; at such loss plain TCP differs from run to run by half.\n\n{}\n",
+         delivered by then counts. A single run each; at such loss plain TCP differs from run to run by half.\n\n{}\n\
+         Versions: {}.\n",
         last.rate_bits / 1_000_000,
         last.loss * 100.0,
         table(&records),
+        versions.join(", "),
     );
     Ok(Some(Section {
         text,
@@ -244,6 +259,7 @@ mod tests {
             client: client.to_owned(),
             command: "curl".to_owned(),
             through: "`-x`".to_owned(),
+            versions: vec!["curl 7.88.1-10".to_owned()],
             rate_bits: 100_000_000,
             round_trip_ms: 100,
             loss: 0.01,

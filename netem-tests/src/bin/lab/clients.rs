@@ -8,7 +8,7 @@ use std::{
 };
 
 use rp_netem_tests::{
-    clients::{self, Options},
+    clients::{self, News, Options},
     implementation::Kit,
     quantity::{Rate, Share, Time},
     record,
@@ -75,10 +75,15 @@ impl Args {
             let kit = Kit::new(programs, is_offline)?;
             let is_stopped = || interrupt.is_requested();
             let mut records = Vec::new();
-            let summary = clients::run(&options, &kit, &is_stopped, &mut |record| {
+            let summary = clients::run(&options, &kit, &is_stopped, &mut |news| {
                 // Nobody to tell if standard error is closed.
-                let _ = writeln!(io::stderr(), "{}", record.brief());
-                records.push(record.clone());
+                let _ = match news {
+                    News::Step(step) => writeln!(io::stderr(), "lab: {step}"),
+                    News::Row(record) => {
+                        records.push(record.clone());
+                        writeln!(io::stderr(), "{}", record.brief())
+                    }
+                };
             })?;
             let mut out = io::stdout().lock();
             writeln!(out, "{}", table(&records))?;
