@@ -2,15 +2,23 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, ValueEnum, value_parser};
+use clap::{ArgAction, Args, Parser, ValueEnum, value_parser};
 use rp_protocol::units::Bandwidth;
 
-use crate::{connect::Family, copy::SILENCE, openssh::Fingerprint, rate};
+use crate::{
+    connect::{Family, Trust},
+    copy::SILENCE,
+    openssh::Fingerprint,
+    rate,
+};
 
-/// Copy a file fast over long and lossy networks.
+/// Copy files and folders fast over long and lossy networks.
 ///
 /// A location is a local path, `-` for standard input or output, or `rp://HOST[:PORT]/PATH`: a path
 /// beneath the root of an rpserver. A folder, or a path that ends in `/`, keeps the source's name.
+///
+/// `rpcp ls|rm|mkdir rp://HOST/PATH` lists, removes and makes what is there (`rpcp ls --help`); a file of
+/// that name is written ./ls.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rpcp", version, max_term_width = 100)]
 pub struct CopyArgs {
@@ -18,10 +26,91 @@ pub struct CopyArgs {
     #[arg(short = 'p')]
     pub preserve: bool,
 
-    /// Copy folders with all that is in them (not there yet)
-    #[arg(short = 'r', hide = true)]
+    /// Copy folders with all that is in them
+    #[arg(short = 'r')]
     pub recursive: bool,
 
+    /// How the server is reached
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+
+    /// Send no faster than this: 200M, 25MB/s; a bare number is bit/s
+    #[arg(long, value_name = "RATE", value_parser = rate::parse)]
+    pub rate: Option<Bandwidth>,
+
+    /// Send no faster than this many kbit/s, as in scp
+    #[arg(short, value_name = "KBITS", conflicts_with = "rate", value_parser = kbits)]
+    pub limit: Option<Bandwidth>,
+
+    /// How the rate is decided: share the path, or send at --rate whatever happens
+    #[arg(long, value_name = "POLICY", default_value = "fair")]
+    pub policy: PolicyArg,
+
+    /// What a symbolic link in a folder stands for
+    #[arg(long, value_name = "HOW", default_value = "copy")]
+    pub links: LinksArg,
+
+    /// Stay out of other file systems that are mounted in a folder
+    #[arg(long)]
+    pub one_file_system: bool,
+
+    /// When what is received has to be on the disk: each file by itself, many together, or whenever
+    #[arg(long, value_name = "WHEN", default_value = "batch")]
+    pub fsync: FsyncArg,
+
+    /// Only say what would be copied
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the BLAKE3 digest of the file, as b3sum does
+    #[arg(long)]
+    pub checksum: bool,
+
+    /// Print what the copy took: time, rate, batches, losses
+    #[arg(long)]
+    pub stats: bool,
+
+    /// What is to be copied, and where to
+    #[arg(value_name = "SOURCE... TARGET", required = true, num_args = 2..)]
+    pub locations: Vec<OsString>,
+}
+
+/// How the rate is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// Fill the path, share it with others
+    Fair,
+    /// Take only what others leave, for backups
+    Low,
+    /// Send at --rate, for links one owns
+    Fixed,
+}
+
+/// What a symbolic link in a folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinksArg {
+    /// What it leads to, as in scp
+    Copy,
+    /// Itself
+    Keep,
+    /// Nothing
+    Skip,
+}
+
+/// When what is received has to be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FsyncArg {
+    /// Each file, and its name, before the next thing is said of it
+    File,
+    /// Many files together, before they take their names
+    Batch,
+    /// Whenever the system likes
+    None,
+}
+
+/// How a server is reached and known.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectionArgs {
     /// No progress, only errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -42,18 +131,6 @@ pub struct CopyArgs {
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
 
-    /// Send no faster than this: 200M, 25MB/s; a bare number is bit/s
-    #[arg(long, value_name = "RATE", value_parser = rate::parse)]
-    pub rate: Option<Bandwidth>,
-
-    /// Send no faster than this many kbit/s, as in scp
-    #[arg(short, value_name = "KBITS", conflicts_with = "rate", value_parser = kbits)]
-    pub limit: Option<Bandwidth>,
-
-    /// How the rate is decided: share the path, or send at --rate whatever happens
-    #[arg(long, value_name = "POLICY", default_value = "fair")]
-    pub policy: PolicyArg,
-
     /// Neither use nor keep what is known of the path to the server [kept in ~/.local/state/rapidpath]
     #[arg(long)]
     pub no_path_memory: bool,
@@ -61,14 +138,6 @@ pub struct CopyArgs {
     /// Give up when the server is connected and does nothing for so many seconds [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
-
-    /// Print the BLAKE3 digest of the file, as b3sum does
-    #[arg(long)]
-    pub checksum: bool,
-
-    /// Print what the copy took: time, rate, batches, losses
-    #[arg(long)]
-    pub stats: bool,
 
     /// Write what the connection does, event by event, to this file (qlog), or to a file in this folder
     #[arg(long, value_name = "PATH")]
@@ -81,24 +150,9 @@ pub struct CopyArgs {
     /// Use IPv6 only
     #[arg(short = '6')]
     pub ipv6: bool,
-
-    /// One source and one target
-    #[arg(value_name = "SOURCE... TARGET", required = true, num_args = 2..)]
-    pub locations: Vec<OsString>,
 }
 
-/// How the rate is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PolicyArg {
-    /// Fill the path, share it with others
-    Fair,
-    /// Take only what others leave, for backups
-    Low,
-    /// Send at --rate, for links one owns
-    Fixed,
-}
-
-impl CopyArgs {
+impl ConnectionArgs {
     /// Which addresses are to be used.
     pub fn family(&self) -> Family {
         match (self.ipv4, self.ipv6) {
@@ -113,10 +167,63 @@ impl CopyArgs {
         self.timeout.map_or(SILENCE, Duration::from_secs)
     }
 
+    /// Which keys count.
+    pub fn trust(&self) -> Trust {
+        Trust {
+            identity: self.identity.clone(),
+            host_key: self.host_key.clone(),
+            known_hosts: self.known_hosts.clone(),
+        }
+    }
+}
+
+impl CopyArgs {
     /// The highest rate to send at, from `--rate` or `-l`.
     pub fn max_rate(&self) -> Option<Bandwidth> {
         self.rate.or(self.limit)
     }
+}
+
+/// What can be done at a server without copying.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rpcp", version, max_term_width = 100)]
+pub enum FilesArgs {
+    /// List what is at rp://HOST/PATH
+    Ls {
+        /// One line each: permissions, size, time of modification, name
+        #[arg(short)]
+        long: bool,
+        /// All that is beneath it too
+        #[arg(short)]
+        recursive: bool,
+        /// How the server is reached
+        #[command(flatten)]
+        connection: ConnectionArgs,
+        /// Where
+        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        locations: Vec<OsString>,
+    },
+    /// Remove what is at rp://HOST/PATH
+    Rm {
+        /// Folders with all that is in them
+        #[arg(short)]
+        recursive: bool,
+        /// How the server is reached
+        #[command(flatten)]
+        connection: ConnectionArgs,
+        /// What
+        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        locations: Vec<OsString>,
+    },
+    /// Make a folder at rp://HOST/PATH
+    Mkdir {
+        /// How the server is reached
+        #[command(flatten)]
+        connection: ConnectionArgs,
+        /// Where
+        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        locations: Vec<OsString>,
+    },
 }
 
 fn kbits(typed: &str) -> Result<Bandwidth, rate::RateError> {

@@ -42,6 +42,16 @@ impl Remote {
         let name = self.path.rsplit(|&byte| byte == b'/').next()?;
         (!name.is_empty()).then(|| OsStr::from_bytes(name))
     }
+
+    /// The last component, however the path is spelled; empty for the root and for `.`.
+    pub fn folder_name(&self) -> &OsStr {
+        let mut names = self.path.rsplit(|&byte| byte == b'/');
+        let name = names.find(|name| !name.is_empty()).unwrap_or_default();
+        match name {
+            b"." | b".." => OsStr::new(""),
+            name => OsStr::from_bytes(name),
+        }
+    }
 }
 
 impl fmt::Display for Remote {

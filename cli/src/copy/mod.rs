@@ -9,45 +9,48 @@ mod activity;
 mod arrivals;
 mod control;
 mod drive;
+pub mod files;
+mod job;
 pub mod location;
 mod pull;
 mod push;
+mod requests;
 mod run_half;
+mod say;
 pub mod service;
+mod tree;
 
 pub use self::activity::SILENCE;
 
 use std::{
-    ffi::OsString,
-    future::Future,
-    io::{self, Write},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Parser as _;
 use rp_protocol::{
-    Endpoint,
     config::{Policy, TransportConfig},
     error::ConnectionError,
     trace::Tracer,
-    units::{Bandwidth, CloseCode},
+    units::CloseCode,
 };
 use rp_transfer::{
     error::Error,
-    message::Status,
-    session::{Progress, Summary},
-    source::Source,
+    message::{Durability, Put, Status},
+    session::Progress,
 };
 use thiserror::Error as ThisError;
+use tokio::sync::watch;
 
 use self::{
-    location::{Location, LocationError, Remote},
-    pull::Target,
+    job::{Job, missing_source},
+    location::LocationError,
+    requests::{Requests, Stop},
 };
 use crate::{
-    args::copy::{CopyArgs, PolicyArg},
-    connect::{ConnectFailure, Connected, Server, Trust, connect},
+    args::copy::{ConnectionArgs, CopyArgs, FsyncArg, PolicyArg},
+    connect::{ConnectFailure, Connected, Server, connect},
     exit_code::{ExitCode, Failure},
     logging::{self, Format, Level},
     path_memory::PathFile,
@@ -91,14 +94,23 @@ pub enum CopyError {
     /// Signals cannot be waited for.
     #[error(transparent)]
     Signals(Failure),
+    /// Some of many files were not copied; which ones was said.
+    #[error("{failed} of {all} not copied, listed above")]
+    Some {
+        /// How many were not.
+        failed: u64,
+        /// How many there were.
+        all: u64,
+        /// How the program ends.
+        code: ExitCode,
+    },
 }
 
-/// What ends a copy before its time.
-struct Limits<S> {
-    /// How long the other side may do nothing while it is its turn.
-    silence: Duration,
-    /// Done when the user wants it to end.
-    stop: S,
+/// What a file keeps, and when it is on the disk.
+#[derive(Clone, Copy, Debug)]
+struct FileOptions {
+    preserve: bool,
+    durability: Durability,
 }
 
 impl CopyError {
@@ -121,18 +133,24 @@ impl CopyError {
             Self::Lost(_) => ExitCode::Connect,
             Self::NoSource(_) => ExitCode::NotFound,
             Self::Signals(failure) => failure.code,
+            Self::Some { code, .. } => *code,
             // The other side may be interrupted too, but only our own user knows of it.
             Self::Transfer(Error::Interrupted) => ExitCode::Interrupted,
-            Self::Transfer(error) => match error.status() {
-                Status::Ok => ExitCode::Ok,
-                Status::Permission => ExitCode::Permission,
-                Status::NoSpace => ExitCode::NoSpace,
-                Status::Integrity => ExitCode::Integrity,
-                Status::SourceChanged => ExitCode::SourceChanged,
-                Status::Unsupported => ExitCode::Version,
-                _ => ExitCode::Failed,
-            },
+            Self::Transfer(error) => code_of(error.status()),
         }
+    }
+}
+
+/// How the program ends when a copy ended like that.
+fn code_of(status: Status) -> ExitCode {
+    match status {
+        Status::Ok => ExitCode::Ok,
+        Status::Permission => ExitCode::Permission,
+        Status::NoSpace => ExitCode::NoSpace,
+        Status::Integrity => ExitCode::Integrity,
+        Status::SourceChanged => ExitCode::SourceChanged,
+        Status::Unsupported => ExitCode::Version,
+        _ => ExitCode::Failed,
     }
 }
 
@@ -141,11 +159,28 @@ impl CopyError {
 /// # Errors
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
+    let first = std::env::args_os().nth(1);
+    if first.is_some_and(|word| word == "ls" || word == "rm" || word == "mkdir") {
+        return files::main();
+    }
     let args = CopyArgs::parse();
+    run_with(&args.connection, |tracer| run_copy(&args, tracer))
+}
+
+/// Does `work` with the logging and the trace that were asked for.
+fn run_with<F>(
+    args: &ConnectionArgs,
+    work: impl FnOnce(Option<Arc<dyn Tracer>>) -> F,
+) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), CopyError>>,
+{
     logging::start(Level::WARN, args.verbose, Format::Text);
     let traces = TraceFiles::start(args.trace.as_deref(), "rpcp")?;
     let tracer = traces.as_ref().map(TraceFiles::tracer);
-    let result = run::block_on(async { run_copy(&args, tracer).await.map_err(Failure::from) });
+    // Each file of a batch is open until all of them are on the disk.
+    run::raise_descriptor_limit();
+    let result = run::block_on(async { work(tracer).await.map_err(Failure::from) });
     TraceFiles::end(traces);
     result
 }
@@ -165,199 +200,175 @@ impl From<CopyError> for Failure {
     }
 }
 
-/// What is to be copied, opened on this side.
-enum Job {
-    Push {
-        source: Box<Source>,
-        name: Vec<u8>,
-        to: Remote,
-    },
-    Pull {
-        from: Remote,
-        target: Target,
-    },
+/// A connection to a server, and what is known of the path to it.
+struct Link {
+    connected: Connected,
+    server: Server,
+    requests: Arc<Requests>,
+    paths: Option<PathFile>,
 }
 
-impl Job {
-    fn open(args: &CopyArgs) -> Result<Self, CopyError> {
-        if args.recursive {
-            return Err(CopyError::Usage("-r: copying folders is not there yet"));
-        }
-        let [from, to] = args.locations.as_slice() else {
-            return Err(CopyError::Usage(
-                "copying several files at once is not there yet",
-            ));
+impl Link {
+    /// Connects, as far as the user does not want an end before.
+    async fn open(
+        server: Server,
+        args: &ConnectionArgs,
+        transport: TransportConfig,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<Self, CopyError> {
+        let trust = args.trust();
+        let mut stopped = stop.clone();
+        let family = args.family();
+        let connected = tokio::select! {
+            connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
+                connected?
+            }
+            stopped = stopped.wait_for(|stop| !matches!(stop, Stop::No)) => {
+                return Err(match stopped.as_deref() {
+                    Ok(Stop::Unknown(failure)) => CopyError::Signals(failure.clone()),
+                    _ => Error::Interrupted.into(),
+                });
+            }
         };
-        match (parse(from)?, parse(to)?) {
-            (Location::Remote(_), Location::Remote(_)) => Err(CopyError::Usage(
-                "both sides are remote: one of them must be this machine",
-            )),
-            (Location::Remote(_), _) if args.max_rate().is_some() => Err(CopyError::Usage(
-                "a rate limits what this side sends; it cannot slow a server down yet",
-            )),
-            (Location::Remote(from), _) if from.file_name().is_none() => {
-                Err(LocationError::Folder(from.to_string()).into())
-            }
-            (Location::Standard, Location::Remote(to)) if to.file_name().is_none() => {
-                Err(LocationError::NeedsName(to.to_string()).into())
-            }
-            (Location::Remote(from), to) => Ok(Self::Pull {
-                target: pull::open_target(&to, &from)?,
-                from,
-            }),
-            (from, Location::Remote(to)) => Ok(Self::Push {
-                source: Box::new(push::open_source(&from).map_err(missing_source)?),
-                name: from.source_name(),
-                to,
-            }),
-            _ => Err(CopyError::Usage(
-                "both sides are on this machine: one of them must be rp://HOST/PATH",
-            )),
+        let paths = PathFile::open(!args.no_path_memory);
+        if let Some(paths) = &paths {
+            paths.recall(&server, &connected.connection);
         }
+        Ok(Self {
+            requests: Requests::new(&connected.connection, args.silence(), stop),
+            connected,
+            server,
+            paths,
+        })
     }
 
-    fn remote(&self) -> &Remote {
-        match self {
-            Self::Push { to, .. } => to,
-            Self::Pull { from, .. } => from,
+    /// Says how it went and ends the connection.
+    async fn close<T>(self, result: Result<T, CopyError>) -> Result<T, CopyError> {
+        let result = result.map_err(|error| error.explained(&self.server));
+        if let Some(paths) = &self.paths {
+            paths.keep(&self.server, &self.connected.connection);
         }
-    }
-
-    /// For the progress bar and the digest.
-    fn name(&self) -> String {
-        let name = match self {
-            Self::Push { name, .. } => name.clone(),
-            Self::Pull { from, .. } => Location::Remote(from.clone()).source_name(),
+        let (code, reason): (u32, &[u8]) = match &result {
+            Ok(_) => (0, b"done"),
+            Err(error) => (error.exit_code().number().into(), b"failed"),
         };
-        match name.as_slice() {
-            b"" => "-".to_owned(),
-            name => rp_transfer::error::printable(name),
-        }
-    }
-
-    fn prints_to_standard_output(&self) -> bool {
-        matches!(
-            self,
-            Self::Pull {
-                target: Target::Standard,
-                ..
-            }
-        )
-    }
-}
-
-fn parse(typed: &OsString) -> Result<Location, CopyError> {
-    Ok(Location::parse(typed)?)
-}
-
-/// A source that is not there has an exit code of its own; a missing target folder has not.
-fn missing_source(error: Error) -> CopyError {
-    match error.status() {
-        Status::NotFound => CopyError::NoSource(error),
-        _ => CopyError::Transfer(error),
+        self.connected
+            .close(CloseCode::from_u32(code), reason)
+            .await;
+        result
     }
 }
 
 async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<(), CopyError> {
     let job = Job::open(args)?;
-    let stop = run::stopped();
-    tokio::pin!(stop);
-    let trust = Trust {
-        identity: args.identity.clone(),
-        host_key: args.host_key.clone(),
-        known_hosts: args.known_hosts.clone(),
-    };
-    let server = job.remote().server.clone();
+    let stop = requests::watch_signals();
     let transport = transport(args)?.tracer(tracer);
-    let family = args.family();
-    let connected = tokio::select! {
-        connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
-            connected?
-        }
-        stopped = &mut stop => {
-            return Err(match stopped {
-                Ok(()) => Error::Interrupted.into(),
-                Err(failure) => CopyError::Signals(failure),
-            });
-        }
-    };
-    let Connected {
-        connection,
-        endpoint,
-    } = &connected;
-    let paths = PathFile::open(!args.no_path_memory);
-    if let Some(paths) = &paths {
-        paths.recall(&server, connection);
-    }
+    let link = Link::open(job.server().clone(), &args.connection, transport, stop).await?;
     let progress = Arc::new(Progress::default());
-    let mut bar = Bar::new(&job.name(), args.quiet);
-    let (name, to_stderr) = (job.name(), job.prints_to_standard_output());
+    let mut bar = Bar::new(&job.name(), args.connection.quiet);
     let begun = Instant::now();
-    // Without signal handlers the copy goes on, and a signal simply ends it.
-    let stop = async {
-        if stop.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let limits = Limits {
-        silence: args.silence(),
-        stop,
-    };
-    let copying = copy(
-        connection,
-        job,
-        args.preserve,
-        Arc::clone(&progress),
-        limits,
-    );
+    let connection = link.connected.connection.clone();
+    let copying = copy(&link.requests, job, args, Arc::clone(&progress));
     let result = tokio::select! {
-        result = copying => result.map_err(|error| error.explained(&server)),
-        () = bar.follow(&progress, connection) => return Ok(()),
+        result = copying => result,
+        () = bar.follow(&progress, &connection) => return Ok(()),
     };
     bar.finish(&progress);
-    let elapsed = begun.elapsed();
     if args.stats {
-        print_stats(&progress, elapsed, endpoint, connection);
+        say::print_stats(
+            &progress,
+            begun.elapsed(),
+            &link.connected.endpoint,
+            &connection,
+        );
     }
-    if let Some(paths) = &paths {
-        paths.keep(&server, connection);
+    link.close(result).await?.say()
+}
+
+/// What there is to say when a copy is over.
+enum Copied {
+    File {
+        summary: rp_transfer::session::Summary,
+        /// What it is called beside its digest, if that was asked for.
+        named: Option<String>,
+        to_stderr: bool,
+    },
+    Tree(rp_transfer::batch::Outcome),
+}
+
+impl Copied {
+    fn say(self) -> Result<(), CopyError> {
+        match self {
+            Self::File {
+                summary,
+                named,
+                to_stderr,
+            } => {
+                say::warn(&summary.note);
+                if let Some(name) = named {
+                    say::print_digest(&summary, &name, to_stderr);
+                }
+                Ok(())
+            }
+            Self::Tree(outcome) => {
+                say::list_failures(&outcome);
+                tree::judge(&outcome)
+            }
+        }
     }
-    let (code, reason): (u32, &[u8]) = match &result {
-        Ok(_) => (0, b"done"),
-        Err(error) => (error.exit_code().number().into(), b"failed"),
-    };
-    connected.close(CloseCode::from_u32(code), reason).await;
-    let summary = result?;
-    warn(&summary.note);
-    if args.checksum {
-        print_digest(&summary, &name, to_stderr);
-    }
-    Ok(())
 }
 
 async fn copy(
-    connection: &rp_protocol::Connection,
+    requests: &Arc<Requests>,
     job: Job,
-    preserve: bool,
+    args: &CopyArgs,
     progress: Arc<Progress>,
-    limits: Limits<impl Future<Output = ()>>,
-) -> Result<Summary, CopyError> {
-    match job {
+) -> Result<Copied, CopyError> {
+    let options = FileOptions {
+        preserve: args.preserve,
+        durability: durability(args.fsync),
+    };
+    let named = args.checksum.then(|| job.name());
+    let to_stderr = job.prints_to_standard_output();
+    let summary = match job {
         Job::Push { source, name, to } => {
-            let put = push::Offer {
-                to: &to,
+            let put = Put {
+                path: to.path,
                 name,
-                preserve,
+                preserve: options.preserve,
+                durability: options.durability,
+                ..Put::default()
             };
-            push::push(connection, *source, put, progress, limits).await
+            requests.push(*source, put, progress).await?
         }
         Job::Pull { from, target } => {
-            let result = pull::pull(connection, &from, target, preserve, progress, limits).await;
-            result.map_err(|error| match error {
+            let pulled = requests.pull(from.path, target, options, progress).await;
+            pulled.map_err(|error| match error {
                 CopyError::Transfer(error @ Error::Peer(_)) => missing_source(error),
                 error => error,
-            })
+            })?
         }
+        Job::PushTree { sources, to } => {
+            let tree = tree::Tree::new(requests, args, options, progress);
+            return tree.push(sources, to.path).await.map(Copied::Tree);
+        }
+        Job::PullTree { sources, to } => {
+            let tree = tree::Tree::new(requests, args, options, progress);
+            return tree.pull(sources, to).await.map(Copied::Tree);
+        }
+    };
+    Ok(Copied::File {
+        summary,
+        named,
+        to_stderr,
+    })
+}
+
+fn durability(typed: FsyncArg) -> Durability {
+    match typed {
+        FsyncArg::File => Durability::File,
+        FsyncArg::Batch => Durability::Batch,
+        FsyncArg::None => Durability::None,
     }
 }
 
@@ -377,61 +388,4 @@ fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
         .max_stream_credit(WINDOW)
         // One stream may have two thirds of it.
         .max_connection_credit(WINDOW / 2 * 3))
-}
-
-/// Says what a file system could not do for a file that was copied.
-fn warn(note: &str) {
-    if !note.is_empty() {
-        let note = rp_transfer::error::printable(note.as_bytes());
-        let _ = writeln!(io::stderr(), "rpcp: warning: {note}");
-    }
-}
-
-/// The digest in the format of `b3sum`, away from the file itself.
-fn print_digest(summary: &Summary, name: &str, to_stderr: bool) {
-    let digest = blake3_hex(&summary.digest);
-    let line = format!("{digest}  {name}\n");
-    // A closed pipe is the reader's choice.
-    let _ = match to_stderr {
-        true => io::stderr().write_all(line.as_bytes()),
-        false => io::stdout().write_all(line.as_bytes()),
-    };
-}
-
-fn blake3_hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn print_stats(
-    progress: &Progress,
-    elapsed: Duration,
-    endpoint: &Endpoint,
-    connection: &rp_protocol::Connection,
-) {
-    let bytes = progress.bytes();
-    let seconds = elapsed.as_secs_f64();
-    let rate = Bandwidth::from_delivery(bytes, elapsed).unwrap_or_default();
-    let socket = endpoint.stats();
-    let per = |count: u64, of: u64| count as f64 / of.max(1) as f64;
-    let mut text = format!(
-        "{bytes} bytes in {seconds:.3} s, {rate}\n\
-         sent {} datagrams, {:.1} a call; received {}, {:.1} a buffer, {:.1} buffers a call\n",
-        socket.sent_datagrams,
-        per(socket.sent_datagrams, socket.send_calls),
-        socket.received_datagrams,
-        per(socket.received_datagrams, socket.receive_batches),
-        per(socket.receive_batches, socket.receive_calls),
-    );
-    for path in &connection.stats().paths {
-        text += &format!(
-            "{}: rtt {:.1} ms, smallest {:.1} ms; {} packets sent, {} lost, {} of them by mistake\n",
-            path.remote,
-            path.rtt.as_secs_f64() * 1e3,
-            path.min_rtt.as_secs_f64() * 1e3,
-            path.sent_packets,
-            path.lost_packets,
-            path.spurious_losses,
-        );
-    }
-    let _ = io::stderr().write_all(text.as_bytes());
 }

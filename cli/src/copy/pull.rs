@@ -2,17 +2,14 @@
 
 use std::{
     fs::OpenOptions,
-    future::Future,
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use rp_protocol::{Connection, units::Side};
 use rp_transfer::{
     error::Error,
-    message::Get,
+    message::{Durability, Get},
     path::{Destination, RemotePath},
     receiver::{OpenSink, Receiver},
     session::{Progress, Summary},
@@ -20,14 +17,10 @@ use rp_transfer::{
 };
 
 use super::{
-    CopyError, Limits,
-    activity::Patience,
-    arrivals::Arrivals,
-    control::{ControlReader, ControlWriter},
-    drive::{Streams, drive},
+    CopyError, FileOptions,
     location::{Location, Remote, printable_path},
+    requests::Requests,
 };
-use crate::file_threads::{FileThreads, User};
 
 /// Where the file goes on this side.
 #[derive(Debug)]
@@ -65,7 +58,7 @@ pub(super) fn open_target(location: &Location, remote: &Remote) -> Result<Target
 }
 
 impl Target {
-    fn open(self, size: Option<u64>) -> Result<Box<dyn Sink>, Error> {
+    fn open(self, size: Option<u64>, durability: Durability) -> Result<Box<dyn Sink>, Error> {
         Ok(match self {
             Self::Standard => Box::new(StreamSink::new(io::stdout(), "standard output")),
             Self::Stream(path) => {
@@ -74,41 +67,31 @@ impl Target {
                 let file = file.map_err(|error| Error::io(&shown, error))?;
                 Box::new(StreamSink::new(file, &shown))
             }
-            Self::File(destination) => Box::new(Writer::create(destination, size)?),
+            Self::File(destination) => {
+                Box::new(Writer::create(destination, size)?.durability(durability))
+            }
         })
     }
 }
 
-/// Fetches `remote` into `target`.
-///
-/// # Errors
-/// See [`CopyError`].
-pub(super) async fn pull(
-    connection: &Connection,
-    remote: &Remote,
-    target: Target,
-    preserve: bool,
-    progress: Arc<Progress>,
-    limits: Limits<impl Future<Output = ()>>,
-) -> Result<Summary, CopyError> {
-    let arrivals = Arrivals::new(connection, Side::Server);
-    let (writer, reader) = connection.open_bi().await?;
-    let get = Get {
-        path: remote.path.clone(),
-    };
-    let streams = Streams {
-        reader: ControlReader::new(reader),
-        writer: ControlWriter::new(writer),
-        data: None,
-        connection,
-        arrivals: &arrivals,
-        patience: Patience {
-            silence: limits.silence,
-            working: Duration::MAX,
-        },
-        worker: &FileThreads::new().connection(User::Ourselves),
-    };
-    let open: OpenSink = Box::new(move |attributes| target.open(attributes.size));
-    let make = Box::new(move || Box::new(Receiver::pull(get, preserve, open, progress)) as _);
-    drive(make, streams, limits.stop).await
+impl Requests {
+    /// Fetches the file at `path` into `target`.
+    ///
+    /// # Errors
+    /// See [`CopyError`].
+    pub(super) async fn pull(
+        &self,
+        path: Vec<u8>,
+        target: Target,
+        options: FileOptions,
+        progress: Arc<Progress>,
+    ) -> Result<Summary, CopyError> {
+        let streams = self.connection.open_bi().await?;
+        let get = Get { path };
+        let open: OpenSink =
+            Box::new(move |attributes| target.open(attributes.size, options.durability));
+        let make =
+            Box::new(move || Box::new(Receiver::pull(get, options.preserve, open, progress)) as _);
+        self.drive(make, streams, None).await
+    }
 }

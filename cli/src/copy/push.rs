@@ -1,10 +1,7 @@
 //! Copying from here to a server: standard input or a local file becomes a Put.
 
-use std::{
-    fs::OpenOptions, future::Future, os::unix::fs::OpenOptionsExt, sync::Arc, time::Duration,
-};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, sync::Arc};
 
-use rp_protocol::{Connection, units::Side};
 use rp_transfer::{
     error::Error,
     message::Put,
@@ -14,14 +11,10 @@ use rp_transfer::{
 };
 
 use super::{
-    CopyError, Limits,
-    activity::Patience,
-    arrivals::Arrivals,
-    control::{ControlReader, ControlWriter},
-    drive::{Streams, drive},
-    location::{Location, Remote, printable_path},
+    CopyError,
+    location::{Location, printable_path},
+    requests::Requests,
 };
-use crate::file_threads::{FileThreads, User};
 
 /// Opens what is to be sent, before anything is connected: a missing file needs no network.
 ///
@@ -43,48 +36,24 @@ pub(super) fn open_source(location: &Location) -> Result<Source, Error> {
     }
 }
 
-/// Where a file goes, and what it keeps.
-#[derive(Debug)]
-pub(super) struct Offer<'a> {
-    pub(super) to: &'a Remote,
-    /// The source's name, for a folder to keep; empty for standard input.
-    pub(super) name: Vec<u8>,
-    pub(super) preserve: bool,
-}
-
-/// Sends `source`.
-///
-/// # Errors
-/// See [`CopyError`].
-pub(super) async fn push(
-    connection: &Connection,
-    source: Source,
-    offer: Offer<'_>,
-    progress: Arc<Progress>,
-    limits: Limits<impl Future<Output = ()>>,
-) -> Result<Summary, CopyError> {
-    let (writer, reader) = connection.open_bi().await?;
-    let data = connection.open_uni().await?;
-    let put = Put {
-        stream: data.id().into_inner(),
-        path: offer.to.path.clone(),
-        name: offer.name,
-        preserve: offer.preserve,
-        ..Put::default()
-    };
-    let arrivals = Arrivals::new(connection, Side::Server);
-    let streams = Streams {
-        reader: ControlReader::new(reader),
-        writer: ControlWriter::new(writer),
-        data: Some(data),
-        connection,
-        arrivals: &arrivals,
-        patience: Patience {
-            silence: limits.silence,
-            working: Duration::MAX,
-        },
-        worker: &FileThreads::new().connection(User::Ourselves),
-    };
-    let make = Box::new(move || Box::new(Sender::push(put, source, progress)) as _);
-    drive(make, streams, limits.stop).await
+impl Requests {
+    /// Sends `source` to where `put` says.
+    ///
+    /// # Errors
+    /// See [`CopyError`].
+    pub(super) async fn push(
+        &self,
+        source: Source,
+        put: Put,
+        progress: Arc<Progress>,
+    ) -> Result<Summary, CopyError> {
+        let streams = self.connection.open_bi().await?;
+        let data = self.connection.open_uni().await?;
+        let put = Put {
+            stream: data.id().into_inner(),
+            ..put
+        };
+        let make = Box::new(move || Box::new(Sender::push(put, source, progress)) as _);
+        self.drive(make, streams, Some(data)).await
+    }
 }

@@ -7,7 +7,7 @@ use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_proxy::shares::{Place, Shares};
 use rp_transfer::{
     error::Error,
-    message::{Get, Message, Put},
+    message::{Get, Message, Put, PutBatch},
     path::{RemotePath, Root, printable_path},
     receiver::{OpenSink, Receiver},
     sender::Sender,
@@ -16,6 +16,8 @@ use rp_transfer::{
     writer::Writer,
 };
 use tokio::{sync::Semaphore, time::timeout};
+
+mod tree;
 
 use super::{
     CopyError,
@@ -223,7 +225,7 @@ impl Request {
         let mut reader = ControlReader::new(reader);
         let mut writer = ControlWriter::new(writer);
         //= spec/20-copy.md#requests
-        //# The client's first message on it MUST be Put or Get.
+        //# The client's first message on it MUST be Put, Get, PutBatch, GetBatch, List, MakeFolder or Remove.
         //= spec/20-copy.md#requests
         //# A server MUST bound how long it waits for it.
         let first = timeout(self.silence, reader.next());
@@ -231,37 +233,42 @@ impl Request {
         let Some(access) = self.access.access() else {
             return;
         };
-        let (verb, path, result) = match message {
-            Ok(Some(Message::Put(put))) => {
-                let path = printable_path(&put.path);
-                let result = match self.service.place(self.user) {
-                    Ok(_place) => self.put(access, put, reader, writer).await,
-                    Err(error) => {
-                        self.arrivals.abandon(put.stream);
-                        Err(refuse(&mut writer, error).await)
-                    }
-                };
-                ("put", path, result)
-            }
-            Ok(Some(Message::Get(get))) => {
-                let path = printable_path(&get.path);
-                let result = match self.service.place(self.user) {
-                    Ok(_place) => self.get(access, get, reader, writer).await,
-                    Err(error) => Err(refuse(&mut writer, error).await),
-                };
-                ("get", path, result)
-            }
-            Ok(Some(_)) => {
-                let error = Error::Protocol("the first message is no request");
-                let error = refuse(&mut writer, error).await;
-                ("request", String::new(), Err(error))
-            }
+        let message = match message {
+            Ok(Some(message)) => message,
             Err(ControlError::Decode(error)) => {
                 let error = refuse(&mut writer, Error::Decode(error)).await;
-                ("request", String::new(), Err(error))
+                return self.log("request", "", &Err(error));
             }
             Ok(None) | Err(ControlError::Read(_)) => return,
         };
+        let (verb, path) = named(&message);
+        let path = path.map(printable_path).unwrap_or_default();
+        let place = match self.service.place(self.user) {
+            Ok(place) => place,
+            Err(error) => {
+                if let Message::Put(Put { stream, .. })
+                | Message::PutBatch(PutBatch { stream, .. }) = message
+                {
+                    self.arrivals.abandon(stream);
+                }
+                let error = refuse(&mut writer, error).await;
+                return self.log(verb, &path, &Err(error));
+            }
+        };
+        let result = match message {
+            Message::Put(put) => self.put(access, put, reader, writer).await,
+            Message::Get(get) => self.get(access, get, reader, writer).await,
+            Message::PutBatch(put) => self.put_batch(access, put, reader, writer).await,
+            Message::GetBatch(get) => self.get_batch(access, get, reader, writer).await,
+            Message::List(list) => self.list(access, list, reader, writer).await,
+            Message::MakeFolder(make) => self.make_folder(access, make, reader, writer).await,
+            Message::Remove(remove) => self.remove(access, remove, reader, writer).await,
+            _ => {
+                let error = Error::Protocol("the first message is no request");
+                Err(refuse(&mut writer, error).await)
+            }
+        };
+        drop(place);
         self.log(verb, &path, &result);
     }
 
@@ -275,11 +282,16 @@ impl Request {
     ) -> Result<Summary, CopyError> {
         let root = access.root;
         let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
+        let (tree, durability) = (put.tree, put.durability);
         let open: OpenSink = Box::new(move |attributes| {
-            let shared = writable(root.as_deref(), read_only, &path)?;
+            let shared = writable(root.as_ref(), read_only, &path)?;
             let path = RemotePath::parse_named(&path)?;
-            let destination = shared.destination(&path, &name)?;
-            Ok(Box::new(Writer::create(destination, attributes.size)?))
+            let destination = match tree {
+                true => shared.tree_destination(&path)?,
+                false => shared.destination(&path, &name)?,
+            };
+            let writer = Writer::create(destination, attributes.size)?;
+            Ok(Box::new(writer.durability(durability)))
         });
         let stream = put.stream;
         let make = Box::new(move || Box::new(Receiver::accept(&put, open, Arc::default())) as _);
@@ -312,12 +324,9 @@ impl Request {
             Ok(source) => source,
             Err(error) => return Err(refuse(&mut writer, error).await),
         };
-        let silence = self.silence;
-        let Ok(data) = timeout(silence, self.connection.open_uni()).await else {
-            refuse(&mut writer, Error::Interrupted).await;
-            return Err(CopyError::Stalled(silence));
+        let Some(data) = self.open_data(&mut writer).await? else {
+            return Err(CopyError::Stalled(self.silence));
         };
-        let data = data?;
         let stream = data.id().into_inner();
         let make = Box::new(move || Box::new(Sender::serve(stream, source, Arc::default())) as _);
         self.drive(make, reader, writer, Some(data)).await
@@ -359,8 +368,26 @@ impl Request {
     }
 }
 
+/// What a request is called in the log, and its path; any other message is no request.
+fn named(message: &Message) -> (&'static str, Option<&[u8]>) {
+    match message {
+        Message::Put(put) => ("put", Some(&put.path)),
+        Message::Get(get) => ("get", Some(&get.path)),
+        Message::PutBatch(put) => ("put-batch", Some(&put.path)),
+        Message::GetBatch(get) => ("get-batch", Some(&get.path)),
+        Message::List(list) => ("list", Some(&list.path)),
+        Message::MakeFolder(make) => ("mkdir", Some(&make.path)),
+        Message::Remove(remove) => ("rm", Some(&remove.path)),
+        _ => ("request", None),
+    }
+}
+
 /// The root, if this client may write beneath it.
-fn writable<'a>(root: Option<&'a Root>, read_only: bool, path: &[u8]) -> Result<&'a Root, Error> {
+fn writable<'a>(
+    root: Option<&'a Arc<Root>>,
+    read_only: bool,
+    path: &[u8],
+) -> Result<&'a Arc<Root>, Error> {
     match root {
         None => Err(no_files(path)),
         Some(_) if read_only => Err(Error::ReadOnly(printable_path(path))),

@@ -8,4 +8,5 @@ mod program;
 mod refusals;
 mod service;
 mod silence;
+mod trees;
 mod world;

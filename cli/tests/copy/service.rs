@@ -272,7 +272,7 @@ fn a_wrong_digest_leaves_no_file() {
 fn a_first_message_that_is_no_request_is_answered() {
     //= spec/20-copy.md#requests
     //= type=test
-    //# The client's first message on it MUST be Put or Get.
+    //# The client's first message on it MUST be Put, Get, PutBatch, GetBatch, List, MakeFolder or Remove.
     let world = World::new();
     world.runtime.block_on(async {
         let connection = world.connect().await;

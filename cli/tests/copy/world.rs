@@ -150,10 +150,13 @@ impl World {
         format!("rp://127.0.0.1:{}/{path}", self.port)
     }
 
-    /// `rpcp` with the user's key and the server's fingerprint.
+    /// `rpcp` with the user's key and the server's fingerprint, behind the word that stands first if it is a command.
     pub(crate) fn rpcp(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
+        let is_command = |word: &&str| ["ls", "rm", "mkdir"].contains(word);
+        let (word, args) = args.split_at(usize::from(args.first().is_some_and(is_command)));
         command
+            .args(word)
             .current_dir(self.folder.path().join("here"))
             .env("HOME", self.folder.path())
             .arg("-i")

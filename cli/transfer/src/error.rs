@@ -32,6 +32,15 @@ pub enum Error {
     /// The source or the existing target is a folder, a device or the like.
     #[error("{0}: not a regular file")]
     NotAFile(String),
+    /// A folder among the files to copy, without `-r`.
+    #[error("{0}: is a folder: -r copies it with all that is in it")]
+    Folder(String),
+    /// Several files are to go into what is no folder.
+    #[error("{0}: is no folder, and several files need one")]
+    NotAFolder(String),
+    /// A folder, where only its removal with all that is in it would do.
+    #[error("{0}: is a folder: it goes with all that is in it by -r")]
+    IsFolder(String),
     /// The target is a folder and the source has no name to keep.
     #[error("{0}: is a folder, and the source has no name: say what the file is to be called")]
     NeedsName(String),
@@ -88,7 +97,11 @@ impl Error {
         match self {
             Self::Io { source, .. } => io_status(source),
             Self::Path { .. } => Status::BadPath,
-            Self::NotAFile(_) | Self::NeedsName(_) => Status::NotAFile,
+            Self::NotAFile(_)
+            | Self::Folder(_)
+            | Self::NotAFolder(_)
+            | Self::IsFolder(_)
+            | Self::NeedsName(_) => Status::NotAFile,
             Self::ReadOnly(_) => Status::Permission,
             Self::Busy(_) => Status::Busy,
             Self::NoSpace { .. } => Status::NoSpace,
@@ -102,11 +115,19 @@ impl Error {
         }
     }
 
+    /// The error without who reports it.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Peer(done) => Peer(done).to_string(),
+            error => error.to_string(),
+        }
+    }
+
     /// The Done message that ends the copy for the other side.
     pub fn to_done(&self) -> Done {
         Done {
             status: self.status(),
-            text: self.to_string(),
+            text: self.reason(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The copy engine: what a copy says (`message`), proves (`digest`), may touch (`path`), reads
-//! (`source`) and writes (`writer`), and its two halves (`sender`, `receiver`). It knows no network:
-//! bytes and messages go in and out, files are `std::io`.
+//! (`source`) and writes (`writer`), and its two halves: for one file `sender` and `receiver`, for many small
+//! ones `batch`, which `walk` has found; `simple` answers what needs no data. It knows no network: bytes and
+//! messages go in and out, files are `std::io`.
 
+pub mod batch;
 pub mod digest;
 pub mod error;
 pub mod message;
@@ -9,5 +11,7 @@ pub mod path;
 pub mod receiver;
 pub mod sender;
 pub mod session;
+pub mod simple;
 pub mod source;
+pub mod walk;
 pub mod writer;

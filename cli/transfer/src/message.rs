@@ -1,17 +1,23 @@
 //! The control messages of the copy service and their bytes (spec/20-copy.md, "Messages").
 //! What a message makes a side do lives in `sender` and `receiver`.
 
+mod attributes;
 mod decoder;
 mod fields;
+mod status;
 #[cfg(test)]
 mod tests;
-
-use std::time::{Duration, SystemTime};
+mod tree;
 
 use thiserror::Error;
 
-pub use self::decoder::Decoder;
 use self::fields::{FieldReader, FieldWriter};
+pub use self::{
+    attributes::{Attributes, Modified},
+    decoder::Decoder,
+    status::Status,
+    tree::{Depth, Durability, Entry, GetBatch, Kind, List, MakeFolder, PutBatch, Remove, Version},
+};
 
 /// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and space for
 /// what later messages carry.
@@ -37,6 +43,18 @@ pub enum Message {
     Done(Done),
     /// The side is busy on its own, with nothing to say.
     Working,
+    /// The client wants to know what there is.
+    List(List),
+    /// Something in a tree: what it is, or why it was not copied.
+    Entry(Entry),
+    /// The client will send many small files.
+    PutBatch(PutBatch),
+    /// The client wants many small files.
+    GetBatch(GetBatch),
+    /// The client wants a folder made.
+    MakeFolder(MakeFolder),
+    /// The client wants something removed.
+    Remove(Remove),
 }
 
 /// A file is offered: where it goes and what is known of it.
@@ -52,6 +70,10 @@ pub struct Put {
     pub attributes: Attributes,
     /// Whether mode and time are to be kept as they are (`-p`).
     pub preserve: bool,
+    /// Whether the path is the file's own, whatever stands there, and its folders are made.
+    pub tree: bool,
+    /// When the file has to be on the disk.
+    pub durability: Durability,
 }
 
 /// A file is asked for.
@@ -70,39 +92,6 @@ pub struct Ready {
     pub attributes: Attributes,
 }
 
-/// What a sender knows of its source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Length in bytes; `None` for a pipe.
-    pub size: Option<u64>,
-    /// Permission bits.
-    pub mode: Option<u32>,
-    /// Time of last modification.
-    pub modified: Option<Modified>,
-}
-
-/// A time of last modification as the wire carries it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Modified {
-    /// Seconds since 1970, negative before.
-    pub seconds: i64,
-    /// Nanoseconds after `seconds`, below 10^9.
-    pub nanos: u32,
-}
-
-impl Modified {
-    /// The same instant for `std`; `None` where the system's clock cannot say it.
-    pub fn to_system_time(self) -> Option<SystemTime> {
-        let whole = Duration::from_secs(self.seconds.unsigned_abs());
-        let base = if self.seconds < 0 {
-            SystemTime::UNIX_EPOCH.checked_sub(whole)
-        } else {
-            SystemTime::UNIX_EPOCH.checked_add(whole)
-        };
-        base?.checked_add(Duration::from_nanos(u64::from(self.nanos)))
-    }
-}
-
 /// The sender's account of what it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
@@ -119,73 +108,6 @@ pub struct Done {
     pub status: Status,
     /// A sentence for people; may be empty. Comes from the peer: sanitise before printing.
     pub text: String,
-}
-
-/// How a request ended (spec/20-copy.md, "Status").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// The file is whole under its name.
-    Ok,
-    /// Anything without a status of its own.
-    Failed,
-    /// No such file or folder.
-    NotFound,
-    /// Not allowed.
-    Permission,
-    /// The file does not fit.
-    NoSpace,
-    /// Digest or size differ.
-    Integrity,
-    /// The source changed while it was read.
-    SourceChanged,
-    /// The path is not acceptable.
-    BadPath,
-    /// A folder, a device or another kind of thing.
-    NotAFile,
-    /// Another copy is writing this file.
-    Busy,
-    /// Needs something the other side does not know.
-    Unsupported,
-    /// Stopped by the user or the program's end.
-    Interrupted,
-    /// A rule of the copy protocol was broken.
-    Protocol,
-}
-
-impl Status {
-    const ALL: [Self; 13] = [
-        Self::Ok,
-        Self::Failed,
-        Self::NotFound,
-        Self::Permission,
-        Self::NoSpace,
-        Self::Integrity,
-        Self::SourceChanged,
-        Self::BadPath,
-        Self::NotAFile,
-        Self::Busy,
-        Self::Unsupported,
-        Self::Interrupted,
-        Self::Protocol,
-    ];
-
-    /// The number on the wire.
-    pub fn to_wire(self) -> u64 {
-        Self::ALL
-            .iter()
-            .position(|&status| status == self)
-            .map_or(1, |index| index as u64)
-    }
-
-    /// The status a number stands for.
-    pub fn from_wire(value: u64) -> Self {
-        //= spec/20-copy.md#status
-        //# An unknown status MUST be treated as failed.
-        usize::try_from(value)
-            .ok()
-            .and_then(|index| Self::ALL.get(index).copied())
-            .unwrap_or(Self::Failed)
-    }
 }
 
 /// Why bytes are not a message.
@@ -242,6 +164,12 @@ mod kind {
     pub(super) const DIGEST: u16 = 4;
     pub(super) const DONE: u16 = 5;
     pub(super) const WORKING: u16 = 6;
+    pub(super) const LIST: u16 = 7;
+    pub(super) const ENTRY: u16 = 8;
+    pub(super) const PUT_BATCH: u16 = 9;
+    pub(super) const GET_BATCH: u16 = 10;
+    pub(super) const MAKE_FOLDER: u16 = 11;
+    pub(super) const REMOVE: u16 = 12;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -253,6 +181,8 @@ mod tag {
     pub(super) const PATH: u16 = 3;
     pub(super) const SIZE: u16 = 4;
     pub(super) const PRESERVE: u16 = 5;
+    pub(super) const TREE: u16 = 7;
+    pub(super) const DURABILITY: u16 = 9;
     pub(super) const MODE: u16 = 6;
     pub(super) const MODIFIED: u16 = 8;
     pub(super) const DIGEST_SIZE: u16 = 2;
@@ -274,9 +204,9 @@ impl Message {
                 if !put.name.is_empty() {
                     fields.bytes(tag::NAME, &put.name);
                 }
-                if put.preserve {
-                    fields.bytes(tag::PRESERVE, &[1]);
-                }
+                fields.flag(tag::PRESERVE, put.preserve);
+                fields.flag(tag::TREE, put.tree);
+                put.durability.encode(&mut fields);
                 put.attributes.encode(&mut fields);
                 fields.finish();
             }
@@ -308,6 +238,12 @@ impl Message {
                 fields.finish();
             }
             Self::Working => FieldWriter::new(out, kind::WORKING).finish(),
+            Self::List(list) => list.encode(out),
+            Self::Entry(entry) => entry.encode(out),
+            Self::PutBatch(put) => put.encode(out),
+            Self::GetBatch(get) => get.encode(out),
+            Self::MakeFolder(make) => make.encode(out),
+            Self::Remove(remove) => remove.encode(out),
         }
     }
 
@@ -322,6 +258,12 @@ impl Message {
             kind::DIGEST => Digest::decode(rest).map(Self::Digest),
             kind::DONE => Done::decode(rest).map(Self::Done),
             kind::WORKING => decode_working(rest),
+            kind::LIST => List::decode(rest).map(Self::List),
+            kind::ENTRY => Entry::decode(rest).map(Self::Entry),
+            kind::PUT_BATCH => PutBatch::decode(rest).map(Self::PutBatch),
+            kind::GET_BATCH => GetBatch::decode(rest).map(Self::GetBatch),
+            kind::MAKE_FOLDER => MakeFolder::decode(rest).map(Self::MakeFolder),
+            kind::REMOVE => Remove::decode(rest).map(Self::Remove),
             //= spec/20-copy.md#messages
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
@@ -340,6 +282,8 @@ impl Put {
                 tag::PATH => path = Some(field.value.to_vec()),
                 tag::NAME => put.name = field.value.to_vec(),
                 tag::PRESERVE => put.preserve = field.flag()?,
+                tag::TREE => put.tree = field.flag()?,
+                tag::DURABILITY => put.durability = Durability::take(&field)?,
                 _ => put.attributes.take(&field)?,
             }
         }
@@ -377,43 +321,6 @@ impl Ready {
             }
         }
         Ok(ready)
-    }
-}
-
-impl Attributes {
-    fn encode(&self, fields: &mut FieldWriter<'_>) {
-        if let Some(size) = self.size {
-            fields.u64(tag::SIZE, size);
-        }
-        if let Some(mode) = self.mode {
-            fields.bytes(tag::MODE, &mode.to_be_bytes());
-        }
-        if let Some(modified) = self.modified {
-            let mut value = [0; 12];
-            value[..8].copy_from_slice(&modified.seconds.to_be_bytes());
-            value[8..].copy_from_slice(&modified.nanos.to_be_bytes());
-            fields.bytes(tag::MODIFIED, &value);
-        }
-    }
-
-    /// Takes a field that is an attribute; any other is for [`fields::Field::unknown`] to judge.
-    fn take(&mut self, field: &fields::Field<'_>) -> Result<(), DecodeError> {
-        match field.tag {
-            tag::SIZE => self.size = Some(field.u64()?),
-            tag::MODE => self.mode = Some(u32::from_be_bytes(field.array()?)),
-            tag::MODIFIED => {
-                let value: [u8; 12] = field.array()?;
-                let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = value;
-                let nanos = u32::from_be_bytes([n0, n1, n2, n3]);
-                if nanos >= 1_000_000_000 {
-                    return Err(DecodeError::Value(tag::MODIFIED));
-                }
-                let seconds = i64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
-                self.modified = Some(Modified { seconds, nanos });
-            }
-            _ => field.unknown()?,
-        }
-        Ok(())
     }
 }
 

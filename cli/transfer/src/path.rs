@@ -1,6 +1,7 @@
 //! Paths that came over the network, and folders nothing can be opened outside of.
 //! What is written to the files opened here lies in `writer`.
 
+mod folders;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 use crate::error::{Error, printable};
 
+pub(crate) use self::folders::read_link;
 pub use self::root::{Destination, Existing, Root};
 
 /// Longest path taken from the network, as Linux's PATH_MAX.
@@ -130,6 +132,23 @@ impl RemotePath {
         }
     }
 
+    /// This path with another beneath it.
+    pub fn join(&self, other: &Self) -> Self {
+        let components = self.components.iter().chain(&other.components);
+        Self {
+            components: components.cloned().collect(),
+            folder: other.folder,
+        }
+    }
+
+    /// The path as it is written; empty for the root.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self.components.is_empty() {
+            true => Vec::new(),
+            false => self.joined().into_encoded_bytes(),
+        }
+    }
+
     /// The last component, unless the path is spelled as a folder.
     pub fn file_name(&self) -> Option<&OsStr> {
         match self.folder {
@@ -159,6 +178,17 @@ impl RemotePath {
         }
     }
 
+    /// The folder that the last component is in; the root is in itself.
+    pub fn parent(&self) -> Self {
+        self.split().map_or_else(
+            || Self {
+                components: Vec::new(),
+                folder: true,
+            },
+            |(parent, _)| parent,
+        )
+    }
+
     /// The folder the last component is in, and that component.
     fn split(&self) -> Option<(Self, &OsStr)> {
         let (name, parents) = self.components.split_last()?;
@@ -176,7 +206,8 @@ fn has_control(path: &[u8]) -> bool {
         || str::from_utf8(path).is_ok_and(|text| text.contains(char::is_control))
 }
 
-fn is_partial(name: &OsStr) -> bool {
+/// Whether this is the name of a file under way.
+pub(crate) fn is_partial(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
 }

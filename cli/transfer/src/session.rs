@@ -5,7 +5,10 @@
 //! [`Output::Wait`], doing each thing it asks for. `poll` reads and writes files and so may block;
 //! it belongs on a thread of its own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -91,9 +94,22 @@ pub struct Progress {
     /// One more than the size, zero while it is unknown.
     size: AtomicU64,
     bytes: AtomicU64,
+    files: AtomicU64,
+    planned_files: AtomicU64,
+    planned_bytes: AtomicU64,
+    /// The copy of many files that this one is a part of.
+    whole: Option<Arc<Self>>,
 }
 
 impl Progress {
+    /// Of one file of many: what it does counts in `whole` too.
+    pub fn part_of(whole: &Arc<Self>) -> Self {
+        Self {
+            whole: Some(Arc::clone(whole)),
+            ..Self::default()
+        }
+    }
+
     /// The size of the file, once known.
     pub fn size(&self) -> Option<u64> {
         self.size.load(Ordering::Relaxed).checked_sub(1)
@@ -109,7 +125,37 @@ impl Progress {
         self.size.store(stored, Ordering::Relaxed);
     }
 
+    /// More files, and bytes of them, are to be copied.
+    pub fn add_planned(&self, files: u64, bytes: u64) {
+        self.planned_files.fetch_add(files, Ordering::Relaxed);
+        self.planned_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All there is to copy is known: its size is what was planned.
+    pub fn set_planned(&self) {
+        self.set_size(Some(self.planned_bytes.load(Ordering::Relaxed)));
+    }
+
+    /// A file is whole.
+    pub fn add_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes were read or written.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Files that are whole, and files that are known of.
+    pub fn files(&self) -> (u64, u64) {
+        let files = self.files.load(Ordering::Relaxed);
+        (files, self.planned_files.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn set_bytes(&self, bytes: u64) {
-        self.bytes.store(bytes, Ordering::Relaxed);
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_bytes(bytes.saturating_sub(before));
+        }
     }
 }

@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    message::{Attributes, Status},
+    message::{Attributes, Durability, Status},
     path::{Destination, Existing, partial_name},
 };
 
@@ -111,6 +111,7 @@ pub struct Writer {
     flusher: Flusher,
     reservation: Reservation,
     shortfalls: Shortfalls,
+    durability: Durability,
     over: bool,
 }
 
@@ -127,6 +128,7 @@ impl Writer {
             destination,
             partial,
             shortfalls,
+            durability: Durability::default(),
             over: false,
         };
         match writer.check_space(size.unwrap_or(0)) {
@@ -136,6 +138,15 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// When the file has to be on the disk.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        // Not by update syntax: what ends a writer early must see it whole.
+        let mut writer = self;
+        writer.durability = durability;
+        writer
     }
 
     /// Makes sure that `size` bytes fit.
@@ -176,12 +187,28 @@ impl Writer {
     }
 
     fn finish(&mut self, attributes: &Attributes, preserve: bool) -> Result<(), Error> {
+        self.prepare(attributes, preserve)?;
+        if self.durability != Durability::None {
+            //= spec/20-copy.md#files
+            //# A receiver MUST make the data durable before it renames the partial file, where the file
+            //# system can.
+            self.sync()?;
+        }
+        self.check_time(attributes, preserve);
+        self.publish()?;
+        if self.durability != Durability::None {
+            // The file is whole and named; a folder that cannot be synced does not undo that.
+            let _ = rustix::fs::fsync(&self.destination.folder);
+        }
+        Ok(())
+    }
+
+    /// Gives the file what it has besides its content.
+    pub(crate) fn prepare(&mut self, attributes: &Attributes, preserve: bool) -> Result<(), Error> {
         let mode = self.final_mode(attributes, preserve)?;
-        let shown = self.destination.shown.clone();
-        let failed = |error: io::Error| Error::io(&shown, error);
         let flushed = self.flusher.finish();
         self.note_refusal(Shortfall::Durability, flushed)
-            .map_err(failed)?;
+            .map_err(|error| Error::io(&self.destination.shown, error))?;
         // Drops what was set aside and not used, when the source was shorter than announced.
         if let Ok(metadata) = self.file.metadata() {
             let _ = self.file.set_len(metadata.len());
@@ -189,29 +216,45 @@ impl Writer {
         if set_mode(&self.file, mode).is_err() {
             self.shortfalls.add(Shortfall::Mode);
         }
-        let modified = attributes.modified.and_then(|time| time.to_system_time());
-        let modified = modified.filter(|_| preserve);
-        let mut is_kept = modified.is_none_or(|time| self.file.set_modified(time).is_ok());
-        //= spec/20-copy.md#files
-        //# A receiver MUST make the data durable before it renames the partial file, where the file
-        //# system can.
+        if let Some(time) = wanted_time(attributes, preserve) {
+            // Whether it lasted is looked at in the end.
+            let _ = self.file.set_modified(time);
+        }
+        Ok(())
+    }
+
+    /// Has the file on the disk.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let synced = self.file.sync_all();
         self.note_refusal(Shortfall::Durability, synced)
-            .map_err(failed)?;
-        if let Some(time) = modified.filter(|&time| is_kept && !is_of(&self.file, time)) {
-            // What writes late, as FUSE's exFAT does, takes that for a modification.
-            is_kept = self.file.set_modified(time).is_ok()
-                && self.file.sync_all().is_ok()
+            .map_err(|error| Error::io(&self.destination.shown, error))
+    }
+
+    /// Has all that was written to the file system of this file on the disk: many small files at once.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.file)?)
+    }
+
+    /// Sets the time once more where it did not last.
+    fn check_time(&mut self, attributes: &Attributes, preserve: bool) {
+        let Some(time) = wanted_time(attributes, preserve) else {
+            return;
+        };
+        // What writes late, as FUSE's exFAT does, takes that for a modification.
+        let is_kept = is_of(&self.file, time)
+            || self.file.set_modified(time).is_ok()
+                && (self.durability == Durability::None || self.file.sync_all().is_ok())
                 && is_of(&self.file, time);
-        }
         if !is_kept {
             self.shortfalls.add(Shortfall::Time);
         }
+    }
+
+    /// Gives the file its name; says what could not be done for it.
+    pub(crate) fn publish(&mut self) -> Result<String, Error> {
         self.take_name()?;
         self.over = true;
-        // The file is whole and named; a folder that cannot be synced does not undo that.
-        let _ = rustix::fs::fsync(&self.destination.folder);
-        Ok(())
+        Ok(self.shortfalls.describe(&self.destination.shown))
     }
 
     /// Passes an error on, unless it only says that there is no such operation here.
@@ -316,6 +359,12 @@ impl Drop for Writer {
             let _ = self.file.set_len(metadata.len());
         }
     }
+}
+
+/// The time the file is to have, where it has to be that of its source.
+fn wanted_time(attributes: &Attributes, preserve: bool) -> Option<SystemTime> {
+    let modified = attributes.modified.filter(|_| preserve)?;
+    modified.to_system_time()
 }
 
 /// Whether `file` was modified at `time`, as far as its file system can tell.

@@ -1,11 +1,13 @@
 //! The messages of `spec/vectors/copy.json` in both directions.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
 use rp_transfer::message::{
-    Attributes, Decoder, Digest, Done, Get, Message, Modified, Put, Ready, Status,
+    Attributes, Decoder, Depth, Digest, Done, Durability, Entry, Get, GetBatch, Kind, List,
+    MakeFolder, Message, Modified, Put, PutBatch, Ready, Remove, Status,
 };
 use serde_json::Value;
 
@@ -39,6 +41,74 @@ fn attributes(case: &Value) -> Attributes {
     }
 }
 
+fn durability(case: &Value) -> Durability {
+    match case["durability"].as_str() {
+        Some("file") => Durability::File,
+        Some("none") => Durability::None,
+        _ => Durability::Batch,
+    }
+}
+
+fn bytes(case: &Value, field: &str) -> Vec<u8> {
+    case[field].as_str().unwrap_or_default().as_bytes().to_vec()
+}
+
+/// The messages about trees.
+fn tree_message(case: &Value) -> Message {
+    let path = bytes(case, "path");
+    let is = |field: &str| case[field].as_bool().unwrap_or(false);
+    match text(case, "message").as_str() {
+        "list" => Message::List(List {
+            path,
+            depth: match case["depth"].as_u64() {
+                Some(1) => Depth::Entries,
+                Some(2) => Depth::All,
+                _ => Depth::Itself,
+            },
+            follow: is("follow"),
+            journal: is("journal"),
+        }),
+        "entry" => Message::Entry(Entry {
+            path,
+            kind: match text(case, "kind").as_str() {
+                "file" => Kind::File,
+                "folder" => Kind::Folder,
+                "link" => Kind::Link,
+                _ => Kind::Other,
+            },
+            attributes: attributes(case),
+            target: bytes(case, "target"),
+            digest: case["digest"]
+                .as_str()
+                .map(|digits| hex(digits).try_into().unwrap()),
+            version: case["version"]
+                .as_str()
+                .map(|digits| hex(digits).try_into().unwrap()),
+            failure: case["status"].as_u64().map(|status| Done {
+                status: Status::from_wire(status),
+                text: text(case, "text"),
+            }),
+        }),
+        "put-batch" => Message::PutBatch(PutBatch {
+            stream: case["stream"].as_u64().unwrap(),
+            path,
+            preserve: is("preserve"),
+            durability: durability(case),
+            last: is("last"),
+        }),
+        "get-batch" => Message::GetBatch(GetBatch {
+            path,
+            count: case["count"].as_u64().unwrap().try_into().unwrap(),
+        }),
+        "make-folder" => Message::MakeFolder(MakeFolder { path }),
+        "remove" => Message::Remove(Remove {
+            path,
+            recursive: is("recursive"),
+        }),
+        unknown => panic!("{unknown} is no message"),
+    }
+}
+
 fn message(case: &Value) -> Message {
     match text(case, "message").as_str() {
         "put" => Message::Put(Put {
@@ -47,6 +117,8 @@ fn message(case: &Value) -> Message {
             name: text(case, "name").into_bytes(),
             attributes: attributes(case),
             preserve: case["preserve"].as_bool().unwrap(),
+            tree: case["tree"].as_bool().unwrap_or(false),
+            durability: durability(case),
         }),
         "get" => Message::Get(Get {
             path: text(case, "path").into_bytes(),
@@ -60,10 +132,11 @@ fn message(case: &Value) -> Message {
             digest: hex(&text(case, "digest")).try_into().unwrap(),
         }),
         "working" => Message::Working,
-        _ => Message::Done(Done {
+        "done" => Message::Done(Done {
             status: Status::from_wire(case["status"].as_u64().unwrap()),
             text: text(case, "text"),
         }),
+        _ => tree_message(case),
     }
 }
 

@@ -2,6 +2,18 @@
 
 use super::{DecodeError, LENGTH_PREFIX, MAX_MESSAGE, Message};
 
+impl Message {
+    /// How many bytes follow a length prefix.
+    pub(crate) fn checked_length(length: u32) -> Result<usize, DecodeError> {
+        //= spec/20-copy.md#messages
+        //# A length below 2 or above 65536 MUST be refused before any memory is set aside for it.
+        match usize::try_from(length) {
+            Ok(bytes) if (2..=MAX_MESSAGE).contains(&bytes) => Ok(bytes),
+            _ => Err(DecodeError::Length(length)),
+        }
+    }
+}
+
 /// Takes a control stream in pieces and gives its messages back one by one.
 ///
 /// Holds at most one incomplete message: [`MAX_MESSAGE`] bytes and what one piece adds.
@@ -30,13 +42,7 @@ impl Decoder {
         let Some((prefix, rest)) = rest.split_first_chunk::<LENGTH_PREFIX>() else {
             return Ok(None);
         };
-        //= spec/20-copy.md#messages
-        //# A length below 2 or above 65536 MUST be refused before any memory is set aside for it.
-        let length = u32::from_be_bytes(*prefix);
-        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-        if !(2..=MAX_MESSAGE).contains(&bytes) {
-            return Err(DecodeError::Length(length));
-        }
+        let bytes = Message::checked_length(u32::from_be_bytes(*prefix))?;
         let Some(body) = rest.get(..bytes) else {
             return Ok(None);
         };

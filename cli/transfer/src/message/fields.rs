@@ -27,6 +27,20 @@ impl<'a> FieldWriter<'a> {
         self.out.extend(value.iter().take(usize::from(length)));
     }
 
+    /// A field that is there only if `value` is true.
+    pub(super) fn flag(&mut self, tag: u16, value: bool) {
+        if value {
+            self.bytes(tag, &[1]);
+        }
+    }
+
+    /// A field that is there only if `value` is not empty.
+    pub(super) fn text(&mut self, tag: u16, value: &[u8]) {
+        if !value.is_empty() {
+            self.bytes(tag, value);
+        }
+    }
+
     /// Fills in the length prefix.
     pub(super) fn finish(self) {
         let length = self.out.len() - self.start - LENGTH_PREFIX;

@@ -22,15 +22,27 @@ fn attributes() -> impl Strategy<Value = Attributes> {
 fn message() -> impl Strategy<Value = Message> {
     let bytes = || vec(any::<u8>(), 0..300);
     prop_oneof![
-        (any::<u64>(), bytes(), bytes(), attributes(), any::<bool>()).prop_map(
-            |(stream, path, name, attributes, preserve)| Message::Put(Put {
-                stream,
-                path,
-                name,
-                attributes,
-                preserve,
-            })
-        ),
+        (
+            any::<u64>(),
+            bytes(),
+            bytes(),
+            attributes(),
+            any::<[bool; 2]>(),
+            durability(),
+        )
+            .prop_map(
+                |(stream, path, name, attributes, [preserve, tree], durability)| Message::Put(
+                    Put {
+                        stream,
+                        path,
+                        name,
+                        attributes,
+                        preserve,
+                        tree,
+                        durability,
+                    }
+                )
+            ),
         bytes().prop_map(|path| Message::Get(Get { path })),
         (option::of(any::<u64>()), attributes())
             .prop_map(|(stream, attributes)| Message::Ready(Ready { stream, attributes })),
@@ -41,6 +53,73 @@ fn message() -> impl Strategy<Value = Message> {
             text,
         })),
         Just(Message::Working),
+        tree_message(),
+    ]
+}
+
+fn durability() -> impl Strategy<Value = Durability> {
+    prop_oneof![
+        Just(Durability::Batch),
+        Just(Durability::File),
+        Just(Durability::None),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Message> {
+    let bytes = || vec(any::<u8>(), 0..300);
+    let kind = prop_oneof![
+        Just(Kind::File),
+        Just(Kind::Folder),
+        Just(Kind::Link),
+        Just(Kind::Other),
+    ];
+    let failure = option::of((0..Status::ALL.len(), "[ -~]{0,200}"));
+    let proofs = (option::of(any::<[u8; 32]>()), option::of(any::<Version>()));
+    (bytes(), kind, attributes(), bytes(), proofs, failure).prop_map(
+        |(path, kind, attributes, target, (digest, version), failure)| {
+            Message::Entry(Entry {
+                path,
+                kind,
+                attributes,
+                target,
+                digest,
+                version,
+                failure: failure.map(|(status, text)| Done {
+                    status: Status::ALL[status],
+                    text,
+                }),
+            })
+        },
+    )
+}
+
+fn tree_message() -> impl Strategy<Value = Message> {
+    let bytes = || vec(any::<u8>(), 0..300);
+    let depth = prop_oneof![Just(Depth::Itself), Just(Depth::Entries), Just(Depth::All)];
+    prop_oneof![
+        entry(),
+        (bytes(), depth, any::<[bool; 2]>()).prop_map(|(path, depth, [follow, journal])| {
+            Message::List(List {
+                path,
+                depth,
+                follow,
+                journal,
+            })
+        }),
+        (any::<u64>(), bytes(), any::<[bool; 2]>(), durability()).prop_map(
+            |(stream, path, [preserve, last], durability)| Message::PutBatch(PutBatch {
+                stream,
+                path,
+                preserve,
+                durability,
+                last,
+            })
+        ),
+        (bytes(), any::<u32>())
+            .prop_map(|(path, count)| Message::GetBatch(GetBatch { path, count })),
+        bytes().prop_map(|path| Message::MakeFolder(MakeFolder { path })),
+        (bytes(), any::<bool>())
+            .prop_map(|(path, recursive)| Message::Remove(Remove { path, recursive })),
     ]
 }
 

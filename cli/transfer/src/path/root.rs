@@ -7,6 +7,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -27,8 +28,19 @@ const ATTEMPTS: usize = 16;
 /// the path is walked one component at a time and no link is followed at all.
 #[derive(Debug)]
 pub struct Root {
-    folder: OwnedFd,
-    kernel_confines: bool,
+    pub(super) folder: OwnedFd,
+    confinement: Confinement,
+}
+
+/// What keeps an open beneath the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confinement {
+    /// The kernel.
+    Kernel,
+    /// Walking one component at a time.
+    Walking,
+    /// Nothing: what is in the folder is the user's own.
+    None,
 }
 
 /// What a name already stands for.
@@ -49,7 +61,7 @@ pub enum Existing {
 #[derive(Debug)]
 pub struct Destination {
     /// The folder.
-    pub(crate) folder: OwnedFd,
+    pub(crate) folder: Arc<OwnedFd>,
     /// The name in it.
     pub(crate) name: OsString,
     /// The whole path for messages.
@@ -60,10 +72,22 @@ impl Root {
     /// Opens the folder at `path`, which is trusted.
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = open_folder(path)?;
-        let kernel_confines = confined(&folder, OsStr::new("."), folder_flags()).is_ok();
+        let confinement = match confined(&folder, OsStr::new("."), folder_flags()) {
+            Ok(_) => Confinement::Kernel,
+            Err(_) => Confinement::Walking,
+        };
         Ok(Self {
             folder,
-            kernel_confines,
+            confinement,
+        })
+    }
+
+    /// Opens the folder at `path` with links that may lead anywhere, because both are the user's own
+    /// words: what is read here goes where this user sends it.
+    pub fn open_trusted(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            folder: open_folder(path)?,
+            confinement: Confinement::None,
         })
     }
 
@@ -72,13 +96,13 @@ impl Root {
     pub(super) fn open_walking(path: &Path) -> io::Result<Self> {
         Ok(Self {
             folder: open_folder(path)?,
-            kernel_confines: false,
+            confinement: Confinement::Walking,
         })
     }
 
     #[cfg(test)]
     pub(super) fn kernel_confines(&self) -> bool {
-        self.kernel_confines
+        self.confinement == Confinement::Kernel
     }
 
     /// Opens a regular file for reading.
@@ -109,7 +133,7 @@ impl Root {
             Ok(folder) => {
                 let name = RemotePath::parse_name(name)?;
                 let shown = path.components_with(&name).display();
-                Destination::new(folder, name, shown)
+                Destination::new(folder.into(), name, shown)
             }
             Err(errno) if path.is_folder() => Err(refused(path, errno)),
             Err(Errno::NOENT | Errno::NOTDIR) => self.destination_in_parent(path),
@@ -121,10 +145,10 @@ impl Root {
         let (parent, name) = path.split().ok_or_else(|| refused(path, Errno::NOENT))?;
         let folder = self.open_beneath(&parent, folder_flags());
         let folder = folder.map_err(|errno| refused(&parent, errno))?;
-        let destination = Destination::new(folder, name.to_owned(), path.display())?;
+        let destination = Destination::new(folder.into(), name.to_owned(), path.display())?;
         // Walking does not follow links, so a link to a folder looks like a file's name here.
         match destination.existing()? {
-            Existing::File { mode: None } if !self.kernel_confines => {
+            Existing::File { mode: None } if self.confinement == Confinement::Walking => {
                 Err(refused(path, Errno::LOOP))
             }
             _ => Ok(destination),
@@ -133,9 +157,17 @@ impl Root {
 
     //= spec/20-copy.md#paths
     //# Opening a path MUST NOT leave the root, whatever symbolic links stand or are put in its way.
-    fn open_beneath(&self, path: &RemotePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        if self.kernel_confines {
-            return confined(&self.folder, &path.joined(), flags);
+    pub(super) fn open_beneath(
+        &self,
+        path: &RemotePath,
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        match self.confinement {
+            Confinement::Kernel => return confined(&self.folder, &path.joined(), flags),
+            Confinement::None => {
+                return rustix::fs::openat(&self.folder, path.joined(), flags, Mode::empty());
+            }
+            Confinement::Walking => {}
         }
         let here = OsString::from(".");
         let (last, parents) = path.components.split_last().unwrap_or((&here, &[]));
@@ -173,10 +205,10 @@ impl Destination {
             _ => PathBuf::from("."),
         };
         let folder = open_folder(&parent).map_err(failed)?;
-        Self::new(folder, name.to_owned(), path.display().to_string())
+        Self::new(folder.into(), name.to_owned(), path.display().to_string())
     }
 
-    fn new(folder: OwnedFd, name: OsString, shown: String) -> Result<Self, Error> {
+    pub(super) fn new(folder: Arc<OwnedFd>, name: OsString, shown: String) -> Result<Self, Error> {
         let destination = Self {
             folder,
             name,
@@ -211,7 +243,7 @@ impl Destination {
 }
 
 /// An error for `path`, an escape told apart from what is merely missing.
-fn refused(path: &RemotePath, errno: Errno) -> Error {
+pub(super) fn refused(path: &RemotePath, errno: Errno) -> Error {
     match errno {
         // RESOLVE_BENEATH answers EXDEV to an escape, O_NOFOLLOW answers ELOOP to a link.
         Errno::XDEV | Errno::LOOP => Error::Path {
@@ -222,7 +254,7 @@ fn refused(path: &RemotePath, errno: Errno) -> Error {
     }
 }
 
-fn folder_flags() -> OFlags {
+pub(super) fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 

@@ -5,6 +5,7 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+mod batches;
 mod link;
 mod sources;
 mod window;

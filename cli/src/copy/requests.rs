@@ -1,0 +1,170 @@
+//! What the requests of one client's connection share, and how one is made.
+
+use std::{future, sync::Arc, time::Duration};
+
+use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
+use rp_transfer::{
+    error::Error,
+    message::{Entry, Message, Status},
+    session::Summary,
+};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    CopyError,
+    activity::Patience,
+    arrivals::Arrivals,
+    control::{ControlError, ControlReader, ControlWriter},
+    drive::{MakeHalf, Streams, drive},
+};
+use crate::{
+    exit_code::Failure,
+    file_threads::{FileThreads, User, Worker},
+    run,
+};
+
+/// Whether the user wants an end.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Stop {
+    #[default]
+    No,
+    Yes,
+    /// Signals cannot be waited for.
+    Unknown(Failure),
+}
+
+/// Tells of the first signal that wants an end.
+pub(super) fn watch_signals() -> watch::Receiver<Stop> {
+    let (told, stop) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        told.send_replace(match run::stopped().await {
+            Ok(()) => Stop::Yes,
+            Err(failure) => Stop::Unknown(failure),
+        });
+    });
+    stop
+}
+
+/// Makes requests on one connection.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) connection: Connection,
+    arrivals: Arrivals,
+    pub(super) worker: Worker,
+    silence: Duration,
+    stop: watch::Receiver<Stop>,
+}
+
+impl Requests {
+    /// On `connection`, whose server may do nothing for `silence` while it is its turn, until `stop`.
+    pub(super) fn new(
+        connection: &Connection,
+        silence: Duration,
+        stop: watch::Receiver<Stop>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            connection: connection.clone(),
+            arrivals: Arrivals::new(connection, Side::Server),
+            worker: FileThreads::new().connection(User::Ourselves),
+            silence,
+            stop,
+        })
+    }
+
+    /// Done when the user wants an end.
+    async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // Without signal handlers the copy goes on, and a signal simply ends it.
+        if stop
+            .wait_for(|stop| matches!(stop, Stop::Yes))
+            .await
+            .is_err()
+        {
+            future::pending::<()>().await;
+        }
+    }
+
+    /// Has a half copy over the streams of a request of its own.
+    pub(super) async fn drive(
+        &self,
+        make: MakeHalf,
+        (writer, reader): (SendStream, RecvStream),
+        data: Option<SendStream>,
+    ) -> Result<Summary, CopyError> {
+        let streams = Streams {
+            reader: ControlReader::new(reader),
+            writer: ControlWriter::new(writer),
+            data,
+            connection: &self.connection,
+            arrivals: &self.arrivals,
+            patience: Patience {
+                silence: self.silence,
+                working: Duration::MAX,
+            },
+            worker: &self.worker,
+        };
+        drive(make, streams, self.stopped()).await
+    }
+
+    /// Asks something that is answered without data.
+    pub(super) async fn ask(&self, question: &Message) -> Result<Answers<'_>, CopyError> {
+        let (writer, reader) = self.connection.open_bi().await?;
+        let mut writer = ControlWriter::new(writer);
+        let reader = ControlReader::new(reader);
+        match writer.send(question).await {
+            Ok(()) => Ok(Answers {
+                requests: self,
+                reader,
+                _writer: writer,
+            }),
+            Err(_) => Err(Error::Protocol("the stream ended without Done").into()),
+        }
+    }
+
+    /// Asks for something that is done or not.
+    pub(super) async fn ask_for(&self, wish: &Message) -> Result<(), CopyError> {
+        let mut answers = self.ask(wish).await?;
+        while answers.next().await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// What comes for an answer.
+#[derive(Debug)]
+pub(super) struct Answers<'a> {
+    requests: &'a Requests,
+    reader: ControlReader,
+    /// Ended by its drop, which tells the server that no more is wanted.
+    _writer: ControlWriter,
+}
+
+impl Answers<'_> {
+    /// The next entry; `None` when all is said, and an error if that was a refusal.
+    pub(super) async fn next(&mut self) -> Result<Option<Entry>, CopyError> {
+        loop {
+            let silence = self.requests.silence;
+            let next = tokio::select! {
+                next = timeout(silence, self.reader.next()) => next,
+                () = self.requests.stopped() => return Err(Error::Interrupted.into()),
+            };
+            let next = next.map_err(|_| CopyError::Stalled(silence))?;
+            return match next {
+                Ok(Some(Message::Working)) => continue,
+                Ok(Some(Message::Entry(entry))) => Ok(Some(entry)),
+                Ok(Some(Message::Done(done))) if done.status == Status::Ok => Ok(None),
+                Ok(Some(Message::Done(done))) => Err(Error::Peer(done).into()),
+                Ok(Some(_)) => Err(Error::Protocol("a message out of turn").into()),
+                Ok(None) => Err(Error::Protocol("the stream ended without Done").into()),
+                Err(ControlError::Decode(error)) => Err(Error::Decode(error).into()),
+                Err(ControlError::Read(error)) => Err(lost(error)),
+            };
+        }
+    }
+}
+
+fn lost(error: rp_protocol::error::ReadError) -> CopyError {
+    match error {
+        rp_protocol::error::ReadError::ConnectionLost(error) => CopyError::Lost(error),
+        _ => Error::Protocol("the stream ended without Done").into(),
+    }
+}

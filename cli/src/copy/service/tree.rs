@@ -1,0 +1,199 @@
+//! The server's side of requests about trees: batches of small files, what there is, folders made and things
+//! removed.
+
+use std::sync::Arc;
+
+use rp_protocol::SendStream;
+use rp_transfer::{
+    batch::{BatchReceiver, BatchSender, Item, MAX_ENTRIES, Report, Store, StoreOptions},
+    error::Error,
+    message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove},
+    path::{RemotePath, Root},
+    session::Summary,
+    simple::{Listing, Task, Work},
+    walk::{Links, Walk, WalkOptions},
+};
+use tokio::time::timeout;
+
+use super::{
+    super::{
+        CopyError,
+        control::{ControlReader, ControlWriter},
+    },
+    Access, Request, no_files, refuse, writable,
+};
+
+impl Request {
+    /// Takes many files.
+    pub(super) async fn put_batch(
+        &self,
+        access: Access,
+        put: PutBatch,
+        reader: ControlReader,
+        writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let stream = put.stream;
+        let make = Box::new(move || {
+            let store = || {
+                let root = writable(access.root.as_ref(), access.read_only, &put.path)?;
+                let options = StoreOptions {
+                    preserve: put.preserve,
+                    durability: put.durability,
+                    last: put.last,
+                };
+                let base = RemotePath::parse_named(&put.path)?;
+                Ok(Store::new(
+                    Arc::clone(root),
+                    base,
+                    options,
+                    Report::default(),
+                ))
+            };
+            Box::new(BatchReceiver::accept(&put, store())) as _
+        });
+        let result = self.drive(make, reader, writer, None).await;
+        if result.is_err() {
+            self.arrivals.abandon(stream);
+        }
+        result
+    }
+
+    /// Gives many files.
+    pub(super) async fn get_batch(
+        &self,
+        access: Access,
+        get: GetBatch,
+        mut reader: ControlReader,
+        mut writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let asking = self.asked(&access, &get, &mut reader);
+        let items = match timeout(self.silence, asking).await {
+            Ok(Ok(items)) => items,
+            Ok(Err(error)) => return Err(refuse(&mut writer, error).await),
+            Err(_) => return Err(CopyError::Stalled(self.silence)),
+        };
+        let Some(data) = self.open_data(&mut writer).await? else {
+            return Err(CopyError::Stalled(self.silence));
+        };
+        let stream = data.id().into_inner();
+        let make = Box::new(move || Box::new(BatchSender::serve(stream, items)) as _);
+        self.drive(make, reader, writer, Some(data)).await
+    }
+
+    /// What the client names behind its GetBatch.
+    async fn asked(
+        &self,
+        access: &Access,
+        get: &GetBatch,
+        reader: &mut ControlReader,
+    ) -> Result<Vec<Item>, Error> {
+        let root = access.root.as_ref().ok_or_else(|| no_files(&get.path))?;
+        let base = RemotePath::parse_named(&get.path)?;
+        //= spec/20-copy.md#batches
+        //# A batch of more than 1024 entries MUST be refused.
+        let count = usize::try_from(get.count).unwrap_or(usize::MAX);
+        if count > MAX_ENTRIES {
+            return Err(Error::Protocol("a batch of too many files"));
+        }
+        let mut items = Vec::with_capacity(count);
+        while items.len() < count {
+            let entry = match reader.next().await {
+                Ok(Some(Message::Entry(entry))) => entry,
+                Ok(Some(Message::Working)) => continue,
+                _ => return Err(Error::Protocol("the names of the files are missing")),
+            };
+            let path = RemotePath::parse_named(&entry.path)?;
+            items.push(Item {
+                root: Arc::clone(root),
+                source: base.join(&path),
+                entry: Entry {
+                    path: entry.path,
+                    ..Entry::default()
+                },
+            });
+        }
+        Ok(items)
+    }
+
+    /// A data stream, as soon as the client takes one; `None` if it takes none for too long.
+    pub(super) async fn open_data(
+        &self,
+        writer: &mut ControlWriter,
+    ) -> Result<Option<SendStream>, CopyError> {
+        match timeout(self.silence, self.connection.open_uni()).await {
+            Ok(data) => Ok(Some(data?)),
+            Err(_) => {
+                refuse(writer, Error::Interrupted).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells what there is.
+    pub(super) async fn list(
+        &self,
+        access: Access,
+        list: List,
+        reader: ControlReader,
+        writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let make = Box::new(move || {
+            let walk = || {
+                let root = access.root.ok_or_else(|| no_files(&list.path))?;
+                let base = RemotePath::parse_named(&list.path)?;
+                let options = WalkOptions {
+                    depth: list.depth,
+                    links: match list.follow {
+                        true => Links::Follow,
+                        false => Links::Keep,
+                    },
+                    one_file_system: false,
+                };
+                Ok(Walk::new(root, base, options))
+            };
+            Box::new(Listing::new(walk())) as _
+        });
+        self.drive(make, reader, writer, None).await
+    }
+
+    /// Makes a folder.
+    pub(super) async fn make_folder(
+        &self,
+        access: Access,
+        make: MakeFolder,
+        reader: ControlReader,
+        writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let work = change(access, make.path, |root, path| root.make_folder(path));
+        let make = Box::new(move || Box::new(Task::new(work)) as _);
+        self.drive(make, reader, writer, None).await
+    }
+
+    /// Removes something.
+    pub(super) async fn remove(
+        &self,
+        access: Access,
+        remove: Remove,
+        reader: ControlReader,
+        writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let recursive = remove.recursive;
+        let work = change(access, remove.path, move |root, path| {
+            root.remove(path, recursive)
+        });
+        let make = Box::new(move || Box::new(Task::new(work)) as _);
+        self.drive(make, reader, writer, None).await
+    }
+}
+
+/// Something done to a path, by who may write there.
+fn change(
+    access: Access,
+    path: Vec<u8>,
+    work: impl FnOnce(&Root, &RemotePath) -> Result<(), Error> + Send + 'static,
+) -> Work {
+    Box::new(move || {
+        let root = writable(access.root.as_ref(), access.read_only, &path)?;
+        work(root, &RemotePath::parse_named(&path)?)
+    })
+}

@@ -1,0 +1,197 @@
+//! Copying folders, and several files at once: small files in batches, large ones each by itself, several
+//! requests at a time, while the tree is still being looked through.
+
+mod pull;
+mod push;
+mod running;
+
+use std::{sync::Arc, time::Duration};
+
+use rp_transfer::{
+    batch::{MAX_ENTRIES, MAX_FILE, Outcome, Report},
+    error::Error,
+    message::{Depth, Status},
+    session::Progress,
+    walk::{Links, WalkOptions},
+};
+
+use self::running::Running;
+use super::{CopyError, FileOptions, code_of, requests::Requests};
+use crate::{
+    args::copy::{CopyArgs, LinksArg},
+    exit_code::ExitCode,
+    run,
+};
+
+/// Bytes of a batch: what is in memory of it, and little beside what is in flight on a fast path.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Longest file that is sent in a batch.
+const SMALL: u64 = MAX_FILE;
+
+/// What was found and is not sent yet: the scan is that far ahead.
+const AHEAD: usize = 4096;
+
+/// How long a batch that is not full waits for more to be found.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The copy of one or several trees.
+pub(super) struct Tree {
+    requests: Arc<Requests>,
+    options: TreeOptions,
+    report: Report,
+    progress: Arc<Progress>,
+}
+
+/// What a copy of trees does.
+#[derive(Clone, Copy, Debug)]
+struct TreeOptions {
+    file: FileOptions,
+    links: Links,
+    recursive: bool,
+    one_file_system: bool,
+    dry_run: bool,
+}
+
+impl Tree {
+    pub(super) fn new(
+        requests: &Arc<Requests>,
+        args: &CopyArgs,
+        file: FileOptions,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            requests: Arc::clone(requests),
+            options: TreeOptions {
+                file,
+                links: match args.links {
+                    LinksArg::Copy => Links::Follow,
+                    LinksArg::Keep => Links::Keep,
+                    LinksArg::Skip => Links::Skip,
+                },
+                recursive: args.recursive,
+                one_file_system: args.one_file_system,
+                dry_run: args.dry_run,
+            },
+            report: Report::default(),
+            progress,
+        }
+    }
+
+    fn walk_options(&self) -> WalkOptions {
+        WalkOptions {
+            depth: match self.options.recursive {
+                true => Depth::All,
+                false => Depth::Itself,
+            },
+            links: self.options.links,
+            one_file_system: self.options.one_file_system,
+        }
+    }
+
+    /// A file is to be copied; false if it is only to be named.
+    fn plan(&self, path: &[u8], size: u64) -> bool {
+        if self.options.dry_run {
+            run::say(&rp_transfer::path::printable_path(path));
+            return false;
+        }
+        self.progress.add_planned(1, size);
+        true
+    }
+
+    /// Notes that one file was not copied; gives back what ends the whole copy.
+    fn on_file(&self, path: &[u8], result: Result<u64, CopyError>) -> Result<(), CopyError> {
+        match result {
+            Ok(bytes) => {
+                self.report.add_file(bytes);
+                self.progress.add_file();
+                Ok(())
+            }
+            // Without space the others fail too.
+            Err(CopyError::Transfer(error))
+                if !matches!(error.status(), Status::NoSpace | Status::Interrupted) =>
+            {
+                self.report.fail(path.to_vec(), error.to_done());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Things of one batch, until they are enough.
+#[derive(Debug)]
+struct Batch<T> {
+    things: Vec<T>,
+    bytes: u64,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            things: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<T> Batch<T> {
+    fn push(&mut self, thing: T, bytes: u64) {
+        self.things.push(thing);
+        self.bytes += bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.things.len() >= MAX_ENTRIES || self.bytes >= BATCH_BYTES
+    }
+
+    fn take(&mut self) -> Vec<T> {
+        self.bytes = 0;
+        std::mem::take(&mut self.things)
+    }
+}
+
+/// Adds what became of one request to what became of all; a full disk ends them.
+fn take_report(tree: &Tree, report: &Report) -> Result<(), CopyError> {
+    let outcome = report.take();
+    let full = outcome
+        .failures
+        .iter()
+        .find(|failure| failure.why.status == Status::NoSpace)
+        .map(|failure| failure.why.clone());
+    tree.report.add(outcome);
+    match full {
+        Some(done) => Err(Error::Peer(done).into()),
+        None => Ok(()),
+    }
+}
+
+/// How the program ends after a copy of many files.
+pub(super) fn judge(outcome: &Outcome) -> Result<(), CopyError> {
+    let mut codes = outcome
+        .failures
+        .iter()
+        .map(|failure| match failure.why.status {
+            Status::NotFound => ExitCode::NotFound,
+            status => code_of(status),
+        });
+    let Some(first) = codes.next() else {
+        return Ok(());
+    };
+    // Where nothing at all was copied, and for one reason, that reason says more.
+    let code = match outcome.files == 0 && codes.all(|code| code == first) {
+        true => first,
+        false => ExitCode::Failed,
+    };
+    let failed = outcome.failures.len() as u64;
+    Err(CopyError::Some {
+        failed,
+        all: failed + outcome.files,
+        code,
+    })
+}
+
+/// A folder among the sources where folders are not wanted.
+fn is_folder(path: &[u8]) -> Error {
+    Error::Folder(rp_transfer::path::printable_path(path))
+}

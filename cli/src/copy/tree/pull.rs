@@ -1,0 +1,267 @@
+//! Trees of a server fetched to this machine.
+
+use std::{
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rp_transfer::{
+    batch::{BatchReceiver, Report, Store, StoreOptions},
+    error::Error,
+    message::{Attributes, Entry, Kind, List, Message},
+    path::{RemotePath, Root},
+    session::Progress,
+    walk::Links,
+};
+
+use super::{
+    super::{
+        job::file_name,
+        location::{Remote, printable_path},
+        pull::Target,
+    },
+    Batch, CopyError, Outcome, Running, SMALL, Tree, is_folder,
+    push::beneath,
+    take_report,
+};
+
+impl Tree {
+    /// Copies `sources` of the server to `to`.
+    pub(in super::super) async fn pull(
+        self,
+        sources: Vec<Remote>,
+        to: PathBuf,
+    ) -> Result<Outcome, CopyError> {
+        let (folder, name) = target(&to, sources.len())?;
+        let root = Root::open(&folder);
+        let root = Arc::new(root.map_err(|error| Error::io(printable_path(&folder), error))?);
+        let tree = Arc::new(self);
+        for source in sources {
+            let own = || source.folder_name().as_bytes().to_vec();
+            let prefix = name.clone().unwrap_or_else(own);
+            let mut fetching = Fetching {
+                tree: Arc::clone(&tree),
+                root: Arc::clone(&root),
+                prefix: RemotePath::parse_named(&prefix)?,
+                base: source.path.clone(),
+                batch: Batch::default(),
+                made: Vec::new(),
+                folders: Vec::new(),
+                running: Running::default(),
+            };
+            fetching.fetch_all().await?;
+        }
+        Ok(tree.report.take())
+    }
+}
+
+/// The folder that everything goes to, and the name there that the one source gets; each its own if there is
+/// none.
+fn target(to: &Path, sources: usize) -> Result<(PathBuf, Option<Vec<u8>>), CopyError> {
+    let is_spelled_folder = to.as_os_str().as_bytes().ends_with(b"/");
+    match to.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok((to.to_owned(), None)),
+        Ok(_) if sources > 1 => Err(Error::NotAFolder(printable_path(to)).into()),
+        Err(error) if sources > 1 || is_spelled_folder => {
+            Err(Error::io(printable_path(to), error).into())
+        }
+        _ => {
+            let folder = to.parent().filter(|path| !path.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).to_owned();
+            Ok((folder, Some(file_name(to).as_bytes().to_vec())))
+        }
+    }
+}
+
+/// One source on its way.
+struct Fetching {
+    tree: Arc<Tree>,
+    root: Arc<Root>,
+    /// What it is called here.
+    prefix: RemotePath,
+    /// What it is called at the server.
+    base: Vec<u8>,
+    batch: Batch<Vec<u8>>,
+    /// Folders and links, which need nothing from the server.
+    made: Vec<Entry>,
+    /// Folders whose mode and time are set when nothing comes into them any more.
+    folders: Vec<Entry>,
+    running: Running,
+}
+
+impl Fetching {
+    async fn fetch_all(&mut self) -> Result<(), CopyError> {
+        let tree = Arc::clone(&self.tree);
+        let list = Message::List(List {
+            path: self.base.clone(),
+            depth: tree.walk_options().depth,
+            follow: tree.options.links == Links::Follow,
+            ..List::default()
+        });
+        let mut answers = tree.requests.ask(&list).await?;
+        while let Some(entry) = answers.next().await? {
+            self.fetch(entry).await?;
+        }
+        drop(answers);
+        tree.progress.set_planned();
+        self.flush().await?;
+        self.running.finish().await?;
+        if tree.options.dry_run {
+            return Ok(());
+        }
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
+        store_made(&self.tree, self.store(true), folders).await
+    }
+
+    async fn fetch(&mut self, entry: Entry) -> Result<(), CopyError> {
+        let tree = Arc::clone(&self.tree);
+        if let Some(why) = entry.failure {
+            tree.report.fail(beneath(&self.base, &entry.path), why);
+            return Ok(());
+        }
+        let size = entry.attributes.size.unwrap_or(0);
+        let shown = beneath(&self.base, &entry.path);
+        match entry.kind {
+            Kind::Folder if !tree.options.recursive => {
+                tree.report.fail(shown.clone(), is_folder(&shown).to_done());
+            }
+            Kind::Folder => {
+                if tree.options.file.preserve {
+                    self.folders.push(entry.clone());
+                }
+                self.made.push(Entry {
+                    attributes: Attributes::default(),
+                    ..entry
+                });
+            }
+            Kind::Link if tree.options.links == Links::Skip => {}
+            Kind::Link => {
+                if tree.plan(&shown, 0) {
+                    self.made.push(entry);
+                }
+            }
+            Kind::Other => {
+                let error = Error::NotAFile(rp_transfer::path::printable_path(&shown));
+                tree.report.fail(shown, error.to_done());
+            }
+            Kind::File if !tree.plan(&shown, size) => {}
+            // One by one, too, if it is the source itself, which has no path beneath itself.
+            Kind::File if size > SMALL || entry.path.is_empty() => {
+                let fetching = fetch_file(
+                    tree,
+                    Arc::clone(&self.root),
+                    self.prefix.clone(),
+                    self.base.clone(),
+                    entry.path,
+                );
+                return self.running.spawn(fetching).await;
+            }
+            Kind::File => self.batch.push(entry.path, size),
+        }
+        match self.batch.is_full() || self.made.len() >= rp_transfer::batch::MAX_ENTRIES {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    fn store(&self, last: bool) -> Store {
+        let options = StoreOptions {
+            preserve: self.tree.options.file.preserve,
+            durability: self.tree.options.file.durability,
+            last,
+        };
+        let (root, prefix) = (Arc::clone(&self.root), self.prefix.clone());
+        Store::new(root, prefix, options, Report::default())
+            .progress(Arc::clone(&self.tree.progress))
+    }
+
+    async fn flush(&mut self) -> Result<(), CopyError> {
+        let (made, paths) = (std::mem::take(&mut self.made), self.batch.take());
+        if self.tree.options.dry_run {
+            return Ok(());
+        }
+        if !made.is_empty() {
+            let (tree, store) = (Arc::clone(&self.tree), self.store(false));
+            let making = async move { store_made(&tree, store, made).await };
+            self.running.spawn(making).await?;
+        }
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let (tree, base, store) = (Arc::clone(&self.tree), self.base.clone(), self.store(false));
+        self.running
+            .spawn(fetch_batch(tree, base, paths, store))
+            .await
+    }
+}
+
+/// Makes folders and links.
+async fn store_made(tree: &Tree, mut store: Store, made: Vec<Entry>) -> Result<(), CopyError> {
+    let report = store.report().clone();
+    let storing = tree.requests.worker.run(move || {
+        made.iter().for_each(|entry| store.take(entry, &[]));
+        store.commit();
+    });
+    storing
+        .await
+        .map_err(|error| Error::io("making folders", error))?;
+    take_report(tree, &report)
+}
+
+/// Fetches many small files.
+async fn fetch_batch(
+    tree: Arc<Tree>,
+    base: Vec<u8>,
+    paths: Vec<Vec<u8>>,
+    store: Store,
+) -> Result<(), CopyError> {
+    let report = store.report().clone();
+    let streams = tree.requests.connection.open_bi().await?;
+    let make = Box::new(move || Box::new(BatchReceiver::pull(base, paths, store)) as _);
+    let fetched = tree.requests.drive(make, streams, None).await;
+    take_report(&tree, &report)?;
+    fetched.map(|_| ())
+}
+
+/// Fetches one file by itself.
+async fn fetch_file(
+    tree: Arc<Tree>,
+    root: Arc<Root>,
+    prefix: RemotePath,
+    base: Vec<u8>,
+    path: Vec<u8>,
+) -> Result<(), CopyError> {
+    let remote = beneath(&base, &path);
+    let result = fetch_into(&tree, root, &prefix, remote.clone(), &path).await;
+    tree.on_file(&remote, result)
+}
+
+async fn fetch_into(
+    tree: &Tree,
+    root: Arc<Root>,
+    prefix: &RemotePath,
+    remote: Vec<u8>,
+    path: &[u8],
+) -> Result<u64, CopyError> {
+    let whole = match path {
+        b"" => prefix.clone(),
+        path => prefix.join(&RemotePath::parse_named(path)?),
+    };
+    let opening = tree
+        .requests
+        .worker
+        .run(move || root.tree_destination(&whole));
+    let destination = opening
+        .await
+        .map_err(|error| Error::io("opening a file", error))??;
+    let progress = Arc::new(Progress::part_of(&tree.progress));
+    let target = Target::File(destination);
+    let summary = tree
+        .requests
+        .pull(remote, target, tree.options.file, progress)
+        .await?;
+    tree.report.note(summary.note);
+    Ok(summary.bytes)
+}

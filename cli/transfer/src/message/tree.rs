@@ -1,0 +1,384 @@
+//! The messages about trees: what there is, many small files at once, folders made and things removed
+//! (spec/20-copy.md, "Trees" and "Batches").
+
+use super::{
+    Attributes, DecodeError, Done, MAX_TEXT, Status, cut,
+    fields::{Field, FieldReader, FieldWriter},
+    kind, tag,
+};
+
+/// Tags of these messages alone; the others are shared.
+mod own {
+    pub(super) const KIND: u16 = 5;
+    pub(super) const RECURSIVE: u16 = 5;
+    pub(super) const DEPTH: u16 = 5;
+    pub(super) const FOLLOW: u16 = 7;
+    pub(super) const JOURNAL: u16 = 9;
+    pub(super) const COUNT: u16 = 5;
+    pub(super) const LAST: u16 = 11;
+    pub(super) const TARGET: u16 = 10;
+    pub(super) const DIGEST: u16 = 12;
+    pub(super) const STATUS: u16 = 14;
+    pub(super) const TEXT: u16 = 16;
+    pub(super) const VERSION: u16 = 18;
+}
+
+/// Stands for a file's content without reading it: another value tells of another content. Only who
+/// made it knows what it is made of.
+pub type Version = [u8; 16];
+
+/// When a file that was received has to be on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Before it takes its name, together with the others of its batch.
+    #[default]
+    Batch,
+    /// Before it takes its name, each by itself, and its name too.
+    File,
+    /// Whenever the system likes.
+    None,
+}
+
+impl Durability {
+    pub(super) fn encode(self, fields: &mut FieldWriter<'_>) {
+        match self {
+            Self::Batch => {}
+            Self::File => fields.bytes(tag::DURABILITY, &[1]),
+            Self::None => fields.bytes(tag::DURABILITY, &[2]),
+        }
+    }
+
+    pub(super) fn take(field: &Field<'_>) -> Result<Self, DecodeError> {
+        match field.array()? {
+            [0] => Ok(Self::Batch),
+            [1] => Ok(Self::File),
+            [2] => Ok(Self::None),
+            _ => Err(DecodeError::Value(field.tag)),
+        }
+    }
+}
+
+/// What an [`Entry`] is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    #[default]
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, pipe or socket, which is never copied.
+    Other,
+}
+
+impl Kind {
+    fn to_wire(self) -> u8 {
+        match self {
+            Self::File => 1,
+            Self::Folder => 2,
+            Self::Link => 3,
+            Self::Other => 4,
+        }
+    }
+
+    fn take(field: &Field<'_>) -> Result<Self, DecodeError> {
+        match field.array()? {
+            [1] => Ok(Self::File),
+            [2] => Ok(Self::Folder),
+            [3] => Ok(Self::Link),
+            [4] => Ok(Self::Other),
+            _ => Err(DecodeError::Value(field.tag)),
+        }
+    }
+}
+
+/// How deep a walk over a tree goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Only where it begins.
+    #[default]
+    Itself,
+    /// That, and what is in it.
+    Entries,
+    /// All that is beneath it.
+    All,
+}
+
+impl Depth {
+    fn encode(self, fields: &mut FieldWriter<'_>) {
+        match self {
+            Self::Itself => {}
+            Self::Entries => fields.bytes(own::DEPTH, &[1]),
+            Self::All => fields.bytes(own::DEPTH, &[2]),
+        }
+    }
+
+    fn take(field: &Field<'_>) -> Result<Self, DecodeError> {
+        match field.array()? {
+            [0] => Ok(Self::Itself),
+            [1] => Ok(Self::Entries),
+            [2] => Ok(Self::All),
+            _ => Err(DecodeError::Value(field.tag)),
+        }
+    }
+}
+
+/// Asks what there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// Where, beneath the server's root.
+    pub path: Vec<u8>,
+    /// How deep to go.
+    pub depth: Depth,
+    /// Whether links stand for what they lead to.
+    pub follow: bool,
+    /// Whether to tell what an interrupted copy into this folder has finished, in place of what is there.
+    pub journal: bool,
+}
+
+/// One thing in a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is, beneath the path of the request; empty for that path itself.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// What is known of it.
+    pub attributes: Attributes,
+    /// Where a link leads.
+    pub target: Vec<u8>,
+    /// BLAKE3 over the content that follows.
+    pub digest: Option<[u8; 32]>,
+    /// Tells one content from another.
+    pub version: Option<Version>,
+    /// Why it was not copied or cannot be: then nothing else is said of it.
+    pub failure: Option<Done>,
+}
+
+impl Entry {
+    /// Says why `path` was not copied.
+    pub fn failed(path: Vec<u8>, failure: Done) -> Self {
+        Self {
+            path,
+            failure: Some(failure),
+            ..Self::default()
+        }
+    }
+}
+
+/// Many small files are offered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutBatch {
+    /// Id of the data stream.
+    pub stream: u64,
+    /// The folder that the entries' paths are beneath.
+    pub path: Vec<u8>,
+    /// Whether mode and time are to be kept as they are (`-p`).
+    pub preserve: bool,
+    /// When the files have to be on the disk.
+    pub durability: Durability,
+    /// Whether this ends the copy of the tree.
+    pub last: bool,
+}
+
+/// Many small files are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetBatch {
+    /// The folder that the entries' paths are beneath.
+    pub path: Vec<u8>,
+    /// How many entries follow, each naming one file.
+    pub count: u32,
+}
+
+/// A folder is to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MakeFolder {
+    /// Where, beneath the server's root.
+    pub path: Vec<u8>,
+}
+
+/// Something is to be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remove {
+    /// What, beneath the server's root.
+    pub path: Vec<u8>,
+    /// Whether a folder goes with all that is in it.
+    pub recursive: bool,
+}
+
+impl List {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::LIST);
+        fields.bytes(tag::PATH, &self.path);
+        self.depth.encode(&mut fields);
+        fields.flag(own::FOLLOW, self.follow);
+        fields.flag(own::JOURNAL, self.journal);
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut list = Self::default();
+        let mut path = None;
+        let mut reader = FieldReader::new(fields, kind::LIST)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PATH => path = Some(field.value.to_vec()),
+                own::DEPTH => list.depth = Depth::take(&field)?,
+                own::FOLLOW => list.follow = field.flag()?,
+                own::JOURNAL => list.journal = field.flag()?,
+                _ => field.unknown()?,
+            }
+        }
+        list.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        Ok(list)
+    }
+}
+
+impl Entry {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::ENTRY);
+        fields.bytes(tag::PATH, &self.path);
+        fields.bytes(own::KIND, &[self.kind.to_wire()]);
+        self.attributes.encode(&mut fields);
+        fields.text(own::TARGET, &self.target);
+        if let Some(digest) = &self.digest {
+            fields.bytes(own::DIGEST, digest);
+        }
+        if let Some(failure) = &self.failure {
+            fields.u64(own::STATUS, failure.status.to_wire());
+            fields.text(own::TEXT, cut(&failure.text, MAX_TEXT).as_bytes());
+        }
+        if let Some(version) = &self.version {
+            fields.bytes(own::VERSION, version);
+        }
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut entry = Self::default();
+        let (mut path, mut kind, mut status) = (None, None, None);
+        let mut text = String::new();
+        let mut reader = FieldReader::new(fields, kind::ENTRY)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PATH => path = Some(field.value.to_vec()),
+                own::KIND => kind = Some(Kind::take(&field)?),
+                own::TARGET => entry.target = field.value.to_vec(),
+                own::DIGEST => entry.digest = Some(field.array()?),
+                own::STATUS => status = Some(Status::from_wire(field.u64()?)),
+                own::TEXT => text = String::from_utf8_lossy(field.value).into_owned(),
+                own::VERSION => entry.version = Some(field.array()?),
+                _ => entry.attributes.take(&field)?,
+            }
+        }
+        entry.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        entry.kind = kind.ok_or(DecodeError::Missing(own::KIND))?;
+        entry.failure = status.map(|status| Done {
+            status,
+            text: cut(&text, MAX_TEXT).to_owned(),
+        });
+        Ok(entry)
+    }
+}
+
+impl PutBatch {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::PUT_BATCH);
+        fields.u64(tag::PUT_STREAM, self.stream);
+        fields.bytes(tag::PATH, &self.path);
+        fields.flag(tag::PRESERVE, self.preserve);
+        self.durability.encode(&mut fields);
+        fields.flag(own::LAST, self.last);
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut put = Self::default();
+        let (mut stream, mut path) = (None, None);
+        let mut reader = FieldReader::new(fields, kind::PUT_BATCH)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PUT_STREAM => stream = Some(field.u64()?),
+                tag::PATH => path = Some(field.value.to_vec()),
+                tag::PRESERVE => put.preserve = field.flag()?,
+                tag::DURABILITY => put.durability = Durability::take(&field)?,
+                own::LAST => put.last = field.flag()?,
+                _ => field.unknown()?,
+            }
+        }
+        put.stream = stream.ok_or(DecodeError::Missing(tag::PUT_STREAM))?;
+        put.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        Ok(put)
+    }
+}
+
+impl GetBatch {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::GET_BATCH);
+        fields.bytes(tag::PATH, &self.path);
+        fields.bytes(own::COUNT, &self.count.to_be_bytes());
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let (mut path, mut count) = (None, None);
+        let mut reader = FieldReader::new(fields, kind::GET_BATCH)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PATH => path = Some(field.value.to_vec()),
+                own::COUNT => count = Some(u32::from_be_bytes(field.array()?)),
+                _ => field.unknown()?,
+            }
+        }
+        Ok(Self {
+            path: path.ok_or(DecodeError::Missing(tag::PATH))?,
+            count: count.ok_or(DecodeError::Missing(own::COUNT))?,
+        })
+    }
+}
+
+impl MakeFolder {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::MAKE_FOLDER);
+        fields.bytes(tag::PATH, &self.path);
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut path = None;
+        let mut reader = FieldReader::new(fields, kind::MAKE_FOLDER)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PATH => path = Some(field.value.to_vec()),
+                _ => field.unknown()?,
+            }
+        }
+        let path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        Ok(Self { path })
+    }
+}
+
+impl Remove {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::REMOVE);
+        fields.bytes(tag::PATH, &self.path);
+        fields.flag(own::RECURSIVE, self.recursive);
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut path = None;
+        let mut recursive = false;
+        let mut reader = FieldReader::new(fields, kind::REMOVE)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                tag::PATH => path = Some(field.value.to_vec()),
+                own::RECURSIVE => recursive = field.flag()?,
+                _ => field.unknown()?,
+            }
+        }
+        let path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        Ok(Self { path, recursive })
+    }
+}
