@@ -214,6 +214,10 @@ impl Client {
         &self.counters
     }
 
+    pub(crate) fn shared_counters(&self) -> Arc<ClientCounters> {
+        self.counters.clone()
+    }
+
     /// What became of diverted connections so far.
     pub fn transparent_counters(&self) -> &Arc<TransparentCounters> {
         &self.transparent

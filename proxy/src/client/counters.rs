@@ -16,7 +16,8 @@ pub struct ClientCounters {
     pub denied: AtomicU64,
     /// Requests that failed otherwise.
     pub failed: AtomicU64,
-    /// Connections to a front end that made no sense, had no right to it, or were too many.
+    /// Connections to a front end, and requests and datagrams on them, that made no sense, had no right to it,
+    /// or were too many.
     pub refused: AtomicU64,
 }
 

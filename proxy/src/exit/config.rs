@@ -1,6 +1,6 @@
 //! What an exit's owner may choose. What it means for a request is the exit's business.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{TargetPattern, datagram::DEFAULT_UDP_IDLE, policy::Policy};
 use crate::client::DEFAULT_IDLE;
@@ -44,6 +44,7 @@ pub struct ExitConfig {
     pub(super) max_targets: usize,
     pub(super) max_targets_per_key: usize,
     pub(super) proxy_protocol: Vec<TargetPattern>,
+    pub(super) name_servers: Vec<SocketAddr>,
 }
 
 impl Default for ExitConfig {
@@ -57,6 +58,7 @@ impl Default for ExitConfig {
             max_targets: DEFAULT_MAX_TARGETS,
             max_targets_per_key: DEFAULT_MAX_TARGETS_PER_KEY,
             proxy_protocol: Vec::new(),
+            name_servers: Vec::new(),
         }
     }
 }
@@ -125,6 +127,14 @@ impl ExitConfig {
     #[must_use]
     pub fn proxy_protocol(mut self, targets: Vec<TargetPattern>) -> Self {
         self.proxy_protocol = targets;
+        self
+    }
+
+    /// Name servers to ask in the place of the system's, with no search list; the hosts file still comes first.
+    /// Default: none, which are the system's.
+    #[must_use]
+    pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
+        self.name_servers = servers;
         self
     }
 

@@ -154,12 +154,12 @@ impl Exit {
             awaits_reply: false,
         };
         account.connected();
-        self.join(socket, far, (place, account));
+        self.join_came(socket, far, (place, account));
         true
     }
 
     /// Relays in a task of its own, counted meanwhile.
-    fn join(&self, socket: Socket, far: Far, (place, account): (Place<User>, TargetAccount)) {
+    fn join_came(&self, socket: Socket, far: Far, (place, account): (Place<User>, TargetAccount)) {
         let near = Near {
             socket,
             early: Bytes::new(),
@@ -224,7 +224,7 @@ impl Exit {
                     awaits_reply: false,
                 };
                 account.connected();
-                self.join(socket, far, (place, account));
+                self.join_came(socket, far, (place, account));
             }
             None => {
                 let _ = send.finish();

@@ -93,6 +93,7 @@ impl Exit {
     /// An exit with `config`.
     pub fn new(config: ExitConfig) -> Self {
         let datagrams = DatagramCounters::default();
+        let resolver = Resolver::new(lookups::DEFAULT_LOOKUPS).asking(&config.name_servers);
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -103,7 +104,7 @@ impl Exit {
                 listeners: Shares::new(),
                 pending: Shares::new(),
                 connections: AtomicU64::new(0),
-                resolver: Resolver::new(lookups::DEFAULT_LOOKUPS),
+                resolver,
                 accounts: Accounts::default(),
             }),
         }
@@ -233,7 +234,11 @@ impl Exit {
             Ok(Request::Bind(from)) => {
                 return self.bind((send, recv), client, from).await;
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                client.account.failed(failure.kind);
+                info!(client = client.name, %failure, "request not served");
+                Err(failure)
+            }
         };
         let (reply, connected) = match opened {
             Ok((bound, connected)) => (Ok(bound), Some(connected)),
@@ -250,24 +255,30 @@ impl Exit {
             recv.stop(code::CANCELLED);
             return;
         };
+        //= spec/10-proxy.md#proxy-protocol
+        //# The header MUST stand before everything the client sends.
+        let early = match header.is_empty() {
+            true => early,
+            false => [&header[..], &early].concat().into(),
+        };
+        let far = Far {
+            send,
+            recv,
+            early,
+            awaits_reply: false,
+        };
+        self.join(socket, far, (place, account));
+    }
+
+    /// Relays between a client and its target, counted meanwhile, in a task of its own, which frees what dialling
+    /// needed.
+    fn join(&self, socket: Socket, far: Far, (place, account): (Place<User>, TargetAccount)) {
         let near = Near {
             socket,
             early: Bytes::new(),
             // A client that has gone reads no answer: its target learns of it at once.
             lingers: false,
         };
-        let far = Far {
-            send,
-            recv,
-            //= spec/10-proxy.md#proxy-protocol
-            //# The header MUST stand before everything the client sends.
-            early: match header.is_empty() {
-                true => early,
-                false => [&header[..], &early].concat().into(),
-            },
-            awaits_reply: false,
-        };
-        // A task of its own frees what dialling needed.
         let idle = self.shared.config.idle;
         tokio::spawn(async move {
             let end = relay(near, far, idle, account.traffic()).await;

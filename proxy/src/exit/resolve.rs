@@ -14,7 +14,10 @@ use std::{
 
 use hickory_resolver::{
     Hosts, TokioResolver,
-    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    config::{
+        ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+        ResolverOpts,
+    },
     lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
@@ -51,7 +54,7 @@ const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 pub(super) struct Resolver {
     lookups: Arc<Lookups>,
     system: Mutex<Option<System>>,
-    /// The name servers of a test.
+    /// The name servers to ask in the place of the system's.
     fixed: Option<(ResolverConfig, ResolverOpts)>,
 }
 
@@ -79,6 +82,24 @@ impl Resolver {
             system: Mutex::new(None),
             fixed: None,
         }
+    }
+
+    /// The same that asks `servers` where the system's own would be asked, if there are any.
+    pub(super) fn asking(mut self, servers: &[SocketAddr]) -> Self {
+        let server = |at: &SocketAddr| {
+            let with_port = |mut connection: ConnectionConfig| {
+                connection.port = at.port();
+                connection
+            };
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            NameServerConfig::new(at.ip(), true, connections.map(with_port).into())
+        };
+        if !servers.is_empty() {
+            let servers = servers.iter().map(server).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            self.fixed = Some((config, ResolverOpts::default()));
+        }
+        self
     }
 
     /// The allowed addresses of `target`, in the order to try them; never empty. `client` is whose share counts.

@@ -88,7 +88,7 @@ pub(super) async fn serve(
     loop {
         let next = match session.next_head().await? {
             Asked::Head(head) => session.handle(head).await?,
-            Asked::Bad(answer) => session.refuse(&answer, Reply::LAST).await?,
+            Asked::Bad(answer) => session.turn_away(&answer, Reply::LAST).await?,
             Asked::Nothing => {
                 session.leave_origin();
                 close_in_order(&session.tcp);
@@ -203,6 +203,13 @@ impl Session {
         })
     }
 
+    /// The same for a request that makes no sense or has no right to be served, which is counted. What
+    /// becomes of dials is counted where it is learned.
+    async fn turn_away(&self, answer: &Answer, reply: Reply) -> Result<Next, FrontError> {
+        self.context.client.counters().on_refused();
+        self.refuse(answer, reply).await
+    }
+
     fn leave_origin(&mut self) {
         if let Some((_, mut origin)) = self.origin.take() {
             // Gone already, or told in order; there is nobody else to tell.
@@ -217,13 +224,13 @@ impl Session {
             Ok(_) if is_connect => Framing::None,
             Err(bad) if is_connect && bad != BadFraming::Both => Framing::None,
             Ok(framing) => framing,
-            Err(bad) => return self.refuse(&answer::bad_framing(bad), Reply::LAST).await,
+            Err(bad) => return self.turn_away(&answer::bad_framing(bad), Reply::LAST).await,
         };
         let mut reply = Reply::to(&head, framing);
         // Bytes behind a CONNECT that is not served are for a tunnel that never was.
         reply.closes |= is_connect && !self.ahead.is_empty();
         if let Err(unfit) = forward::check_host(&head) {
-            return self.refuse(&answer::unfit(unfit), Reply::LAST).await;
+            return self.turn_away(&answer::unfit(unfit), Reply::LAST).await;
         }
         if pac::is_asked(&head) {
             // Browsers cannot log in for it, and it holds no more than they know already.
@@ -238,7 +245,7 @@ impl Session {
                 None => false,
             };
             if !is_let_in {
-                return self.refuse(&answer::login_required(), reply).await;
+                return self.turn_away(&answer::login_required(), reply).await;
             }
         }
         if is_connect {
@@ -248,18 +255,19 @@ impl Session {
         let hops = match forward::max_forwards(&head) {
             Ok(Some(0)) => return self.refuse(&answer::final_recipient(&head), reply).await,
             Ok(hops) => hops,
-            Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
+            Err(unfit) => return self.turn_away(&answer::unfit(unfit), reply).await,
         };
         if ftp::is_asked(&head.target) {
             self.leave_origin();
             return match ftp::serve(&self.tcp, &self.context, &head, reply.closes).await {
                 ftp::Done::Answer(answer) => self.refuse(&answer, reply).await,
+                ftp::Done::Unfit(answer) => self.turn_away(&answer, reply).await,
                 ftp::Done::Sent(next) => Ok(next),
             };
         }
         let route = match Route::of(&head.target) {
             Ok(route) => route,
-            Err(unfit) => return self.refuse(&answer::unfit(unfit), reply).await,
+            Err(unfit) => return self.turn_away(&answer::unfit(unfit), reply).await,
         };
         let request = Request {
             forwarded: forward::request(&head, &route, framing, hops),
@@ -274,7 +282,7 @@ impl Session {
     async fn connect(&mut self, head: &RequestHead, reply: Reply) -> Result<Next, FrontError> {
         let target = match connect::target_of(&head.target) {
             Ok(target) => target,
-            Err(error) => return self.refuse(&connect::bad_target(error), reply).await,
+            Err(error) => return self.turn_away(&connect::bad_target(error), reply).await,
         };
         self.leave_origin();
         match self.context.connect(&target, Bytes::new()).await {
@@ -329,7 +337,7 @@ impl Session {
                         _ => 400,
                     };
                     let answer = Answer::new(status, bad);
-                    return self.refuse(&answer, Reply::LAST).await;
+                    return self.turn_away(&answer, Reply::LAST).await;
                 }
                 Err(Failed::Broken(why)) => {
                     debug!(%target, why, "exchange broken");

@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{
@@ -18,6 +18,7 @@ use super::{
     socks5::{self, SUCCEEDED},
 };
 use crate::{
+    client::ClientCounters,
     datagram::{AssociationEnd, LastingAssociation, lasting::is_refusal, socket},
     error::FailureKind,
     target::Target,
@@ -136,6 +137,7 @@ pub(super) async fn serve(
     let mut local = canonical(tcp.local_addr()?);
     local.set_port(0);
     let carried = Carried {
+        counters: context.client.shared_counters(),
         association,
         socket: socket::open(local)?,
         source: Mutex::new(Source::new(canonical(tcp.peer_addr()?), expected)),
@@ -157,6 +159,7 @@ pub(super) async fn serve(
 
 /// A client's datagrams on their way.
 struct Carried {
+    counters: Arc<ClientCounters>,
     association: LastingAssociation,
     socket: UdpSocket,
     source: Mutex<Source>,
@@ -189,6 +192,7 @@ impl Carried {
             let sent = match parse_datagram(&datagram) {
                 Ok((target, head)) => self.association.send(&target, datagram.slice(head..)).await,
                 Err(unfit) => {
+                    self.counters.on_refused();
                     trace!(?unfit, "datagram dropped");
                     continue;
                 }

@@ -1,11 +1,8 @@
 //! Selection and order of resolved addresses.
 
-use hickory_resolver::{
-    config::ConnectionConfig,
-    proto::{
-        op::{Message, OpCode},
-        rr::{RData, Record, rdata::A},
-    },
+use hickory_resolver::proto::{
+    op::{Message, OpCode},
+    rr::{RData, Record, rdata::A},
 };
 use tokio::sync::watch;
 
@@ -72,14 +69,7 @@ async fn name_server() -> (Resolver, watch::Receiver<usize>) {
             let _ = socket.send_to(&answer.to_vec().unwrap(), client).await;
         }
     });
-    let mut connection = ConnectionConfig::udp();
-    connection.port = port;
-    let server = NameServerConfig::new([127, 0, 0, 1].into(), true, vec![connection]);
-    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-    let resolver = Resolver {
-        fixed: Some((config, ResolverOpts::default())),
-        ..Resolver::new(1000)
-    };
+    let resolver = Resolver::new(1000).asking(&[([127, 0, 0, 1], port).into()]);
     (resolver, silenced)
 }
 

@@ -50,6 +50,8 @@ pub(super) fn is_asked(target: &[u8]) -> bool {
 pub(super) enum Done {
     /// It is answered with this.
     Answer(Answer),
+    /// It cannot be served, as this answer says.
+    Unfit(Answer),
     /// A response was sent.
     Sent(Next),
 }
@@ -80,12 +82,12 @@ pub(super) async fn serve(
         b"HEAD" => true,
         _ => {
             let answer = Answer::new(405, "Of ftp URLs only GET and HEAD are served.");
-            return Done::Answer(answer.with("Allow", "GET, HEAD"));
+            return Done::Unfit(answer.with("Allow", "GET, HEAD"));
         }
     };
     let url = match FtpUrl::parse(&head.target) {
         Ok(url) => url,
-        Err(bad) => return Done::Answer(bad_url(bad)),
+        Err(bad) => return Done::Unfit(bad_url(bad)),
     };
     let exchange = Exchange {
         tcp,

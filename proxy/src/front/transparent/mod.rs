@@ -185,3 +185,6 @@ impl Diverted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
