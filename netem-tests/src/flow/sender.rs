@@ -227,6 +227,7 @@ impl Sender {
             (Bandwidth::from_bytes_per_second(u64::MAX >> 8), 64_000)
         };
         self.pacer.set(rate, quantum, self.mtu);
+        self.pacer.set_burst_time(self.controller.burst_time());
         let available = if stopped {
             0
         } else {

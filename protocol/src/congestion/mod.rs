@@ -150,6 +150,10 @@ pub trait Controller: Send + fmt::Debug {
     fn window(&self) -> u64;
     /// Largest burst the pacer may release at once, in bytes.
     fn send_quantum(&self) -> u64;
+    /// Time between two bursts when only the rate is in the way: the longer, the fewer wake-ups.
+    fn burst_time(&self) -> Duration {
+        pacer::BURST_TIME
+    }
     /// Sets the user's maximum rate, which holds whatever the path would carry; `None` lifts it.
     fn set_max_rate(&mut self, max_rate: Option<Bandwidth>);
     /// Changes to `policy` and keeps what is known of the path; false if that takes another controller.

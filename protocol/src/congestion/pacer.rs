@@ -17,7 +17,7 @@ const LATE_PART: u32 = 32;
 const QUANTUM_TIME: Duration = Duration::from_millis(1);
 /// Time between two bursts of a path that is only held by its rate: at 100 Mbit/s two packets, from
 /// 2 Gbit/s on a whole send quantum, so that wake-ups and system calls stay below 4000 a second.
-const BURST_TIME: Duration = Duration::from_micros(250);
+pub(super) const BURST_TIME: Duration = Duration::from_micros(250);
 /// Largest send quantum: what one segmentation-offload buffer takes.
 const MAX_QUANTUM: u64 = 64_000;
 /// Packets of credit kept over an idle time.
@@ -50,6 +50,7 @@ pub struct Pacer {
     rate: u64,
     quantum: u64,
     mtu: u64,
+    burst_time: Duration,
     late: Duration,
     /// Bytes times 10^9.
     credit: i128,
@@ -66,6 +67,7 @@ impl Pacer {
             rate: 0,
             quantum: 0,
             mtu: 0,
+            burst_time: BURST_TIME,
             late: LATE_CREDIT,
             credit: 0,
             refilled_at: now,
@@ -92,16 +94,21 @@ impl Pacer {
         self.credit = self.credit.max(floor);
     }
 
+    /// Wait for what the rate carries in `time` before each burst.
+    pub fn set_burst_time(&mut self, time: Duration) {
+        self.burst_time = time;
+    }
+
     /// Keep more of the credit of a late wake-up on a path with this RTT: a burst is small beside what
     /// is in flight on a long path, and a busy machine would otherwise lose what it was late for.
     pub fn set_rtt(&mut self, smoothed_rtt: Duration) {
         self.late = (smoothed_rtt / LATE_PART).clamp(LATE_CREDIT, MOST_LATE_CREDIT);
     }
 
-    /// Bytes worth waiting for: what the rate carries in 250 us, at least a packet, at most the send
-    /// quantum. More would not fit into a buffer of a millisecond.
+    /// Bytes worth waiting for: what the rate carries in the burst time (250 us if not set), at least a packet, at
+    /// most the send quantum. More would not fit into a buffer of a millisecond.
     pub fn burst(&self) -> u64 {
-        let earned = Bandwidth::from_bytes_per_second(self.rate).bytes_in(BURST_TIME);
+        let earned = Bandwidth::from_bytes_per_second(self.rate).bytes_in(self.burst_time);
         earned.clamp(self.mtu, self.quantum.max(self.mtu))
     }
 

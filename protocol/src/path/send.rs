@@ -197,6 +197,7 @@ impl Path {
             self.controller.send_quantum(),
             self.packet_size(),
         );
+        self.pacer.set_burst_time(self.controller.burst_time());
         let window = self
             .controller
             .window()

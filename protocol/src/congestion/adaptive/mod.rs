@@ -17,6 +17,7 @@ use self::{
     delivery::NewestAcked,
     model::{Model, Round},
     rounds::Kind,
+    solitude::Solitude,
     start::{INITIAL_PACKETS, INITIAL_WINDOW, Start},
 };
 use super::{
@@ -38,6 +39,7 @@ mod model;
 mod random_loss;
 mod resume;
 mod rounds;
+mod solitude;
 mod start;
 mod trains;
 mod user_limits;
@@ -78,6 +80,7 @@ pub struct Adaptive {
     heard_at: f64,
     app_limited: bool,
     min_rtt: Option<Duration>,
+    solitude: Solitude,
 }
 
 impl Adaptive {
@@ -100,6 +103,7 @@ impl Adaptive {
             heard_at: 0.0,
             app_limited: false,
             min_rtt: None,
+            solitude: Solitude::default(),
         }
     }
 
@@ -196,6 +200,8 @@ impl Adaptive {
         self.model.refresh(now);
         self.steer(&round);
         self.bound();
+        let starting = matches!(self.state, State::Start(_));
+        self.solitude.close_round(now, starting, &self.model);
         let model = &mut self.model;
         let may_probe = matches!(&self.state, State::Delay(delay) if !delay.is_draining());
         let packets = model.packets_per_round_trip().max(1.0);
@@ -437,6 +443,10 @@ impl Controller for Adaptive {
 
     fn send_quantum(&self) -> u64 {
         send_quantum(self.pacing_rate(), self.mtu)
+    }
+
+    fn burst_time(&self) -> Duration {
+        self.solitude.burst_time(&self.model)
     }
 
     fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {

@@ -103,3 +103,15 @@ fn no_rate_and_any_rate_answer_without_overflow() {
     assert!(pacer.budget(late) > 0);
     assert_eq!(pacer.next_at(late, 1200), late);
 }
+
+#[test]
+fn a_burst_is_what_the_burst_time_earns_up_to_the_quantum() {
+    let (mut pacer, _) = pacer(Bandwidth::from_bits_per_second(100_000_000));
+    assert_eq!(pacer.burst(), 3125);
+    pacer.set_burst_time(Duration::from_micros(500));
+    assert_eq!(pacer.burst(), 6250);
+    pacer.set_burst_time(Duration::from_secs(1));
+    assert_eq!(pacer.burst(), 12_500);
+    pacer.set_burst_time(Duration::ZERO);
+    assert_eq!(pacer.burst(), u64::from(MTU));
+}
