@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Beginnings of names of rows; none means all that are not on request.
+    /// Names of rows or their beginnings; none means all that are not on request.
     pub only: Vec<String>,
     /// Of the link.
     pub rate: Bandwidth,
@@ -132,25 +132,25 @@ pub fn run(
     Ok(summary)
 }
 
-/// The rows whose names begin with one of these; without any, all that are not on request.
+/// The rows that are named, or begin so if no row has the whole name; without names, all that are not on
+/// request.
 fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Row>> {
     let all = || FAMILIES.iter().copied().flatten();
     if only.is_empty() {
         return Ok(all().filter(|row| !row.is_on_request).collect());
     }
+    let is_whole = |name: &String| all().any(|row| row.name == name);
+    let is_meant = |row: &Row, name: &String| {
+        row.name == name || (!is_whole(name) && row.name.starts_with(name.as_str()))
+    };
     for name in only {
         ensure!(
-            all().any(|row| row.name.starts_with(name.as_str())),
+            all().any(|row| is_meant(row, name)),
             "there is no client {name} (see lab clients --list)"
         );
     }
-    let is_meant = |row: &Row| only.iter().any(|name| row.name.starts_with(name.as_str()));
-    // A whole name means its row alone.
-    let is_whole = |row: &Row| only.iter().any(|name| row.name == name);
-    if all().any(is_whole) && only.iter().all(|name| all().any(|row| row.name == name)) {
-        return Ok(all().filter(|row| is_whole(row)).collect());
-    }
-    Ok(all().filter(|row| is_meant(row)).collect())
+    let is_chosen = |row: &&Row| only.iter().any(|name| is_meant(row, name));
+    Ok(all().filter(is_chosen).collect())
 }
 
 impl Options {

@@ -26,7 +26,7 @@ use crate::{
     implementation::{Invocation, Kit, Ready, Recipe, Side, Stage},
     link::LinkConfig,
     loss::Loss,
-    netns::Namespace,
+    netns::{Namespace, next_serial},
     scenario::Scenario,
     tcp::enlarge_windows_of,
     tun::{FAR, NEAR},
@@ -43,9 +43,6 @@ const SERVER_PORT: u16 = 7377;
 const PROXY_PORT: u16 = 1080;
 const REDIRECT: &str = ":1081";
 const TPROXY: &str = "127.0.0.1:1082,[::1]:1082";
-
-/// The link's device at either side.
-const DEVICE: &str = "link0";
 
 /// The congestion control of everybody's TCP.
 const CONGESTION: &str = "cubic";
@@ -113,10 +110,7 @@ impl<'a> Site<'a> {
         let (source, _) = kit.source(bytes)?;
         fs::hard_link(source, served.join(FILE))?;
         let lan = match row.through {
-            Through::Gateway => Some(Namespace::create(&format!(
-                "{}-lan",
-                crate::netns::next_serial()
-            ))?),
+            Through::Gateway => Some(Namespace::create(&format!("{}-lan", next_serial()))?),
             _ => None,
         };
         let site = Self {
@@ -134,58 +128,18 @@ impl<'a> Site<'a> {
 
     fn address(&self) -> anyhow::Result<()> {
         let (near, far) = (self.stage.lab().near(), self.stage.lab().far());
-        let inside = |namespace: &Namespace, commands: &[&str]| -> anyhow::Result<()> {
-            for command in commands {
-                namespace.ip(&command.split(' ').collect::<Vec<_>>())?;
-            }
-            Ok(())
-        };
+        ip(near, &["addr add fd77::1/64 dev link0 nodad"])?;
+        ip(far, &["addr add fd77::2/64 dev link0 nodad"])?;
         for side in [near, far] {
-            let (own, route) = if std::ptr::eq(side, near) {
-                ("fd77::1/64", "route add default dev link0")
-            } else {
-                ("fd77::2/64", "route add 10.88.0.0/24 dev link0")
-            };
-            inside(
-                side,
-                &[&format!("addr add {own} dev {DEVICE} nodad"), route],
-            )?;
-            inside(side, &[&format!("-6 route add default dev {DEVICE}")])?;
+            ip(side, &["route add default dev link0"])?;
+            ip(side, &["-6 route add default dev link0"])?;
         }
-        let addresses = [HOST, HOST6].map(|ip| format!("addr add {ip} dev lo"));
-        inside(far, &addresses.each_ref().map(String::as_str))?;
-        if let Some(lan) = &self.lan {
-            let pair = format!(
-                "link add lan0 type veth peer name eth0 netns {}",
-                lan.name()
-            );
-            inside(
-                near,
-                &[
-                    &pair,
-                    "link set lan0 addrgenmode none",
-                    "addr add 10.88.0.1/24 dev lan0",
-                    "addr add fd88::1/64 dev lan0 nodad",
-                    "link set lan0 up",
-                ],
-            )?;
-            inside(
-                lan,
-                &[
-                    "link set eth0 addrgenmode none",
-                    "addr add 10.88.0.2/24 dev eth0",
-                    "addr add fd88::2/64 dev eth0 nodad",
-                    "link set eth0 up",
-                    "route add default via 10.88.0.1",
-                    "-6 route add default via fd88::1",
-                ],
-            )?;
-            near.set("net/ipv4/ip_forward", "1")?;
-            near.set("net/ipv6/conf/all/forwarding", "1")?;
-            lan.set("net/ipv4/tcp_congestion_control", CONGESTION)?;
-            enlarge_windows_of(lan)?;
+        let own = [HOST, HOST6].map(|address| format!("addr add {address} dev lo"));
+        ip(far, &own.each_ref().map(String::as_str))?;
+        match &self.lan {
+            Some(lan) => join(lan, near),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Starts the servers and the pair, and the client when they are ready; waits for its end or the limit.
@@ -347,6 +301,47 @@ impl<'a> Site<'a> {
         command.env("HOME", self.stage.folder());
         succeed(&mut command).context("tproxy-setup")
     }
+}
+
+/// Runs `ip` inside, once for each line.
+fn ip(inside: &Namespace, lines: &[&str]) -> anyhow::Result<()> {
+    for line in lines {
+        inside.ip(&line.split(' ').collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Makes `near` the gateway of `lan`. Both have link-local addresses there: a gateway without one cannot ask
+/// for its neighbours.
+fn join(lan: &Namespace, near: &Namespace) -> anyhow::Result<()> {
+    let pair = format!(
+        "link add lan0 type veth peer name eth0 netns {}",
+        lan.name()
+    );
+    ip(
+        near,
+        &[
+            &pair,
+            "addr add 10.88.0.1/24 dev lan0",
+            "addr add fd88::1/64 dev lan0 nodad",
+            "link set lan0 up",
+        ],
+    )?;
+    ip(
+        lan,
+        &[
+            "addr add 10.88.0.2/24 dev eth0",
+            "addr add fd88::2/64 dev eth0 nodad",
+            "link set eth0 up",
+            "route add default via 10.88.0.1",
+            "-6 route add default via fd88::1",
+        ],
+    )?;
+    near.set("net/ipv4/ip_forward", "1")?;
+    near.set("net/ipv6/conf/all/forwarding", "1")?;
+    lan.set("net/ipv4/tcp_congestion_control", CONGESTION)?;
+    enlarge_windows_of(lan)?;
+    Ok(())
 }
 
 fn scenario(row: &Row, link: Link) -> Scenario {

@@ -47,3 +47,30 @@ fn a_whole_name_means_one_client_and_a_beginning_all_that_have_it() {
 fn a_name_that_nobody_has_is_an_error() {
     assert!(chosen(&["curl-gopher".to_owned()]).is_err());
 }
+
+#[test]
+fn every_script_is_one_that_a_shell_can_read() {
+    for row in all() {
+        let servers = row
+            .servers
+            .iter()
+            .map(|server| format!("{}\n{}", server.prepare, server.run));
+        let own = [row.site, row.before].map(str::to_owned);
+        let scripts = [row.script(true), row.script(false)];
+        for script in own.into_iter().chain(scripts).chain(servers) {
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-n", "-c", &script]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}\n{script}", row.name);
+        }
+    }
+}
+
+#[test]
+fn every_client_has_a_server_with_a_port_of_its_own() {
+    for row in all() {
+        let ports: BTreeSet<u16> = row.servers.iter().map(|server| server.port).collect();
+        assert_eq!(ports.len(), row.servers.len(), "{}", row.name);
+        assert!(!ports.is_empty() && !ports.contains(&0), "{}", row.name);
+    }
+}
