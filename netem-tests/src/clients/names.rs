@@ -32,7 +32,7 @@ udp = socks.socksocket(socket.AF_INET, socket.SOCK_DGRAM)
 if proxy:
     address, port = proxy.split(":")
     udp.set_proxy(socks.SOCKS5, address, int(port))
-udp.bind(("", 0))
+    udp.bind(("", 0))
 with open("out", "w") as out:
     for n in range(1, 51):
         for again in range(4):
