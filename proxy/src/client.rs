@@ -299,9 +299,9 @@ impl Client {
         early: Bytes,
         mut failed: Option<Generation>,
     ) -> Result<(TargetStream, Generation), OpenError> {
-        let guard = self.link.acquire();
+        let mut guard = self.link.acquire();
         loop {
-            let current = self.link.current(failed).await;
+            let current = self.link.current_for(&mut guard, failed).await;
             let (connection, generation) =
                 current.inspect_err(|error| self.counters.on_outcome(Err(error)))?;
             let mut stream = match Self::open_on(&connection, target).await {

@@ -9,8 +9,11 @@ pub mod client;
 mod closing;
 pub mod datagram;
 pub mod error;
+mod eviction;
 pub mod exit;
 mod front;
+#[doc(hidden)]
+pub mod fuzz;
 mod keep_alive;
 pub mod link;
 pub mod listening;

@@ -5,6 +5,7 @@
 //! 2. When its probes go unanswered, a second connection is made beside it. Whoever wants a stream
 //!    meanwhile waits for the one that answers first.
 //! 3. When it is lost, attempts go on with growing pauses; a request cuts a pause short.
+//! 4. A better one may be given in its place; what runs over it goes on where it is, to its end.
 
 mod attempts;
 
@@ -21,7 +22,7 @@ use std::{
 
 use rp_protocol::{Connection, error::ConnectionError};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -44,15 +45,23 @@ const MIN_SILENCE: Duration = Duration::from_millis(500);
 /// less than 2 s apart (spec/03-reliability.md#probes), and its answer has a second to come.
 const LAST_CHANCE: Duration = Duration::from_secs(3);
 
+/// Time between two looks whether a connection with a better one in its place is still used, and how long it is kept
+/// behind its last use.
+const RETIRE_LOOK: Duration = Duration::from_secs(1);
+const RETIRE_LINGER: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Debug)]
 enum State {
-    /// The connection, and how many there were before it.
-    Up(Connection, u64),
+    /// The connection, how many there were before it, and what those hold who use it.
+    Up(Connection, u64, Hold),
     /// Lost, silent or not yet made; attempts go on.
     Down(String),
     /// Given up by silence while nothing used it; the next use brings it back.
     Asleep,
 }
+
+/// What whoever uses a connection holds: as long as somebody does, one that was replaced is kept.
+type Hold = Arc<()>;
 
 /// A handle to the connection; clones share it. Dropping the last one ends the attempts.
 #[derive(Clone)]
@@ -63,6 +72,7 @@ pub struct Link {
 
 struct Shared {
     demand: Arc<Demand>,
+    better: mpsc::Sender<Connection>,
     supervisor: JoinHandle<()>,
 }
 
@@ -95,7 +105,11 @@ impl fmt::Debug for Link {
 
 /// Counts one user of the link for as long as it lives: a link with users is brought back at once.
 #[derive(Debug)]
-pub struct LinkGuard(Arc<Demand>);
+pub struct LinkGuard {
+    demand: Arc<Demand>,
+    /// Of the connection that is used, once there is one.
+    hold: Option<Hold>,
+}
 
 impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,7 +119,17 @@ impl fmt::Debug for Demand {
 
 impl Drop for LinkGuard {
     fn drop(&mut self) {
-        self.0.users.fetch_sub(1, Ordering::Relaxed);
+        self.demand.users.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Clone for LinkGuard {
+    fn clone(&self) -> Self {
+        self.demand.users.fetch_add(1, Ordering::Relaxed);
+        Self {
+            demand: self.demand.clone(),
+            hold: self.hold.clone(),
+        }
     }
 }
 
@@ -168,14 +192,19 @@ impl Link {
     {
         let (state, receiver) = watch::channel(State::Down("connecting".into()));
         let demand = Arc::<Demand>::default();
+        let (better, offers) = mpsc::channel(1);
         let supervisor = Supervisor {
             connect,
             state,
             demand: demand.clone(),
             made: 0,
         };
-        let supervisor = tokio::spawn(supervisor.run(connection));
-        let shared = Arc::new(Shared { demand, supervisor });
+        let supervisor = tokio::spawn(supervisor.run(connection, offers));
+        let shared = Arc::new(Shared {
+            demand,
+            better,
+            supervisor,
+        });
         Self {
             state: receiver,
             shared,
@@ -185,13 +214,23 @@ impl Link {
     /// Registers a user until the returned value is dropped.
     pub fn acquire(&self) -> LinkGuard {
         self.shared.demand.users.fetch_add(1, Ordering::Relaxed);
-        LinkGuard(self.shared.demand.clone())
+        LinkGuard {
+            demand: self.shared.demand.clone(),
+            hold: None,
+        }
+    }
+
+    /// Takes `connection` in the place of the one there is, from the next request on. What runs over that one goes
+    /// on, and it is closed a moment after its last use.
+    pub fn use_instead(&self, connection: Connection) {
+        // While one waits to be taken, another is not needed.
+        let _ = self.shared.better.try_send(connection);
     }
 
     /// What it has at this moment.
     pub fn status(&self) -> LinkStatus {
         match &*self.state.borrow() {
-            State::Up(connection, _) => LinkStatus::Up(connection.clone()),
+            State::Up(connection, ..) => LinkStatus::Up(connection.clone()),
             State::Down(why) => LinkStatus::Down(why.clone()),
             State::Asleep => LinkStatus::Asleep,
         }
@@ -220,13 +259,34 @@ impl Link {
         &self,
         failed: Option<Generation>,
     ) -> Result<(Connection, Generation), OpenError> {
+        let (connection, generation, _) = self.look(failed).await?;
+        Ok((connection, generation))
+    }
+
+    /// The same, kept by `guard` if another one takes its place.
+    pub(crate) async fn current_for(
+        &self,
+        guard: &mut LinkGuard,
+        failed: Option<Generation>,
+    ) -> Result<(Connection, Generation), OpenError> {
+        let (connection, generation, hold) = self.look(failed).await?;
+        guard.hold = Some(hold);
+        Ok((connection, generation))
+    }
+
+    async fn look(
+        &self,
+        failed: Option<Generation>,
+    ) -> Result<(Connection, Generation, Hold), OpenError> {
         let mut state = self.state.clone();
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut reason = String::from("connecting");
         loop {
             match &*state.borrow_and_update() {
-                State::Up(connection, made) if failed.is_none_or(|failed| *made > failed.0) => {
-                    return Ok((connection.clone(), Generation(*made)));
+                State::Up(connection, made, hold)
+                    if failed.is_none_or(|failed| *made > failed.0) =>
+                {
+                    return Ok((connection.clone(), Generation(*made), hold.clone()));
                 }
                 // Its end is about to be noticed here, too.
                 State::Up(..) => {}
@@ -246,13 +306,13 @@ impl Link {
 
     /// Whether a connection made after `asked` has taken its place.
     pub(crate) fn has_replaced(&self, asked: Generation) -> bool {
-        matches!(&*self.state.borrow(), State::Up(_, made) if *made > asked.0)
+        matches!(&*self.state.borrow(), State::Up(_, made, _) if *made > asked.0)
     }
 
     /// Waits until a connection made after `asked` took its place: what that one has not answered may
     /// be asked again.
     pub(crate) async fn replaced(&self, asked: Generation) {
-        let is_later = |state: &State| matches!(state, State::Up(_, made) if *made > asked.0);
+        let is_later = |state: &State| matches!(state, State::Up(_, made, _) if *made > asked.0);
         let mut state = self.state.clone();
         if state.wait_for(is_later).await.is_err() {
             // Nobody makes connections any more.
@@ -284,6 +344,22 @@ async fn leave(connection: Connection) {
     }
 }
 
+/// Keeps a `connection` for which there is a better one as long as somebody holds it, and a moment more, in which
+/// what was sent last arrives.
+async fn retire(connection: Connection, hold: Hold) {
+    let unused = async {
+        // Its users are few by now, and nobody is told of the last.
+        while Arc::strong_count(&hold) > 1 {
+            sleep(RETIRE_LOOK).await;
+        }
+        sleep(RETIRE_LINGER).await;
+    };
+    tokio::select! {
+        () = leave(connection.clone()) => {}
+        () = unused => connection.close(code::CANCELLED, b"a better server"),
+    }
+}
+
 /// What keeps a link's connection.
 struct Supervisor<C> {
     connect: C,
@@ -296,7 +372,7 @@ struct Supervisor<C> {
 /// Why a connection is no longer the link's.
 enum Left {
     Lost(ConnectionError),
-    /// It fell silent, and this one was made before it answered.
+    /// It fell silent, and this one was made before it answered; or this one is better.
     Replaced(Connection),
 }
 
@@ -306,7 +382,7 @@ where
     F: Future<Output = Result<Connection, E>> + Send + 'static,
     E: fmt::Display + Send + 'static,
 {
-    async fn run(mut self, first: Option<Connection>) {
+    async fn run(mut self, first: Option<Connection>, mut offers: mpsc::Receiver<Connection>) {
         let mut next = first;
         loop {
             let connection = match next.take() {
@@ -322,7 +398,7 @@ where
                 info!("connected again");
             }
             self.made += 1;
-            match self.keep(connection).await {
+            match self.keep(connection, &mut offers).await {
                 Left::Replaced(connection) => next = Some(connection),
                 Left::Lost(ConnectionError::LocallyClosed) => return,
                 Left::Lost(error) => self.lost(&error).await,
@@ -331,13 +407,19 @@ where
     }
 
     /// Hands `connection` out until it is lost or replaced.
-    async fn keep(&self, connection: Connection) -> Left {
+    async fn keep(&self, connection: Connection, offers: &mut mpsc::Receiver<Connection>) -> Left {
+        let hold = Hold::default();
         loop {
             self.demand.remember(connection.remote_address());
-            let up = State::Up(connection.clone(), self.made);
+            let up = State::Up(connection.clone(), self.made, hold.clone());
             self.state.send_replace(up);
             let replaced = tokio::select! {
                 error = connection.closed() => return Left::Lost(error),
+                Some(better) = offers.recv() => {
+                    info!("moving to a better server; what runs goes on where it is");
+                    tokio::spawn(retire(connection, hold));
+                    return Left::Replaced(better);
+                }
                 replaced = self.replacement(&connection) => replaced,
             };
             let Some(replacement) = replaced else {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::{
     error::{DialFailure, FailureKind},
-    target::{Destination, ListenAt, Target},
+    target::{Destination, Host, ListenAt, Target},
     wire::{Address, Prefix, put_counted, put_host, put_ip, put_path, target},
 };
 
@@ -23,6 +23,7 @@ const COMMAND_CONNECT: u8 = 1;
 const COMMAND_LISTEN: u8 = 2;
 const COMMAND_ASSOCIATE: u8 = 3;
 const COMMAND_BIND: u8 = 4;
+const COMMAND_LISTEN_DATAGRAMS: u8 = 5;
 const STATUS_CONNECTED: u8 = 0;
 
 /// What the client asks of the exit.
@@ -36,6 +37,8 @@ pub enum Request {
     Associate,
     /// Wait for one connection from this host, and relay it.
     Bind(Target),
+    /// Listen for datagrams at this host and port, and exchange them with whoever sends some.
+    ListenDatagrams(Host, u16),
 }
 
 impl Request {
@@ -46,12 +49,15 @@ impl Request {
             Self::Listen(_) => COMMAND_LISTEN,
             Self::Associate => COMMAND_ASSOCIATE,
             Self::Bind(_) => COMMAND_BIND,
+            Self::ListenDatagrams(..) => COMMAND_LISTEN_DATAGRAMS,
         });
         match self {
             Self::Connect(Destination::Tcp(target)) | Self::Bind(target) => {
                 put_host(target.host(), target.port(), out);
             }
-            Self::Listen(ListenAt::Tcp(host, port)) => put_host(host, *port, out),
+            Self::Listen(ListenAt::Tcp(host, port)) | Self::ListenDatagrams(host, port) => {
+                put_host(host, *port, out);
+            }
             Self::Connect(Destination::Unix(path)) | Self::Listen(ListenAt::Unix(path)) => {
                 put_path(path, out);
             }
@@ -82,6 +88,10 @@ impl Request {
                 Some(target) => Self::Bind(target),
             },
             Some(COMMAND_ASSOCIATE) => Self::Associate,
+            Some(COMMAND_LISTEN_DATAGRAMS) => match prefix.host_and_port()? {
+                None => return Ok(None),
+                Some((host, port)) => Self::ListenDatagrams(host, port),
+            },
             //= spec/10-proxy.md#request
             //# An exit MUST answer a command it does not know with status 7.
             Some(_) => return Err(DialFailure::new(FailureKind::CommandUnsupported)),

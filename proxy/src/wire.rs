@@ -79,16 +79,21 @@ impl<'a> Prefix<'a> {
 
     /// Address type, address and port; `None` while bytes are missing.
     pub(crate) fn target(&mut self) -> Result<Option<Target>, DialFailure> {
-        let Some(kind) = self.u8() else {
-            return Ok(None);
-        };
-        match self.host(kind)? {
+        match self.host_and_port()? {
             Some((host, port)) => target(host, port).map(Some),
             None => Ok(None),
         }
     }
 
-    /// The same where the port may be zero, and a path stand for the address.
+    /// The same where the port may be zero.
+    pub(crate) fn host_and_port(&mut self) -> Result<Option<(Host, u16)>, DialFailure> {
+        match self.u8() {
+            Some(kind) => self.host(kind),
+            None => Ok(None),
+        }
+    }
+
+    /// The same where a path may stand for the address.
     pub(crate) fn address(&mut self) -> Result<Option<Address>, DialFailure> {
         match self.u8() {
             None => Ok(None),

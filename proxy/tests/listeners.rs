@@ -198,6 +198,36 @@ async fn bind_of_socks5_replies_twice_and_relays() {
 }
 
 #[tokio::test]
+async fn bind_of_one_who_does_not_know_who_comes_takes_whom_he_may_dial() {
+    //= spec/10-proxy.md#listening
+    //= type=test
+    //# Where any host is expected, an exit MUST judge the address of each connection that comes as it would judge that of a dial.
+    let policy = Policy::default().allow("127.0.0.3".parse().unwrap());
+    let world = world_under(policy, rules(&["*"])).await;
+    let proxy = proxy(&world.client).await;
+    let socks5 = [&[5, 1, 0, 5, 2, 0, 1][..], &[0; 6]].concat();
+    let socks4 = [&[4, 2][..], &[0; 7]].concat();
+    for (request, head) in [(socks5, 6), (socks4, 2)] {
+        let mut tcp = TcpStream::connect(proxy).await.unwrap();
+        tcp.write_all(&request).await.unwrap();
+        let first = read_exactly(&mut tcp, head + 6).await;
+        let at = match head {
+            6 => ipv4_addr(&first[6..]),
+            _ => ipv4_addr(&[&first[4..], &first[2..4]].concat()),
+        };
+        let mut stranger = come("127.0.0.9", at).await;
+        let end = soon(stranger.read_u8()).await.unwrap_err().kind();
+        assert_eq!(end, ErrorKind::ConnectionReset);
+        let mut came = come("127.0.0.3", at).await;
+        let second = if head == 6 { 10 } else { 8 };
+        read_exactly(&mut tcp, second).await;
+        came.write_all(b"file").await.unwrap();
+        came.shutdown().await.unwrap();
+        assert_eq!(read_to_end(&mut tcp).await, b"file");
+    }
+}
+
+#[tokio::test]
 async fn bind_of_socks4_replies_twice_and_relays() {
     let world = listening_world(&["*"]).await;
     let mut tcp = TcpStream::connect(proxy(&world.client).await)

@@ -53,10 +53,13 @@ fn request(case: &Value) -> Request {
         (1, Some(path)) => Request::Connect(Destination::Unix(path)),
         (1, None) => Request::Connect(target().into()),
         (2, Some(path)) => Request::Listen(ListenAt::Unix(path)),
-        (2, None) => {
+        (command @ (2 | 5), None) => {
             let (host, port) = text.rsplit_once(':').unwrap();
-            let host = Host::parse(host).unwrap();
-            Request::Listen(ListenAt::Tcp(host, port.parse().unwrap()))
+            let (host, port) = (Host::parse(host).unwrap(), port.parse().unwrap());
+            match command {
+                2 => Request::Listen(ListenAt::Tcp(host, port)),
+                _ => Request::ListenDatagrams(host, port),
+            }
         }
         _ => Request::Bind(target()),
     }

@@ -1,6 +1,9 @@
 //! What became of the requests of a client's front ends, for statistics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     error::{FailureKind, OpenError},
@@ -19,6 +22,10 @@ pub struct ClientCounters {
     /// Connections to a front end, and requests and datagrams on them, that made no sense, had no right to it,
     /// or were too many.
     pub refused: AtomicU64,
+    /// Datagrams of flows that found no room to wait.
+    pub discarded: Arc<AtomicU64>,
+    /// Flows of datagrams that were ended to make room for others.
+    pub pushed_out: AtomicU64,
 }
 
 impl ClientCounters {

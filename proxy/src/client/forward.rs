@@ -180,15 +180,15 @@ impl Client {
                 continue;
             };
             let (client, destination) = (self.clone(), destination.clone());
+            let guard = listener.guard();
             tokio::spawn(async move {
                 client.take_arrival(arrived, &destination).await;
-                drop(permit);
+                drop((permit, guard));
             });
         }
     }
 
     async fn take_arrival(&self, arrived: Arrived, destination: &Destination) {
-        let _guard = self.link.acquire();
         match dial_here(destination).await {
             Ok(socket) => {
                 let near = Near {

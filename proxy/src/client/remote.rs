@@ -141,7 +141,7 @@ pub struct RemoteListener {
     arrived: mpsc::Receiver<Arrived>,
     send: SendStream,
     recv: RecvStream,
-    _guard: LinkGuard,
+    guard: LinkGuard,
 }
 
 impl fmt::Debug for RemoteListener {
@@ -175,6 +175,11 @@ impl RemoteListener {
     /// What tells the connection it was asked over from later ones.
     pub(crate) fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// What keeps the connection it was asked over.
+    pub(crate) fn guard(&self) -> LinkGuard {
+        self.guard.clone()
     }
 }
 
@@ -227,8 +232,8 @@ impl Client {
         at: &ListenAt,
         failed: Option<Generation>,
     ) -> Result<RemoteListener, OpenError> {
-        let guard = self.link.acquire();
-        let (connection, generation) = self.link.current(failed).await?;
+        let mut guard = self.link.acquire();
+        let (connection, generation) = self.link.current_for(&mut guard, failed).await?;
         let inbox = self.arrivals.inbox(&connection, generation);
         let (send, recv) = connection.open_bi().await?;
         let (sender, arrived) = mpsc::channel(MAX_WAITING);
@@ -249,7 +254,7 @@ impl Client {
             arrived,
             send,
             recv,
-            _guard: guard,
+            guard,
         };
         bound.map(|_| listener)
     }
@@ -267,8 +272,8 @@ impl Client {
     /// # Errors
     /// The exit cannot or will not listen there.
     pub async fn bind(&self, from: &Target) -> Result<PendingBind, OpenError> {
-        let guard = self.link.acquire();
-        let (connection, generation) = self.link.current(None).await?;
+        let mut guard = self.link.acquire();
+        let (connection, generation) = self.link.current_for(&mut guard, None).await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = TargetStream::new(send, recv);
         stream.ask(&Request::Bind(from.clone())).await?;

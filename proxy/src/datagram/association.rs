@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{
     carrier::{Carrier, StreamEnd, receive},
     message::Datagram,
-    queue::{QueueBudget, QueueShare},
+    queue::QueueBudget,
     router::Router,
 };
 use crate::{
@@ -60,11 +60,6 @@ impl Default for Associations {
 }
 
 impl Associations {
-    /// A share of what may wait for the client's own software.
-    pub(crate) fn share(&self) -> Arc<QueueShare> {
-        self.budget.share()
-    }
-
     /// The router of this connection: a connection's datagrams have one reader.
     fn router(&self, connection: &Connection, generation: Generation) -> Arc<Router> {
         let mut known = self.router.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +79,8 @@ impl Associations {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
     Asked,
-    Open,
+    /// The exit has given it this address.
+    Open(SocketAddr),
     Ended(AssociationEnd),
 }
 
@@ -105,12 +101,21 @@ impl Client {
     /// # Errors
     /// There is no connection to the server.
     pub async fn associate(&self) -> Result<Association, OpenError> {
-        let guard = self.link().acquire();
-        let mut failed = None;
+        self.associate_by(&Request::Associate, None).await
+    }
+
+    /// Asks by `request` for what carries datagrams as an association does, over a connection made after `failed`
+    /// if that is given.
+    pub(crate) async fn associate_by(
+        &self,
+        request: &Request,
+        mut failed: Option<Generation>,
+    ) -> Result<Association, OpenError> {
+        let mut guard = self.link().acquire();
         loop {
-            let (connection, generation) = self.link().current(failed).await?;
+            let (connection, generation) = self.link().current_for(&mut guard, failed).await?;
             let router = self.associations().router(&connection, generation);
-            match Association::open(&connection, &router).await {
+            match Association::open(&connection, &router, request).await {
                 Ok((carrier, recv)) => {
                     let (progress, reader) = Association::start(carrier.clone(), recv);
                     return Ok(Association {
@@ -133,12 +138,13 @@ impl Association {
     async fn open(
         connection: &Connection,
         router: &Arc<Router>,
+        request: &Request,
     ) -> Result<(Arc<Carrier>, RecvStream), OpenError> {
         let (mut send, recv) = connection.open_bi().await?;
         let route = router.register(send.id().index());
-        let mut request = Vec::new();
-        Request::Associate.encode(&mut request);
-        send.write_bytes(request.into()).await?;
+        let mut head = Vec::new();
+        request.encode(&mut head);
+        send.write_bytes(head.into()).await?;
         //= spec/10-proxy.md#udp
         //# A client MUST use the stream until the reply has arrived.
         let uses_frames = false;
@@ -153,9 +159,9 @@ impl Association {
         let (sender, progress) = watch::channel(Progress::Asked);
         let reading = async move {
             let end = match read_reply(&mut recv).await {
-                Ok(early) => {
+                Ok((bound, early)) => {
                     carrier.use_frames();
-                    sender.send_replace(Progress::Open);
+                    sender.send_replace(Progress::Open(bound));
                     receive(&mut recv, early, carrier.route()).await.into()
                 }
                 Err(error) => AssociationEnd::Failed(error),
@@ -175,13 +181,28 @@ impl Association {
     /// # Errors
     /// It was refused, or has ended.
     pub async fn opened(&self) -> Result<(), AssociationEnd> {
+        self.bound().await.map(drop)
+    }
+
+    /// The same with the address that the exit says.
+    pub(crate) async fn bound(&self) -> Result<SocketAddr, AssociationEnd> {
         let mut progress = self.progress.clone();
         let known = progress.wait_for(|progress| *progress != Progress::Asked);
         match known.await.as_deref() {
+            Ok(Progress::Open(bound)) => Ok(*bound),
             Ok(Progress::Ended(end)) => Err(end.clone()),
-            Ok(_) => Ok(()),
-            Err(_reader_gone) => Err(AssociationEnd::Closed),
+            Ok(Progress::Asked) | Err(_) => Err(AssociationEnd::Closed),
         }
+    }
+
+    /// What tells the connection it was asked over from later ones.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Waits until another connection has taken the place of its own.
+    pub(crate) async fn replaced(&self) {
+        self.link.replaced(self.generation).await;
     }
 
     /// Sends `payload` to `target` when it is this association's turn; a name is resolved at the exit. Nobody
@@ -259,8 +280,8 @@ impl From<StreamEnd> for AssociationEnd {
     }
 }
 
-/// Reads the exit's reply, and returns what came behind it.
-async fn read_reply(recv: &mut RecvStream) -> Result<Bytes, OpenError> {
+/// Reads the exit's reply: the address it says, and what came behind it.
+async fn read_reply(recv: &mut RecvStream) -> Result<(SocketAddr, Bytes), OpenError> {
     let mut head = BytesMut::new();
     loop {
         let Some(piece) = recv.read_bytes(open::MAX_REPLY_BYTES).await? else {
@@ -269,7 +290,7 @@ async fn read_reply(recv: &mut RecvStream) -> Result<Bytes, OpenError> {
         head.extend_from_slice(&piece);
         match open::decode_reply(&head) {
             Ok(None) => {}
-            Ok(Some((Ok(_), len))) => return Ok(head.split_off(len).freeze()),
+            Ok(Some((Ok(bound), len))) => return Ok((bound, head.split_off(len).freeze())),
             Ok(Some((Err(failure), _))) => return Err(failure.into()),
             Err(open::BadReply) => return Err(OpenError::BadReply),
         }

@@ -2,35 +2,40 @@
 //! datagrams that are redirected to us. How they get here, and how answers get back, is the caller's business.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::debug;
 
 use super::{
     lasting::{LastingAssociation, is_refusal},
     message::Datagram,
-    queue::{Queue, QueueShare},
+    queue::{Queue, QueueBudget, QueueShare},
 };
-use crate::{client::Client, network::network, target::Target};
+use crate::{
+    client::{Client, ClientCounters},
+    eviction::greediest,
+    network::network,
+    target::{Host, Target},
+};
 
 /// Time without a datagram after which a flow is given up by default (RFC 4787, REQ-5).
 pub const DEFAULT_FLOW_IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// The same for flows that have only asked name servers, which may be shorter (RFC 4787, REQ-5 b): each question
 /// commonly has a source port of its own.
-const NAME_SERVER_IDLE: Duration = Duration::from_secs(30);
+const NAME_SERVER_IDLE: Duration = Duration::from_secs(10);
 
 /// The port of name servers.
 const NAME_SERVER_PORT: u16 = 53;
@@ -38,9 +43,20 @@ const NAME_SERVER_PORT: u16 = 53;
 /// Flows at once by default. An exit takes some 3500 associations of one connection.
 pub const DEFAULT_MAX_FLOWS: usize = 2048;
 
-/// Takes an answer to its source: the source, whom the answer is from, and the payload.
-type Deliver =
-    dyn Fn(SocketAddr, SocketAddr, Bytes) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+/// What the datagrams of all flows may take while they wait, beside a least share of each party.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Addresses of which a flow remembers that it has sent to them; one that sends to more takes answers from all.
+const MAX_ASKED: usize = 1024;
+
+/// How long a flow that the exit has refused is not asked for again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Carries the datagrams of a flow, both ways, until it is over: those from its source come by the queue, and
+/// what passes is noted.
+type Carry = dyn Fn(SocketAddr, Arc<Queue>, Arc<Activity>) -> Pin<Box<dyn Future<Output = ()> + Send>>
+    + Send
+    + Sync;
 
 /// The flows of one local socket, or of what else brings datagrams with a source. Dropping the last clone ends
 /// them.
@@ -50,12 +66,18 @@ pub struct Flows {
 }
 
 struct Shared {
-    client: Client,
-    share: Arc<QueueShare>,
-    idle: Duration,
+    counters: Arc<ClientCounters>,
+    budget: Arc<QueueBudget>,
     max_flows: usize,
-    deliver: Arc<Deliver>,
-    flows: Mutex<HashMap<SocketAddr, Flow>>,
+    carry: Box<Carry>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    flows: HashMap<SocketAddr, Flow>,
+    /// What the flows of one party share of the budget.
+    shares: HashMap<IpAddr, Weak<QueueShare>>,
 }
 
 struct Flow {
@@ -64,41 +86,91 @@ struct Flow {
     task: AbortHandle,
 }
 
-/// When a flow was used last, and for what.
+/// What a flow has done so far.
 #[derive(Debug)]
-struct Activity(Mutex<(Instant, bool)>);
+pub(super) struct Activity(Mutex<Done>);
+
+#[derive(Debug)]
+struct Done {
+    /// When a datagram passed last.
+    used: Instant,
+    asks_name_servers_only: bool,
+    /// Whom it has sent to; `None` once it may hear from anybody.
+    asked: Option<HashSet<IpAddr>>,
+}
 
 impl Activity {
     fn new() -> Self {
-        Self(Mutex::new((Instant::now(), true)))
+        Self(Mutex::new(Done {
+            used: Instant::now(),
+            asks_name_servers_only: true,
+            asked: Some(HashSet::new()),
+        }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Instant, bool)> {
+    fn lock(&self) -> MutexGuard<'_, Done> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A datagram goes to `port`.
-    fn note_sent(&self, port: u16) {
-        let (used, asks_only) = &mut *self.lock();
-        *used = Instant::now();
-        *asks_only &= port == NAME_SERVER_PORT;
+    /// A datagram goes to `target`.
+    fn note_sent(&self, target: &Target) {
+        let done = &mut *self.lock();
+        done.used = Instant::now();
+        done.asks_name_servers_only &= target.port() == NAME_SERVER_PORT;
+        let is_bounded = match (target.host(), &mut done.asked) {
+            (Host::Ip(ip), Some(asked)) => {
+                asked.insert(ip.to_canonical());
+                asked.len() <= MAX_ASKED
+            }
+            // The exit alone knows the address of a name.
+            (Host::Name(_), Some(_)) => false,
+            (_, None) => return,
+        };
+        if !is_bounded {
+            done.asked = None;
+        }
     }
 
-    fn note_received(&self) {
-        self.lock().0 = Instant::now();
+    /// A datagram came from `sender`; `false` if it was not asked, and the datagram is not passed on: the exit
+    /// filters as well, but who speaks in whose name to a local program is not left to it.
+    pub(super) fn note_received(&self, sender: IpAddr) -> bool {
+        let mut done = self.lock();
+        let asked = done.asked.as_ref();
+        let was_asked = asked.is_none_or(|asked| asked.contains(&sender.to_canonical()));
+        if was_asked {
+            done.used = Instant::now();
+        }
+        was_asked
+    }
+
+    /// A datagram came from whom the flow's own socket takes any from.
+    pub(super) fn note_answer(&self) {
+        self.lock().used = Instant::now();
     }
 
     fn used(&self) -> Instant {
-        self.lock().0
+        self.lock().used
+    }
+
+    /// Waits until nothing has passed for `idle`.
+    pub(super) async fn idle(&self, idle: Duration) {
+        loop {
+            let ends_at = self.ends_at(idle);
+            if Instant::now() >= ends_at {
+                return;
+            }
+            sleep_until(ends_at).await;
+        }
     }
 
     fn ends_at(&self, idle: Duration) -> Instant {
-        let (used, asks_only) = *self.lock();
-        used + if asks_only {
-            idle.min(NAME_SERVER_IDLE)
-        } else {
-            idle
-        }
+        let done = self.lock();
+        done.used
+            + if done.asks_name_servers_only {
+                idle.min(NAME_SERVER_IDLE)
+            } else {
+                idle
+            }
     }
 }
 
@@ -125,25 +197,47 @@ impl Flows {
         D: Fn(SocketAddr, SocketAddr, Bytes) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let share = client.associations().share();
-        let deliver = move |source, sender, payload| -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(deliver(source, sender, payload))
+        let counters = client.shared_counters();
+        let deliver = Arc::new(deliver);
+        Self::carried(counters, max_flows, move |source, queue, activity| {
+            let association = LastingAssociation::new(client.clone());
+            let deliver = deliver.clone();
+            async move {
+                let carrying = carry(&association, &queue, &activity, (source, &*deliver));
+                tokio::select! {
+                    () = carrying => {}
+                    () = activity.idle(idle) => return,
+                }
+                // Refused: what the source sends meanwhile is not worth asking again.
+                sleep(REFUSED_PAUSE).await;
+            }
+        })
+    }
+
+    /// Flows that `carry` carries.
+    pub(super) fn carried<C, F>(counters: Arc<ClientCounters>, max_flows: usize, carry: C) -> Self
+    where
+        C: Fn(SocketAddr, Arc<Queue>, Arc<Activity>) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let budget = QueueBudget::new(QUEUE_BYTES, counters.discarded.clone());
+        let carry = move |source, queue, activity| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(carry(source, queue, activity))
         };
         Self {
             shared: Arc::new(Shared {
-                client,
-                share,
-                idle,
+                counters,
+                budget,
                 max_flows: max_flows.max(1),
-                deliver: Arc::new(deliver),
-                flows: Mutex::default(),
+                carry: Box::new(carry),
+                state: Mutex::default(),
             }),
         }
     }
 
     /// Flows there are at the moment.
     pub fn len(&self) -> usize {
-        self.shared.lock().len()
+        self.shared.lock().flows.len()
     }
 
     /// Whether there are none.
@@ -153,15 +247,20 @@ impl Flows {
 
     /// Lets `payload` go from `source` to `target`. Never waits: what finds no room pushes out what waits longest.
     pub fn send(&self, source: SocketAddr, target: Target, payload: Bytes) {
-        let mut flows = self.shared.lock();
-        if !flows.contains_key(&source) {
-            while flows.len() >= self.shared.max_flows {
-                end_one(&mut flows);
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        if !state.flows.contains_key(&source) {
+            if state.flows.len() >= shared.max_flows {
+                let ended = end_some(&mut state.flows);
+                let counter = &shared.counters.pushed_out;
+                counter.fetch_add(ended, Ordering::Relaxed);
             }
-            flows.insert(source, self.shared.start(source));
+            let share = shared.share(&mut state.shares, source);
+            let flow = shared.start(source, share);
+            state.flows.insert(source, flow);
         }
-        if let Some(flow) = flows.get(&source) {
-            flow.activity.note_sent(target.port());
+        if let Some(flow) = state.flows.get(&source) {
+            flow.activity.note_sent(&target);
             flow.queue.push(Datagram {
                 address: target,
                 payload,
@@ -170,54 +269,53 @@ impl Flows {
     }
 }
 
-/// Ends one flow, to make room.
-fn end_one(flows: &mut HashMap<SocketAddr, Flow>) {
-    let used: Vec<_> = flows
-        .iter()
-        .map(|(source, flow)| (*source, flow.activity.used()))
-        .collect();
-    if let Some(flow) = one_too_many(&used).and_then(|source| flows.remove(&source)) {
-        flow.task.abort();
+/// Ends flows to make room; how many.
+fn end_some(flows: &mut HashMap<SocketAddr, Flow>) -> u64 {
+    let used = |(source, flow): (&SocketAddr, &Flow)| (*source, source.ip(), flow.activity.used());
+    let mut ended = 0;
+    for source in greediest(flows.iter().map(used)) {
+        if let Some(flow) = flows.remove(&source) {
+            flow.task.abort();
+            ended += 1;
+        }
     }
-}
-
-/// The source, of those with the times of their last use, that was not used for the longest time, of the party
-/// that has most: whoever opens many takes places from himself.
-fn one_too_many(used: &[(SocketAddr, Instant)]) -> Option<SocketAddr> {
-    let mut counts = HashMap::<IpAddr, usize>::new();
-    for (source, _) in used {
-        *counts.entry(network(source.ip())).or_default() += 1;
-    }
-    let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let of_most = used
-        .iter()
-        .filter(|(source, _)| network(source.ip()) == most);
-    let (oldest, _) = of_most.min_by_key(|(_, used)| *used)?;
-    Some(*oldest)
+    ended
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Flow>> {
-        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(self: &Arc<Self>, source: SocketAddr) -> Flow {
-        let queue = Arc::new(Queue::new(self.share.clone()));
+    /// What the flows of the party of `source` share of the budget.
+    fn share(
+        &self,
+        shares: &mut HashMap<IpAddr, Weak<QueueShare>>,
+        source: SocketAddr,
+    ) -> Arc<QueueShare> {
+        let party = network(source.ip());
+        if let Some(share) = shares.get(&party).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= self.max_flows {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = self.budget.share();
+        shares.insert(party, Arc::downgrade(&share));
+        share
+    }
+
+    fn start(self: &Arc<Self>, source: SocketAddr, share: Arc<QueueShare>) -> Flow {
+        let queue = Arc::new(Queue::new(share));
         let activity = Arc::new(Activity::new());
-        let carrying = carry(
-            LastingAssociation::new(self.client.clone()),
-            queue.clone(),
-            activity.clone(),
-            self.idle,
-            (source, self.deliver.clone()),
-        );
+        let carrying = (self.carry)(source, queue.clone(), activity.clone());
         // The flows end with their last handle, not the other way round.
         let shared = Arc::downgrade(self);
         let own = activity.clone();
         let task = tokio::spawn(async move {
             carrying.await;
             if let Some(shared) = shared.upgrade() {
-                let mut flows = shared.lock();
+                let flows = &mut shared.lock().flows;
                 // Another one may have taken the place of one that was pushed out.
                 if let Some(flow) = flows.get(&source)
                     && Arc::ptr_eq(&flow.activity, &own)
@@ -236,19 +334,18 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for flow in self.lock().values() {
+        for flow in self.lock().flows.values() {
             flow.task.abort();
         }
     }
 }
 
-/// Carries a flow's datagrams until it was idle for long, or the exit refuses it.
-async fn carry(
-    association: LastingAssociation,
-    queue: Arc<Queue>,
-    activity: Arc<Activity>,
-    idle: Duration,
-    (source, deliver): (SocketAddr, Arc<Deliver>),
+/// Carries a flow's datagrams over `association` until the exit refuses it.
+async fn carry<F: Future<Output = ()>>(
+    association: &LastingAssociation,
+    queue: &Queue,
+    activity: &Activity,
+    (source, deliver): (SocketAddr, &impl Fn(SocketAddr, SocketAddr, Bytes) -> F),
 ) {
     let outward = async {
         while let Some(datagram) = queue.pop().await {
@@ -263,26 +360,17 @@ async fn carry(
         loop {
             match association.recv().await {
                 Ok((sender, payload)) => {
-                    activity.note_received();
-                    deliver(source, sender, payload).await;
+                    if activity.note_received(sender.ip()) {
+                        deliver(source, sender, payload).await;
+                    }
                 }
                 Err(end) => return debug!(%source, %end, "datagrams refused"),
             }
         }
     };
-    let idling = async {
-        loop {
-            let ends_at = activity.ends_at(idle);
-            if Instant::now() >= ends_at {
-                return;
-            }
-            sleep_until(ends_at).await;
-        }
-    };
     tokio::select! {
         () = outward => {}
         () = inward => {}
-        () = idling => {}
     }
 }
 

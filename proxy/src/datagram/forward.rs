@@ -65,6 +65,11 @@ impl DatagramPorts {
             .local_addr()
     }
 
+    /// The sockets, one for each address.
+    pub(crate) fn sockets(&self) -> &[UdpSocket] {
+        &self.0
+    }
+
     /// Passes on what arrives, as [`forward`]. Ends only if dropped.
     pub async fn forward(self, client: Client, target: Target) {
         let forwards: JoinSet<()> = self

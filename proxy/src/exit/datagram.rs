@@ -179,7 +179,7 @@ impl Exit {
     }
 
     /// The reader of this client's datagrams, which the first association starts.
-    fn router<'a>(&self, client: &'a Peer) -> &'a Arc<Router> {
+    pub(super) fn router<'a>(&self, client: &'a Peer) -> &'a Arc<Router> {
         client
             .router
             .get_or_init(|| Router::start(client.link.clone(), self.shared.queues.share()))

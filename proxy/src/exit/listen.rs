@@ -52,6 +52,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Both parts of the stream that asked.
 pub(super) type Streams = (SendStream, RecvStream);
 
+/// Who may come to a listener that waits for one connection.
+enum Expected {
+    These(Vec<IpAddr>),
+    /// Whomever the client may dial.
+    Anybody,
+}
+
 /// A listener, and the place it takes among those of its client.
 struct Listener {
     sockets: Listening,
@@ -199,7 +206,7 @@ impl Exit {
             return;
         };
         let came = tokio::select! {
-            came = timeout_at(deadline, expected(&listener.sockets, &peers)) => came,
+            came = timeout_at(deadline, self.expected(&listener.sockets, &peers, client)) => came,
             _ = send.stopped() => return,
         };
         let joined = match came {
@@ -238,7 +245,7 @@ impl Exit {
         &self,
         client: &Peer,
         from: &Target,
-    ) -> Result<(Listener, Vec<IpAddr>), DialFailure> {
+    ) -> Result<(Listener, Expected), DialFailure> {
         let config = &self.shared.config;
         let access = listen_access(client)?;
         let deadline = Instant::now() + config.dial_timeout;
@@ -248,12 +255,19 @@ impl Exit {
         if !client.may_dial(from) {
             return Err(not_to_be_opened());
         }
-        let addrs = resolver
-            .resolve(from, &config.policy, &client.name, deadline)
-            .await?;
-        let peers = addrs.iter().map(|addr| addr.ip().to_canonical()).collect();
+        let (peers, nearest) = match from.host() {
+            Host::Ip(ip) if ip.to_canonical().is_unspecified() => {
+                (Expected::Anybody, Some(client.link.remote_address()))
+            }
+            _ => {
+                let found = resolver.resolve(from, &config.policy, &client.name, deadline);
+                let addrs = found.await?;
+                let ips = addrs.iter().map(|addr| addr.ip().to_canonical());
+                (Expected::These(ips.collect()), addrs.first().copied())
+            }
+        };
         // The address of ours that is nearest to the first of them.
-        let ours = addrs.first().and_then(|addr| towards(*addr));
+        let ours = nearest.and_then(towards);
         let ours = ours.ok_or_else(|| DialFailure::new(FailureKind::NetworkUnreachable))?;
         let place = self.count_listener(client)?;
         let sockets = bind_any(&access, &Host::Ip(ours), 0, |port| {
@@ -261,6 +275,41 @@ impl Exit {
         })?;
         let listener = Listener::new(sockets, place)?;
         Ok((listener, peers))
+    }
+
+    /// The first connection from one of `peers`; others are reset.
+    //= spec/10-proxy.md#listening
+    //# An exit MUST reset a connection from another address.
+    async fn expected(
+        &self,
+        sockets: &Listening,
+        peers: &Expected,
+        client: &Peer,
+    ) -> (Socket, SocketAddr) {
+        loop {
+            match sockets.accept().await {
+                Ok((socket, from)) if self.is_expected(from, peers, client) => {
+                    return (socket, from);
+                }
+                Ok((socket, from)) => {
+                    debug!(%from, "somebody else came");
+                    reset_on_close(&socket);
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    fn is_expected(&self, from: SocketAddr, peers: &Expected, client: &Peer) -> bool {
+        match peers {
+            Expected::These(ips) => ips.contains(&from.ip().to_canonical()),
+            //= spec/10-proxy.md#listening
+            //# Where any host is expected, an exit MUST judge the address of each connection that comes as it would judge that of a dial.
+            Expected::Anybody => {
+                let may_dial = Target::try_from(from).is_ok_and(|from| client.may_dial(&from));
+                may_dial && self.shared.config.policy.check(from).is_ok()
+            }
+        }
     }
 
     fn listener(&self, client: &Peer, at: &ListenAt) -> Result<Listener, DialFailure> {
@@ -297,7 +346,7 @@ impl Exit {
 
     //= spec/10-proxy.md#listening
     //# An exit MUST bound the listeners of a connection, of a key and in all.
-    fn count_listener(&self, client: &Peer) -> Result<Place<User>, DialFailure> {
+    pub(super) fn count_listener(&self, client: &Peer) -> Result<Place<User>, DialFailure> {
         let place = self.shared.listeners.take([
             (
                 User::Connection(client.connection),
@@ -316,7 +365,11 @@ impl Exit {
         })
     }
 
-    async fn refuse_listener(&self, (mut send, mut recv): Streams, failure: DialFailure) {
+    pub(super) async fn refuse_listener(
+        &self,
+        (mut send, mut recv): Streams,
+        failure: DialFailure,
+    ) {
         let reply = Err(failure);
         let within = self.shared.config.request_timeout;
         if let Ok(Some(())) = timeout(within, answer(&mut send, &reply)).await {
@@ -329,7 +382,7 @@ impl Exit {
 }
 
 /// The reason for a client that may not listen there.
-const NOT_PERMITTED: &str =
+pub(super) const NOT_PERMITTED: &str =
     "this key may not listen there (permitlisten in authorized_keys, or rpserver --permit-listen)";
 
 /// The reason for an address that is taken.
@@ -347,11 +400,11 @@ impl Listener {
 }
 
 /// Counts what comes to a listener.
-fn account_of(client: &Peer, at: &ListenAt) -> TargetAccount {
+pub(super) fn account_of(client: &Peer, at: &ListenAt) -> TargetAccount {
     client.account.request(&Subject::Listener(at.clone()))
 }
 
-fn listen_access(client: &Peer) -> Result<ListenAccess, DialFailure> {
+pub(super) fn listen_access(client: &Peer) -> Result<ListenAccess, DialFailure> {
     client
         .access
         .listen_access()
@@ -359,12 +412,12 @@ fn listen_access(client: &Peer) -> Result<ListenAccess, DialFailure> {
 }
 
 /// Listens at the first free port that may be had.
-fn bind_any(
+pub(super) fn bind_any<T>(
     access: &ListenAccess,
     host: &Host,
     port: u16,
-    listen: impl Fn(u16) -> std::io::Result<Listening>,
-) -> Result<Listening, DialFailure> {
+    listen: impl Fn(u16) -> std::io::Result<T>,
+) -> Result<T, DialFailure> {
     let mut failure = DialFailure::because(FailureKind::Denied, NOT_PERMITTED);
     for port in access.ports(host, port).flatten() {
         match listen(port) {
@@ -378,7 +431,7 @@ fn bind_any(
     Err(failure)
 }
 
-fn io_failure(error: &std::io::Error) -> DialFailure {
+pub(super) fn io_failure(error: &std::io::Error) -> DialFailure {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => DialFailure::because(FailureKind::General, IN_USE),
         std::io::ErrorKind::AddrNotAvailable => {
@@ -404,25 +457,7 @@ fn towards(peer: SocketAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|addr| addr.ip())
 }
 
-/// The first connection from one of `peers`; others are reset.
-//= spec/10-proxy.md#listening
-//# An exit MUST reset a connection from another address.
-async fn expected(sockets: &Listening, peers: &[IpAddr]) -> (Socket, SocketAddr) {
-    loop {
-        match sockets.accept().await {
-            Ok((socket, from)) if peers.contains(&from.ip().to_canonical()) => {
-                return (socket, from);
-            }
-            Ok((socket, from)) => {
-                debug!(%from, "somebody else came");
-                reset_on_close(&socket);
-            }
-            Err(_) => sleep(ACCEPT_PAUSE).await,
-        }
-    }
-}
-
 /// Waits until the client ends the stream; what it sends meanwhile means nothing.
-async fn ended(recv: &mut RecvStream) {
+pub(super) async fn ended(recv: &mut RecvStream) {
     while let Ok(Some(_)) = recv.read_bytes(256).await {}
 }

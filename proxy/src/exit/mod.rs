@@ -8,6 +8,7 @@ mod datagram;
 mod dial;
 mod listen;
 mod listen_access;
+mod listen_datagrams;
 mod lookups;
 pub mod policy;
 mod proxy_header;
@@ -44,7 +45,7 @@ use crate::{
     relay::{Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
-    target::{Destination, Target},
+    target::{Destination, ListenAt, Target},
 };
 
 pub use access::{AccessCheck, TargetAccess};
@@ -230,6 +231,10 @@ impl Exit {
             }
             Ok(Request::Listen(at)) => {
                 return self.listen((send, recv), client, at).await;
+            }
+            Ok(Request::ListenDatagrams(host, port)) => {
+                let at = ListenAt::Tcp(host, port);
+                return self.listen_datagrams((send, recv), early, client, at).await;
             }
             Ok(Request::Bind(from)) => {
                 return self.bind((send, recv), client, from).await;

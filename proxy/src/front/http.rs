@@ -16,6 +16,7 @@ mod fields;
 mod forward;
 mod framing;
 mod ftp;
+pub(crate) mod fuzz;
 mod head;
 mod pac;
 mod pace;

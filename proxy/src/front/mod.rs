@@ -5,6 +5,7 @@
 
 mod bind;
 mod detect;
+pub(crate) mod fuzz;
 mod http;
 mod socks4;
 mod socks5;

@@ -52,13 +52,15 @@ pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Request, Rejected> {
         },
         ip => (Host::Ip(Ipv4Addr::from(ip).into()), rest),
     };
+    let port = u16::from_be_bytes([p0, p1]);
     let request = match (version, command) {
-        (VERSION, COMMAND_CONNECT) => Request::Connect,
-        (VERSION, COMMAND_BIND) => Request::Bind,
+        (VERSION, COMMAND_CONNECT) => Target::new(host, port).map(Request::Connect),
+        // Only the host counts: a client that waits for a connection may not know its port.
+        (VERSION, COMMAND_BIND) => Target::new(host, port.max(1)).map(Request::Bind),
         _ => return Err(Rejected),
     };
-    let target = Target::new(host, u16::from_be_bytes([p0, p1])).map_err(|_| Rejected)?;
-    Ok(Some((request(target), bytes.len() - rest.len())))
+    let request = request.map_err(|_| Rejected)?;
+    Ok(Some((request, bytes.len() - rest.len())))
 }
 
 /// What a terminated field and the bytes behind it look like.

@@ -103,6 +103,12 @@ impl Address {
         Target::new(self.host?, self.port).ok()
     }
 
+    /// The host it names, as a target of which only the host counts: a client that waits for a connection may not
+    /// know its port.
+    fn into_peer(self) -> Option<Target> {
+        Target::new(self.host?, self.port.max(1)).ok()
+    }
+
     /// It as where a client sends from; 0.0.0.0 for a name.
     fn into_source(self) -> SocketAddr {
         let ip = match self.host {
@@ -166,7 +172,7 @@ pub(super) fn parse_request(bytes: &[u8]) -> Parsed<Request, Invalid> {
     };
     let request = match command {
         COMMAND_CONNECT => address.into_target().map(Request::Connect),
-        COMMAND_BIND => address.into_target().map(Request::Bind),
+        COMMAND_BIND => address.into_peer().map(Request::Bind),
         COMMAND_UDP_ASSOCIATE => Some(Request::Associate(address.into_source())),
         _ => return Err(reply_for(FailureKind::CommandUnsupported)),
     };

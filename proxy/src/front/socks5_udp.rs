@@ -29,7 +29,7 @@ const MAX_HEAD_BYTES: usize = 3 + 1 + 16 + 2;
 
 /// Why a client's datagram is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unfit {
+pub(super) enum Unfit {
     /// It is shorter than its head says, or names no target.
     Malformed,
     /// It is part of a larger one.
@@ -37,7 +37,7 @@ enum Unfit {
 }
 
 /// Reads a client's datagram: where it goes, and where its payload begins.
-fn parse_datagram(bytes: &[u8]) -> Result<(Target, usize), Unfit> {
+pub(super) fn parse_datagram(bytes: &[u8]) -> Result<(Target, usize), Unfit> {
     let &[_, _, fragment, ref rest @ ..] = bytes else {
         return Err(Unfit::Malformed);
     };

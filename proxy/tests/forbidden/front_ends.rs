@@ -105,6 +105,10 @@ impl FrontEnd {
             },
             Self::Socks4a => socks4(world, &[0, 0, 0, 1], Some(host), port).await,
             Self::Socks5 => socks5(world, 1, host, port).await,
+            // The unspecified address stands for anybody there.
+            Self::Socks5Bind if ip.is_some_and(|ip| ip.to_canonical().is_unspecified()) => {
+                return None;
+            }
             Self::Socks5Bind => socks5(world, 2, host, port).await,
             Self::Socks5Udp => socks5_udp(world, host, port).await,
             Self::LocalForward => local_forward(world, target()?).await,

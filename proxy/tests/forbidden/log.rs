@@ -1,9 +1,6 @@
 //! The lines that a test's thread logs.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, fmt, sync::Once};
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -11,14 +8,25 @@ use tracing::{
     span,
 };
 
-/// The lines at level info and above.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The lines at level info and above, of each thread its own: a test's runtime has one.
+#[derive(Debug)]
+pub(crate) struct Log;
 
 impl Log {
-    /// Takes the lines out.
+    /// Begins to keep the lines of all threads.
+    pub(crate) fn start() -> Self {
+        static STARTED: Once = Once::new();
+        STARTED.call_once(|| tracing::subscriber::set_global_default(Self).unwrap());
+        Self
+    }
+
+    /// Takes this thread's lines out.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        LINES.take()
     }
 }
 
@@ -38,7 +46,7 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        LINES.with_borrow_mut(|lines| lines.push(line.0));
     }
 
     fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {

@@ -160,8 +160,7 @@ async fn every_spelling_is_refused_at_every_front_end_and_logged_once() {
     //= spec/10-proxy.md#egress
     //= type=test
     //# The exit MUST check the resolved address and dial that same address.
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let trap = Trap::set(&["127.0.0.1", "::1"]).await;
     let world = World::new(Policy::default(), name_server(answers).await).await;
     let spellings = [ADDRESSES, METADATA, NUMBERS, NAMES].concat();
@@ -179,8 +178,7 @@ async fn metadata_and_own_listeners_are_refused_everywhere_whatever_the_rules_sa
     //= spec/10-proxy.md#egress
     //= type=test
     //# Cloud metadata addresses and the server's own listeners MUST be refused whatever the rules say.
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let log = Log::start();
     let trap = Trap::set(&["127.0.0.1", "::1"]).await;
     let open = Policy::default()
         .allow("0.0.0.0/0".parse().unwrap())

@@ -7,6 +7,7 @@
 
 mod control;
 mod date;
+pub(crate) mod fuzz;
 mod listing;
 mod range;
 mod reply;

@@ -1,17 +1,13 @@
 //! What happened to the connections that were diverted to us, for statistics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of diverted connections and datagrams.
+/// Counts of diverted connections, and of datagrams that led back.
 #[derive(Debug, Default)]
 pub struct TransparentCounters {
     accepted: AtomicU64,
     loops: AtomicU64,
     over_share: AtomicU64,
-    discarded: Arc<AtomicU64>,
 }
 
 impl TransparentCounters {
@@ -25,18 +21,9 @@ impl TransparentCounters {
         self.loops.load(Ordering::Relaxed)
     }
 
-    /// Connections and datagrams refused because their address held all it may.
+    /// Connections refused because their address held all it may.
     pub fn over_share(&self) -> u64 {
         self.over_share.load(Ordering::Relaxed)
-    }
-
-    /// Datagrams that waited for too long a queue and were discarded.
-    pub fn datagrams_discarded(&self) -> u64 {
-        self.discarded.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn discarded(&self) -> &Arc<AtomicU64> {
-        &self.discarded
     }
 
     pub(super) fn count_accepted(&self) {

@@ -8,6 +8,10 @@
 
 mod counters;
 mod ftp;
+pub(crate) mod fuzz {
+    //! What is checked on any bytes.
+    pub use super::ftp::fuzz::ftp_follower;
+}
 mod listener;
 mod loops;
 mod self_test;

@@ -3,32 +3,29 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+use crate::eviction::greediest;
+
 /// How long a data connection is expected; a client makes it when it has read where to.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// Connections expected at once of one client; of more the oldest are forgotten, which then go where
-/// their client was told.
-const MAX_OF_CLIENT: usize = 64;
+/// Connections expected at once. Of more, some of the client's are forgotten of whom most are expected; they go
+/// where he was told.
+const MAX_EXPECTED: usize = 4096;
 
-/// Clients whose connections are expected at once.
-const MAX_CLIENTS: usize = 1024;
-
-/// The data connections that are expected.
+/// The data connections that are expected, by their client and where that was told to connect.
 #[derive(Debug, Default)]
 pub(in crate::front::transparent) struct Expected {
-    clients: Mutex<HashMap<IpAddr, Vec<Connection>>>,
+    connections: Mutex<HashMap<(IpAddr, SocketAddr), Connection>>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    /// Where the client was told to connect.
-    told: SocketAddr,
     /// What the server had named.
     named: SocketAddr,
     since: Instant,
@@ -37,21 +34,20 @@ struct Connection {
 impl Expected {
     /// Expects a connection of `client` to `told`, for which the server had named `named`.
     pub(super) fn insert(&self, client: IpAddr, told: SocketAddr, named: SocketAddr) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.retain(|_, expected| {
-            expected.retain(|one| one.since.elapsed() < LIFETIME);
-            !expected.is_empty()
-        });
-        if clients.len() >= MAX_CLIENTS && !clients.contains_key(&client) {
-            return;
+        let mut connections = self.lock();
+        if connections.len() >= MAX_EXPECTED {
+            connections.retain(|_, one| one.since.elapsed() < LIFETIME);
         }
-        let expected = clients.entry(client).or_default();
-        expected.retain(|one| one.told != told);
-        if expected.len() >= MAX_OF_CLIENT {
-            expected.remove(0);
+        if connections.len() >= MAX_EXPECTED {
+            let entries = connections
+                .iter()
+                .map(|(key, one)| (*key, key.0, one.since));
+            for key in greediest(entries) {
+                connections.remove(&key);
+            }
         }
         let since = Instant::now();
-        expected.push(Connection { told, named, since });
+        connections.insert((client, told), Connection { named, since });
     }
 
     /// What the server had named for a connection of `client` to `told`, once.
@@ -60,15 +56,15 @@ impl Expected {
         client: IpAddr,
         told: SocketAddr,
     ) -> Option<SocketAddr> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let expected = clients.get_mut(&client)?;
-        let is_it = |one: &Connection| one.told == told && one.since.elapsed() < LIFETIME;
-        let at = expected.iter().position(is_it)?;
-        let named = expected.remove(at).named;
-        if expected.is_empty() {
-            clients.remove(&client);
-        }
-        Some(named)
+        let known = self.lock().remove(&(client, told));
+        let known = known.filter(|one| one.since.elapsed() < LIFETIME);
+        known.map(|one| one.named)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(IpAddr, SocketAddr), Connection>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,6 +11,7 @@ mod active;
 mod address;
 mod expected;
 mod follower;
+pub(crate) mod fuzz;
 
 use std::{io, net::SocketAddr, sync::atomic::Ordering};
 
@@ -18,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 use tracing::debug;
 
@@ -98,17 +100,21 @@ impl Control {
                 },
                 () = tokio::time::sleep(context.config.idle) => return Over::Failed,
             };
-            let passed = match &from_server {
-                None => {
-                    let steps = follower.on_client(&buffer);
-                    self.act(steps, context).await
-                }
-                Some(bytes) => {
-                    let steps = follower.on_server(bytes);
-                    self.act_on_server(steps, context, expected).await
+            let passing = async {
+                match &from_server {
+                    None => {
+                        let steps = follower.on_client(&buffer);
+                        self.act(steps, context).await
+                    }
+                    Some(bytes) => {
+                        let steps = follower.on_server(bytes);
+                        self.act_on_server(steps, context, expected).await
+                    }
                 }
             };
-            if passed.is_err() {
+            // A side that takes nothing is as idle as one that says nothing.
+            let passed = timeout(context.config.idle, passing).await;
+            if !matches!(passed, Ok(Ok(()))) {
                 return Over::Failed;
             }
         }

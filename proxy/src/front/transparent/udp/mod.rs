@@ -1,11 +1,10 @@
 //! Datagrams that TPROXY diverts to us, and the answers to them.
 //!
 //! 1. `socket` receives a datagram with its source and where it was to go.
-//! 2. Each source has an association of its own, as a NAT would give it a port; `flows` has them.
+//! 2. Each source has an association of its own, as a NAT would give it a port (`datagram::flows`).
 //! 3. An answer goes to the source from a socket that has the answering target's address; `replies`
 //!    has those.
 
-mod flows;
 mod replies;
 mod socket;
 
@@ -15,8 +14,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use self::replies::ReplySockets;
 pub(super) use self::socket::DivertedSocket;
-use self::{flows::Flows, replies::ReplySockets};
 use super::{
     SELF_TEST, TransparentCounters,
     loops::{LoopGuard, canonical},
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     client::{ACCEPT_PAUSE, Client},
-    datagram::Datagram,
+    datagram::Flows,
 };
 
 /// Serves every datagram that is diverted to `socket`. Ends only if dropped.
@@ -33,9 +32,15 @@ pub(super) async fn serve(
     client: &Client,
     counters: Arc<TransparentCounters>,
 ) {
-    let guard = LoopGuard::at(socket.local_addr().ok(), counters.clone());
+    let guard = LoopGuard::at(socket.local_addr().ok(), counters);
     let replies = Arc::new(ReplySockets::default());
-    let flows = Flows::new(client.clone(), replies.clone(), counters);
+    let answering = replies.clone();
+    let flows = Flows::new(client.clone(), move |source, sender, payload| {
+        if let Err(error) = answering.send(sender, source, &payload) {
+            debug!(%sender, %error, "an answer could not be sent");
+        }
+        std::future::ready(())
+    });
     loop {
         let received = match socket.receive().await {
             Ok(received) => received,
@@ -57,7 +62,6 @@ pub(super) async fn serve(
             }
             continue;
         }
-        let payload = received.payload;
-        flows.push(source, Datagram { address, payload });
+        flows.send(source, address, received.payload);
     }
 }

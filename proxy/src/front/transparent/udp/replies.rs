@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -12,9 +12,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::Instant;
 
-use crate::front::transparent::listener::make_transparent;
+use crate::{eviction::greediest, front::transparent::listener::make_transparent};
 
-/// Sockets kept at once; the one that was not used for longest makes room for another.
+/// Sockets kept at once; beyond it the client that has most answers loses some of his, which are opened again when
+/// they are needed.
 const MAX_SOCKETS: usize = 512;
 
 /// Silence after which a socket is closed, when others are opened.
@@ -32,6 +33,8 @@ pub(super) struct ReplySockets {
 #[derive(Debug)]
 struct Open {
     socket: UdpSocket,
+    /// Whom it was opened for.
+    client: IpAddr,
     used: Instant,
 }
 
@@ -52,7 +55,15 @@ impl ReplySockets {
             make_room(&mut open);
             let socket = bind(target)?;
             let used = Instant::now();
-            open.insert(target, Open { socket, used });
+            let client = client.ip();
+            open.insert(
+                target,
+                Open {
+                    socket,
+                    client,
+                    used,
+                },
+            );
         }
         let Some(known) = open.get_mut(&target) else {
             return Ok(());
@@ -65,7 +76,7 @@ impl ReplySockets {
     }
 }
 
-/// Closes what is idle, or else what was not used for longest, if there are too many.
+/// Closes what is idle, or else what the greediest client has not used for longest, if there are too many.
 fn make_room(open: &mut HashMap<SocketAddr, Open>) {
     if open.len() < MAX_SOCKETS {
         return;
@@ -74,9 +85,9 @@ fn make_room(open: &mut HashMap<SocketAddr, Open>) {
     if open.len() < MAX_SOCKETS {
         return;
     }
-    let oldest = open.iter().min_by_key(|(_, known)| known.used);
-    if let Some(oldest) = oldest.map(|(target, _)| *target) {
-        open.remove(&oldest);
+    let used = |(target, known): (&SocketAddr, &Open)| (*target, known.client, known.used);
+    for target in greediest(open.iter().map(used)) {
+        open.remove(&target);
     }
 }
 

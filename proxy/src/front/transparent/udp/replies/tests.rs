@@ -2,25 +2,43 @@
 
 use super::*;
 
+const GREEDY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+fn socket(client: IpAddr) -> Open {
+    Open {
+        socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+        client,
+        used: Instant::now(),
+    }
+}
+
 /// As many as `count` sockets, the first used longest ago.
 async fn filled(count: usize) -> HashMap<SocketAddr, Open> {
     let mut open = HashMap::new();
     for port in 1..=count {
         let target = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let used = Instant::now();
-        open.insert(target, Open { socket, used });
+        open.insert(target, socket(GREEDY));
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     open
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_socket_unused_for_longest_makes_room() {
+async fn a_client_whom_many_targets_answer_loses_his_own_sockets() {
     let mut open = filled(MAX_SOCKETS).await;
-    make_room(&mut open);
-    assert_eq!(open.len(), MAX_SOCKETS - 1);
-    assert!(!open.contains_key(&"127.0.0.1:1".parse().unwrap()));
+    // The oldest of all is another client's.
+    let honest: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    open.get_mut(&honest).unwrap().client = "10.0.0.2".parse().unwrap();
+    let mut targets = (1..).map(|port| SocketAddr::from(([127, 0, 0, 2], port)));
+    for _ in 0..20 {
+        make_room(&mut open);
+        assert!(open.len() < MAX_SOCKETS);
+        assert!(open.contains_key(&honest));
+        // The greedy one takes all that was made free.
+        while open.len() < MAX_SOCKETS {
+            open.insert(targets.next().unwrap(), socket(GREEDY));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
