@@ -42,6 +42,18 @@ fn is_zone(zone: &str) -> bool {
     !zone.is_empty() && !zone.contains(is_odd)
 }
 
+/// What helps where a socket could not be bound because of `error`, to be put behind it; empty where nothing is known
+/// to.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE: run as root, set AmbientCapabilities= in the unit, or take \
+             another port"
+        }
+        _ => "",
+    }
+}
+
 /// Whether `host` can be a name or an address.
 pub(crate) fn is_host(host: &str) -> bool {
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/@[]%:".contains(c);

@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 
 use self::{commands::Commands, present::Present, reload::reload};
 use crate::{
-    address::ListenAddress,
+    address::{self, ListenAddress},
     admin::{Admin, serve as serve_admin},
     args::server::{ServerArgs, ServerCommand, ServerOptions},
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
@@ -137,7 +137,8 @@ async fn serve(
             .max_stream_credit(copy::WINDOW),
     );
     let (endpoint, local) = listen(&settings.listen, config).await.map_err(|error| {
-        Failure::other(format!("cannot listen on udp {}: {error}", settings.listen))
+        let (listen, advice) = (&settings.listen, address::advice(&error));
+        Failure::other(format!("cannot listen on udp {listen}: {error}{advice}"))
     })?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
     let admin = Admin::open(settings.admin.as_ref()).await?;

@@ -11,7 +11,11 @@ use rp_proxy::{Capture, Client, TransparentListener};
 use tokio::task::JoinSet;
 
 use crate::{
-    address::ListenAddress, args::client::ClientOptions, exit_code::Failure, run, settings::parse,
+    address::{self, ListenAddress},
+    args::client::ClientOptions,
+    exit_code::Failure,
+    run,
+    settings::parse,
 };
 
 /// Where `rpclient` listens for diverted connections.
@@ -144,10 +148,28 @@ fn cannot_listen(address: SocketAddr, capture: Capture, error: &io::Error) -> Fa
             "; TPROXY needs CAP_NET_ADMIN or CAP_NET_RAW: run as root, set AmbientCapabilities= in \
              the unit, or `setcap cap_net_raw+ep` on the program"
         }
-        io::ErrorKind::PermissionDenied => "; a port below 1024 needs CAP_NET_BIND_SERVICE",
-        _ => "",
+        _ => address::advice(error),
     };
     Failure::other(format!(
         "{option}: cannot listen on {address}: {error}{advice}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_permission_is_told_with_the_capability_that_is_missing() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let told = |capture| {
+            let address = SocketAddr::from(([127, 0, 0, 1], 80));
+            cannot_listen(address, capture, &denied).text
+        };
+        assert!(told(Capture::Tproxy).contains("CAP_NET_ADMIN or CAP_NET_RAW"));
+        assert!(told(Capture::Redirect).contains("CAP_NET_BIND_SERVICE"));
+        let taken = io::Error::from(io::ErrorKind::AddrInUse);
+        assert_eq!(address::advice(&taken), "");
+        assert!(address::advice(&denied).contains("CAP_NET_BIND_SERVICE"));
+    }
 }

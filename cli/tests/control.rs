@@ -94,6 +94,29 @@ fn a_program_is_found_by_its_usual_place_and_leaves_nothing_there() {
 }
 
 #[test]
+fn what_killed_programs_left_in_the_usual_place_goes_when_another_starts() {
+    let world = World::new();
+    let run = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = world.client(&[]);
+        command.env("RUNTIME_DIRECTORY", run.path());
+        let mut client = Running::start(command);
+        client.said("listening on ");
+        client
+    };
+    let files = || run.path().read_dir().unwrap().count();
+    let (_running, mut killed) = (start(), start());
+    assert_eq!(files(), 2);
+    killed.kill();
+    assert_eq!(files(), 2);
+    // What is no socket of ours stays.
+    std::fs::write(run.path().join("rpclient-notes.sock"), "").unwrap();
+    std::os::unix::net::UnixListener::bind(run.path().join("other.sock")).unwrap();
+    let _third = start();
+    assert_eq!(files(), 4);
+}
+
+#[test]
 fn a_killed_programs_socket_is_taken_over_and_a_running_ones_is_not() {
     let world = World::new();
     let control = world.path("c.sock");

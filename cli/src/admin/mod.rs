@@ -28,7 +28,11 @@ use tracing::{debug, warn};
 
 pub use self::guard::Token;
 use self::guard::{Judgement, judge};
-use crate::{address::ListenAddress, exit_code::Failure, status::Numbers};
+use crate::{
+    address::{self, ListenAddress},
+    exit_code::Failure,
+    status::Numbers,
+};
 
 #[cfg(test)]
 mod tests;
@@ -118,7 +122,8 @@ impl Admin {
             return Ok(None);
         };
         let failed = |error: io::Error| {
-            Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
+            let (listen, advice) = (&settings.listen, address::advice(&error));
+            Failure::other(format!("cannot listen on tcp {listen}: {error}{advice}"))
         };
         let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         let addresses = settings.listen.resolve(loopback).await.map_err(failed)?;

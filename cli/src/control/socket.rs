@@ -35,6 +35,10 @@ const BACKLOG: i32 = 64;
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How the names of sockets in the usual folder begin, and how they end.
+const PROGRAMS: [&str; 2] = ["rpclient-", "rpserver-"];
+const SUFFIX: &str = ".sock";
+
 /// Why a program has no control socket.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -112,7 +116,7 @@ pub(super) fn folder_from(
 
 /// The path of the socket of the instance of `program` that listens on `local`.
 pub(super) fn usual_path(folder: &Path, program: &str, local: &str) -> PathBuf {
-    folder.join(format!("{program}-{}.sock", local.replace('/', "_")))
+    folder.join(format!("{program}-{}{SUFFIX}", local.replace('/', "_")))
 }
 
 /// The socket of a running program; dropping it removes the file.
@@ -140,7 +144,11 @@ impl ControlSocket {
                 None => return Ok(None),
             },
         };
-        match Self::bind(&path) {
+        let bound = match place {
+            Place::Usual => Self::bind_after(&path, remove_abandoned),
+            _ => Self::bind(&path),
+        };
+        match bound {
             Ok(socket) => Ok(Some(socket)),
             Err(error) if *place == Place::Usual => {
                 let path = path.display();
@@ -160,18 +168,24 @@ impl ControlSocket {
     /// # Errors
     /// A running program has it, others could replace it, or it cannot be made.
     pub fn bind(path: &Path) -> Result<Self, ControlError> {
-        let folder = match path.parent() {
+        Self::bind_after(path, |_folder| ())
+    }
+
+    /// The same after `tidy` of the folder, whose lock is held then.
+    fn bind_after(path: &Path, tidy: impl FnOnce(&Path)) -> Result<Self, ControlError> {
+        let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(folder)?;
-        guarded_file::check_way(folder)?;
+            .create(parent)?;
+        guarded_file::check_way(parent)?;
         // Two programs that start together must not both find the file stale.
-        let folder = File::open(folder)?;
+        let folder = File::open(parent)?;
         lock(&folder)?;
+        tidy(parent);
         remove_stale(path)?;
         let socket = socket()?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
@@ -231,6 +245,24 @@ fn remove_stale(path: &Path) -> Result<(), ControlError> {
         return Err(ControlError::InUse);
     }
     Ok(fs::remove_file(path)?)
+}
+
+/// Removes what programs that were killed have left in the folder of sockets: each has a name of its own, by
+/// the port it listened on, and nobody would come to replace it.
+pub(super) fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours =
+            PROGRAMS.iter().any(|program| name.starts_with(program)) && name.ends_with(SUFFIX);
+        if is_ours {
+            // One that is in use, or is no socket, stays.
+            let _ = remove_stale(&entry.path());
+        }
+    }
 }
 
 /// Whether a program listens at `path`.

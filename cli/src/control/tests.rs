@@ -218,3 +218,16 @@ fn the_runtime_folder_is_the_units_or_the_systems_or_the_sessions() {
     );
     assert_eq!(folder(Some("/a:/b"), Some("relative"), false), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_say_nothing_take_all_places_for_a_moment_only() {
+    let (_folder, path) = folder();
+    serving(&path, false);
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(UnixStream::connect(&path).await.unwrap());
+    }
+    let mut caller = Caller::connect(&path).await.unwrap();
+    let answer: serde_json::Value = caller.call(&Command::Status {}).await.unwrap();
+    assert_eq!(answer, json!({"numbers": 7}));
+}

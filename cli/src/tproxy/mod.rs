@@ -181,19 +181,21 @@ fn steps(plan: &Plan) -> Result<Vec<Step>, Failure> {
 }
 
 fn check_capability() -> Result<(), Failure> {
-    if owner::may_configure() {
-        return Ok(());
+    match owner::may_configure() {
+        true => Ok(()),
+        false => Err(no_capability(geteuid().is_root())),
     }
-    let how = match geteuid().is_root() {
+}
+
+fn no_capability(is_root: bool) -> Failure {
+    let how = match is_root {
         true => "give this container CAP_NET_ADMIN",
         false => "run it by sudo",
     };
-    Err(Failure::new(
-        ExitCode::Permission,
-        format!(
-            "netfilter's rules and routes need CAP_NET_ADMIN: {how}; --dry-run shows what it would do"
-        ),
-    ))
+    let text = format!(
+        "netfilter's rules and routes need CAP_NET_ADMIN: {how}; --dry-run shows what it would do"
+    );
+    Failure::new(ExitCode::Permission, text)
 }
 
 fn apply(steps: &[Step]) -> Result<(), Failure> {
@@ -284,5 +286,19 @@ impl std::fmt::Display for Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_not_write_rules_is_told_which_capability_is_missing() {
+        for (is_root, how) in [(true, "give this container CAP_NET_ADMIN"), (false, "sudo")] {
+            let failure = no_capability(is_root);
+            assert_eq!(failure.code, ExitCode::Permission);
+            assert!(failure.text.contains("need CAP_NET_ADMIN") && failure.text.contains(how));
+        }
     }
 }
