@@ -14,14 +14,19 @@ use std::{
 use clap::Parser as _;
 use rp_proxy::{
     Client, ClientConfig, Link,
+    link::LinkStatus,
     target::{Host, Target},
 };
-use tokio::{net::TcpListener, sync::mpsc, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tracing::warn;
 
 use self::{commands::Commands, reload::Service};
 use crate::{
-    address::ListenAddress,
+    address::{self, ListenAddress},
     admin::{Admin, serve as serve_admin},
     args::client::{ClientArgs, ClientCommand, ClientOptions},
     control::{ControlSocket, Place, Route, find, serve as serve_control},
@@ -45,6 +50,13 @@ const READ_BYTES: usize = 64 << 10;
 /// How long a service waits for its server before it listens: long enough for one that is there, so
 /// that mistakes end the program before anybody relies on it.
 const FIRST_CONTACT: Duration = Duration::from_secs(2);
+
+/// Pause before a preferred server is asked whether it is there again, and the longest, of one that comes and goes.
+const FIRST_RETURN: Duration = Duration::from_secs(10);
+const LAST_RETURN: Duration = Duration::from_secs(10 * 60);
+
+/// How long such a question may take.
+const RETURN_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Runs `rpclient` with the process's arguments.
 ///
@@ -123,7 +135,8 @@ fn target(host: &str, port: u16) -> Result<Target, Failure> {
 async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Result<(), Failure> {
     // Before the server is asked for anything: a taken port is the commonest mistake.
     let (listener, local) = listen(&settings.listen).await.map_err(|error| {
-        Failure::other(format!("cannot listen on tcp {}: {error}", settings.listen))
+        let (listen, advice) = (&settings.listen, address::advice(&error));
+        Failure::other(format!("cannot listen on tcp {listen}: {error}{advice}"))
     })?;
     let transparent = TransparentListeners::bind(&settings.transparent).await?;
     let admin = Admin::open(settings.admin.as_ref()).await?;
@@ -190,12 +203,31 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         () = draining.clone().stops(transparent.serve(&client)) => {}
         () = forwards.end_with(&draining) => {}
         Some(failure) = refusals.recv() => return Err(failure),
+        () = return_to_preferred(&reach, client.link()) => {}
         () = logging::report_floods() => {}
         () = run::keep_watchdog() => {}
         () = service.heed(signals) => {}
     }
     reach.shut_down().await;
     Ok(())
+}
+
+/// Moves to a server that is preferred to the one in use once it is there again. Ends only if dropped.
+async fn return_to_preferred(reach: &Reach, link: &Link) {
+    let mut pause = FIRST_RETURN;
+    loop {
+        sleep(pause).await;
+        let is_up = matches!(link.status(), LinkStatus::Up(_));
+        if !is_up || !reach.servers().has_better() {
+            continue;
+        }
+        let better = timeout(RETURN_ATTEMPT, reach.better()).await;
+        if let Ok(Some(connection)) = better {
+            link.use_instead(connection);
+            // One that comes and goes is returned to ever more seldom.
+            pause = (pause * 2).min(LAST_RETURN);
+        }
+    }
 }
 
 async fn listen(address: &ListenAddress) -> io::Result<(TcpListener, SocketAddr)> {

@@ -269,7 +269,8 @@ impl fmt::Display for ForwardKey {
 }
 
 impl Carried {
-    fn suffix(self) -> &'static str {
+    /// What stands behind a forward that carries it.
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Streams => "",
             Self::Datagrams => "/udp",

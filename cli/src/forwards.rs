@@ -7,12 +7,18 @@ use std::{
     time::Duration,
 };
 
-use rp_proxy::{Client, client::forward::RemoteState, listening::Listening, target::Destination};
+use rp_proxy::{
+    Client,
+    client::forward::RemoteState,
+    listening::Listening,
+    target::{Destination, ListenAt},
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use crate::{
+    address,
     control::Refusal,
     exit_code::Failure,
     forward::{BadForward, Bound, Carried, Direction, ForwardKey, ForwardSpec, ListenSpec},
@@ -34,7 +40,7 @@ const MAX_FORWARDS: usize = 256;
 #[derive(Debug, Error)]
 pub enum AddError {
     /// Its address cannot be listened at.
-    #[error("cannot listen: {0}")]
+    #[error("cannot listen: {0}{advice}", advice = address::advice(.0))]
     Listen(#[from] std::io::Error),
     /// The server cannot be told where to listen.
     #[error(transparent)]
@@ -45,9 +51,6 @@ pub enum AddError {
     /// Too many.
     #[error("there are {MAX_FORWARDS} forwards already; remove one first")]
     TooMany,
-    /// A kind that cannot be had.
-    #[error("UDP is forwarded by -L only")]
-    Datagrams,
 }
 
 /// A forward, and how it is.
@@ -188,16 +191,21 @@ impl Forwards {
     }
 
     fn add_remote(&self, spec: ForwardSpec) -> Result<(), AddError> {
-        if spec.carried == Carried::Datagrams {
-            return Err(AddError::Datagrams);
-        }
         let at = spec.listen.at_server()?;
+        let carried = spec.carried;
         let (sender, state) = watch::channel(RemoteState::Asking);
         let mut watched = state.clone();
         self.begin(Direction::Remote, spec, (state, None), |client, to| {
-            let leads = to.to_string();
-            let forward =
-                tokio::spawn(async move { client.forward_remote(&at, &to, &sender).await });
+            let leads = format!("{to}{}", carried.suffix());
+            let forward = tokio::spawn(async move {
+                match (carried, at, &to) {
+                    (Carried::Datagrams, ListenAt::Tcp(host, port), Destination::Tcp(target)) => {
+                        let at = (host, port);
+                        client.forward_datagrams_back(at, target, &sender).await;
+                    }
+                    (_, at, to) => client.forward_remote(&at, to, &sender).await,
+                }
+            });
             let tell = tokio::spawn(async move {
                 while watched.changed().await.is_ok() {
                     let state = watched.borrow_and_update().clone();

@@ -92,26 +92,7 @@ impl Reach {
     /// None does.
     pub async fn first(&self) -> Result<Connection, NoContact> {
         let is_service = self.current().is_some();
-        let connect = |server: Arc<Entry>| {
-            let transport = self.transport();
-            async move {
-                let connector = server.connector();
-                let connected = match is_service {
-                    // Nobody is asked, for nobody may be there.
-                    true => connector.again(rp_proxy::SERVICE, transport).await,
-                    false => {
-                        connector
-                            .connect(rp_proxy::SERVICE, transport, &Terminal)
-                            .await
-                    }
-                }?;
-                if !server.was_let_in() {
-                    confirm_access(&connected, server.server()).await?;
-                    server.lets_in();
-                }
-                Ok(connected)
-            }
-        };
+        let connect = |server: Arc<Entry>| enter(server, self.transport(), is_service);
         let found = self.servers.first(connect).await;
         let (server, connected) = found.map_err(all)?;
         if !is_service {
@@ -134,6 +115,13 @@ impl Reach {
             }
             no_contact.failure
         })
+    }
+
+    /// A connection to a server that is preferred to the one in use and lets us in.
+    pub async fn better(&self) -> Option<Connection> {
+        let connect = |server: Arc<Entry>| enter(server, self.transport(), true);
+        let (server, connected) = self.servers.better(connect).await?;
+        Some(self.keep(server.server(), connected))
     }
 
     /// A connection to the first server that answers, without waiting for whether it lets us in.
@@ -213,6 +201,29 @@ impl Reach {
             connected.close(CloseCode::default(), b"done").await;
         }
     }
+}
+
+/// Connects to `server` and waits until it has let us in, unless it is known to.
+async fn enter(
+    server: Arc<Entry>,
+    transport: TransportConfig,
+    is_service: bool,
+) -> Result<Connected, NoContact> {
+    let connector = server.connector();
+    let connected = match is_service {
+        // Nobody is asked, for nobody may be there.
+        true => connector.again(rp_proxy::SERVICE, transport).await,
+        false => {
+            connector
+                .connect(rp_proxy::SERVICE, transport, &Terminal)
+                .await
+        }
+    }?;
+    if !server.was_let_in() {
+        confirm_access(&connected, server.server()).await?;
+        server.lets_in();
+    }
+    Ok(connected)
 }
 
 /// Waits until the server has let us in. A client's side of the handshake ends before its key is judged, so an answer

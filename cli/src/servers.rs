@@ -5,6 +5,7 @@
 //!    used although a later one would answer too.
 //! 2. The first that answers is the one in use, until its connection is lost or silent.
 //! 3. Then they are asked again from the first on. What runs over a connection is never moved.
+//! 4. One before the one in use is asked from time to time, and used again once it answers ([`Servers::better`]).
 
 use std::{
     fmt,
@@ -147,10 +148,56 @@ impl Servers {
             }
         };
         let (at, outcome) = race(self.list.len(), self.head_start, attempt).await?;
-        for (other, entry) in self.list.iter().enumerate() {
-            entry.health().is_used = other == at;
-        }
+        self.note_used(at);
         Ok((self.list[at].clone(), outcome))
+    }
+}
+
+impl Servers {
+    /// Whether a server is in use although others are preferred to it.
+    pub fn has_better(&self) -> bool {
+        self.preferred() > 0
+    }
+
+    /// How many are preferred to the one in use.
+    fn preferred(&self) -> usize {
+        // Of those of which the fastest is wanted none is preferred.
+        match self.head_start.is_zero() {
+            true => 0,
+            false => self
+                .list
+                .iter()
+                .position(|entry| entry.health().is_used)
+                .unwrap_or(0),
+        }
+    }
+
+    /// Has `connect` try those that are preferred to the one in use, one after the other, and gives what the first
+    /// success led to, with the server it is of, which is the one in use then.
+    pub async fn better<T, E, F>(
+        &self,
+        connect: impl Fn(Arc<Entry>) -> F,
+    ) -> Option<(Arc<Entry>, T)>
+    where
+        E: fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        for at in 0..self.preferred() {
+            let entry = &self.list[at];
+            let outcome = connect(entry.clone()).await;
+            entry.health().error = outcome.as_ref().err().map(ToString::to_string);
+            if let Ok(success) = outcome {
+                self.note_used(at);
+                return Some((entry.clone(), success));
+            }
+        }
+        None
+    }
+
+    fn note_used(&self, used: usize) {
+        for (at, entry) in self.list.iter().enumerate() {
+            entry.health().is_used = at == used;
+        }
     }
 }
 

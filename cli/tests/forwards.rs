@@ -97,8 +97,39 @@ fn a_local_udp_port_leads_to_a_target_of_the_server_and_can_be_removed() {
     while UdpSocket::bind(at).is_err() {
         thread::yield_now();
     }
-    let (well, said) = forward(&world, &control, &["add", "-R", &typed]);
-    assert!(!well && said.contains("-L only"), "{said}");
+    // The server permits nobody to listen.
+    let (_, said) = forward(&world, &control, &["add", "-R", &typed]);
+    assert!(said.contains("permitlisten"), "{said}");
+}
+
+#[test]
+fn a_udp_port_of_the_server_leads_to_a_target_here() {
+    let world = World::serving(&["--permit-listen", "*"]);
+    let echo = udp_echo();
+    let control = world.path("control").display().to_string();
+    let typed = format!("0:{echo}/udp");
+    let mut client = Running::start(world.client(&["-R", &typed, "--control", &control]));
+    let said = client.said("the server forwards ");
+    let (at, to) = said.split_once(" to ").unwrap();
+    assert_eq!(to, format!("{echo}/udp"));
+    let at: SocketAddr = at.parse().unwrap();
+    for local in ["127.0.0.1", "::1"] {
+        let socket = UdpSocket::bind((local, 0)).unwrap();
+        socket.connect((local, at.port())).unwrap();
+        for payload in [&b"question"[..], &[7; 1500]] {
+            socket.send(payload).unwrap();
+            let mut answer = [0; 2048];
+            let len = socket.recv(&mut answer).unwrap();
+            assert_eq!(&answer[..len], payload);
+        }
+    }
+    let (well, said) = forward(&world, &control, &["list"]);
+    assert!(well && said.contains(&format!("-R 0:{echo}/udp")), "{said}");
+    let (well, said) = forward(&world, &control, &["remove", "-R", "0/udp"]);
+    assert!(well, "{said}");
+    while UdpSocket::bind(at).is_err() {
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -200,7 +200,7 @@ pub struct ClientOptions {
     #[arg(
         short = 'R',
         long,
-        value_name = "[BIND:]PORT:HOST:PORT",
+        value_name = "[BIND:]PORT:HOST:PORT[/udp]",
         env = "RPCLIENT_REMOTE_FORWARD",
         value_delimiter = ',',
         global = true

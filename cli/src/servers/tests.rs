@@ -50,3 +50,56 @@ async fn the_fastest_wins_where_that_was_asked_for() {
     assert_eq!(won, Ok(2));
     assert!(after < 50, "{after} ms");
 }
+
+/// Servers that are never reached, of which the one at `used` is in use.
+fn servers(count: usize, used: usize, order: ServerOrder) -> Servers {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("id");
+    crate::identity::load_or_make_host_key(&key, &crate::prompt::Nobody).unwrap();
+    let trust = crate::connect::Trust {
+        identity: Some(key),
+        known_hosts: Some(folder.path().join("known_hosts")),
+        ..crate::connect::Trust::default()
+    };
+    let connector = |number: usize| {
+        let server = format!("127.0.0.{number}:7377").parse().unwrap();
+        Connector::new(
+            server,
+            crate::connect::Family::Any,
+            &trust,
+            &crate::prompt::Nobody,
+        )
+        .unwrap()
+    };
+    let servers = Servers::new((1..=count).map(connector).collect(), order);
+    servers.note_used(used);
+    servers
+}
+
+#[tokio::test]
+async fn only_servers_before_the_one_in_use_are_returned_to() {
+    let asked = Mutex::new(Vec::new());
+    let answer = |well: &'static [&'static str]| {
+        let asked = &asked;
+        move |entry: Arc<Entry>| async move {
+            let name = entry.server().to_string();
+            asked.lock().unwrap().push(name.clone());
+            match well.contains(&name.as_str()) {
+                true => Ok(name),
+                false => Err("away"),
+            }
+        }
+    };
+    let given = servers(3, 2, ServerOrder::Given);
+    assert!(given.has_better());
+    assert!(given.better(answer(&["127.0.0.3:7377"])).await.is_none());
+    assert_eq!(*asked.lock().unwrap(), ["127.0.0.1:7377", "127.0.0.2:7377"]);
+    assert_eq!(given.health()[0].error.as_deref(), Some("away"));
+    let (_, name) = given.better(answer(&["127.0.0.2:7377"])).await.unwrap();
+    assert_eq!(name, "127.0.0.2:7377");
+    let used: Vec<_> = given.health().iter().map(|one| one.is_used).collect();
+    assert_eq!(used, [false, true, false]);
+    let fastest = servers(3, 2, ServerOrder::Fastest);
+    assert!(!fastest.has_better());
+    assert!(!servers(3, 0, ServerOrder::Given).has_better());
+}
