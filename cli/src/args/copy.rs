@@ -54,6 +54,10 @@ pub struct CopyArgs {
     #[arg(long)]
     pub one_file_system: bool,
 
+    /// Whether an interrupted copy is gone on with; verify reads what is there first
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub resume: ResumeArg,
+
     /// When what is received has to be on the disk: each file by itself, many together, or whenever
     #[arg(long, value_name = "WHEN", default_value = "batch")]
     pub fsync: FsyncArg,
@@ -95,6 +99,17 @@ pub enum LinksArg {
     Keep,
     /// Nothing
     Skip,
+}
+
+/// Whether an interrupted copy is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResumeArg {
+    /// At once, if the source is still the same
+    Auto,
+    /// It is begun anew
+    Never,
+    /// If the source is the same, once what is there was read and is right
+    Verify,
 }
 
 /// When what is received has to be on the disk.

@@ -16,17 +16,14 @@ use rp_transfer::{
     message::{DecodeError, Done, Message, Status},
     session::{Half, Input, Summary},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     CopyError,
     activity::{Activity, Patience},
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
-    run_half::{Outgoing, run_half},
+    run_half::{Arrival, Outgoing, run_half},
 };
 use crate::file_threads::Worker;
 
@@ -82,7 +79,7 @@ pub(super) async fn drive(
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, CopyError> {
     let (inputs, half_inputs) = mpsc::channel(INPUTS);
-    let (attach, attached) = oneshot::channel();
+    let (attach, attached) = mpsc::unbounded_channel();
     let activity = Activity::default();
     let lost = Mutex::new(None);
     let Streams {
@@ -94,7 +91,7 @@ pub(super) async fn drive(
         patience,
         worker,
     } = streams;
-    let outgoing = Outgoing::new(writer, data, attach, &activity);
+    let outgoing = Outgoing::new(connection, writer, data, attach, &activity);
     let stalled = activity.stalled(connection, patience);
     let result = tokio::select! {
         result = run_half(make, half_inputs, outgoing, worker) => result,
@@ -172,22 +169,29 @@ fn refusal(message: &Message) -> Option<Done> {
     }
 }
 
-/// Hands blocks to the half, once it has said from which stream; returns when they end early and
-/// nothing is said about it.
+/// Hands blocks to the half, once it has said from which stream, one stream after the other; returns when they
+/// end early and nothing is said about it.
 async fn read_data(
-    attached: oneshot::Receiver<(u64, bool)>,
+    mut attached: mpsc::UnboundedReceiver<Arrival>,
     arrivals: &Arrivals,
     inputs: &mpsc::Sender<Input>,
     activity: &Activity,
 ) -> CopyError {
-    if let Ok((id, ordered)) = attached.await {
+    while let Some(arrival) = attached.recv().await {
+        let (id, ordered) = match arrival {
+            Arrival::Take { stream, ordered } => (stream, ordered),
+            Arrival::Refuse(stream) => {
+                arrivals.abandon(stream);
+                continue;
+            }
+        };
         //= spec/20-copy.md#silence
         //# A side that is named a data stream which the other side cannot open MUST end the request
         //# with status protocol.
         if !arrivals.can_bring(id) {
             let refused = Input::Malformed(DecodeError::Stream(id));
             let _ = inputs.send(refused).await;
-            return std::future::pending().await;
+            break;
         }
         match carry_data(id, ordered, arrivals, inputs, activity).await {
             Ok(true) => {
@@ -200,7 +204,7 @@ async fn read_data(
                     return Error::Protocol("the data was cut off without Done").into();
                 }
             }
-            Ok(false) | Err(_) => {}
+            Ok(false) | Err(_) => break,
         }
     }
     std::future::pending().await

@@ -37,7 +37,7 @@ use rp_protocol::{
 };
 use rp_transfer::{
     error::Error,
-    message::{Durability, Put, Status},
+    message::{Durability, Put, Resume, Status},
     session::Progress,
 };
 use thiserror::Error as ThisError;
@@ -49,7 +49,7 @@ use self::{
     requests::{Requests, Stop},
 };
 use crate::{
-    args::copy::{ConnectionArgs, CopyArgs, FsyncArg, PolicyArg},
+    args::copy::{ConnectionArgs, CopyArgs, FsyncArg, PolicyArg, ResumeArg},
     connect::{ConnectFailure, Connected, Server, connect},
     exit_code::{ExitCode, Failure},
     logging::{self, Format, Level},
@@ -111,6 +111,7 @@ pub enum CopyError {
 struct FileOptions {
     preserve: bool,
     durability: Durability,
+    resume: Resume,
 }
 
 impl CopyError {
@@ -327,6 +328,11 @@ async fn copy(
     let options = FileOptions {
         preserve: args.preserve,
         durability: durability(args.fsync),
+        resume: match args.resume {
+            ResumeArg::Auto => Resume::Auto,
+            ResumeArg::Never => Resume::Never,
+            ResumeArg::Verify => Resume::Verify,
+        },
     };
     let named = args.checksum.then(|| job.name());
     let to_stderr = job.prints_to_standard_output();
@@ -337,6 +343,7 @@ async fn copy(
                 name,
                 preserve: options.preserve,
                 durability: options.durability,
+                resume: options.resume,
                 ..Put::default()
             };
             requests.push(*source, put, progress).await?

@@ -9,9 +9,9 @@ use std::{
 
 use rp_transfer::{
     error::Error,
-    message::{Durability, Get},
+    message::{Get, Resume},
     path::{Destination, RemotePath},
-    receiver::{OpenSink, Receiver},
+    receiver::{Announced, OpenSink, Receiver},
     session::{Progress, Summary},
     writer::{Sink, StreamSink, Writer},
 };
@@ -29,6 +29,8 @@ pub(super) enum Target {
     /// A device or pipe, written to as it is.
     Stream(PathBuf),
     File(Destination),
+    /// A file that an interrupted copy left a part of.
+    Begun(Box<Writer>),
 }
 
 /// Resolves where the file goes, before anything is connected.
@@ -58,7 +60,22 @@ pub(super) fn open_target(location: &Location, remote: &Remote) -> Result<Target
 }
 
 impl Target {
-    fn open(self, size: Option<u64>, durability: Durability) -> Result<Box<dyn Sink>, Error> {
+    /// Looks for what an interrupted copy left, and says what is missing of it in `get`.
+    fn begin(self, get: &mut Get, options: FileOptions) -> Result<Self, Error> {
+        let Self::File(destination) = self else {
+            return Ok(self);
+        };
+        if options.resume == Resume::Never || !Writer::is_left(&destination) {
+            return Ok(Self::File(destination));
+        }
+        let writer = Writer::begin(destination, options.resume)?;
+        if let Some((version, missing)) = writer.resumable() {
+            (get.version, get.missing) = (Some(version), Some(missing));
+        }
+        Ok(Self::Begun(Box::new(writer)))
+    }
+
+    fn open(self, announced: &Announced, options: FileOptions) -> Result<Box<dyn Sink>, Error> {
         Ok(match self {
             Self::Standard => Box::new(StreamSink::new(io::stdout(), "standard output")),
             Self::Stream(path) => {
@@ -68,7 +85,13 @@ impl Target {
                 Box::new(StreamSink::new(file, &shown))
             }
             Self::File(destination) => {
-                Box::new(Writer::create(destination, size)?.durability(durability))
+                let writer = Writer::begin(destination, options.resume)?;
+                Self::Begun(Box::new(writer)).open(announced, options)?
+            }
+            Self::Begun(writer) => {
+                let size = announced.attributes.size;
+                let writer = writer.announce(size, announced.version)?;
+                Box::new(writer.durability(options.durability))
             }
         })
     }
@@ -87,9 +110,17 @@ impl Requests {
         progress: Arc<Progress>,
     ) -> Result<Summary, CopyError> {
         let streams = self.connection.open_bi().await?;
-        let get = Get { path };
-        let open: OpenSink =
-            Box::new(move |attributes| target.open(attributes.size, options.durability));
+        let beginning = self.worker.run(move || {
+            let mut get = Get {
+                path,
+                ..Get::default()
+            };
+            let target = target.begin(&mut get, options)?;
+            Ok::<_, Error>((get, target))
+        });
+        let begun = beginning.await;
+        let (get, target) = begun.map_err(|error| Error::io("opening the file", error))??;
+        let open: OpenSink = Box::new(move |announced| target.open(announced, options));
         let make =
             Box::new(move || Box::new(Receiver::pull(get, options.preserve, open, progress)) as _);
         self.drive(make, streams, None).await

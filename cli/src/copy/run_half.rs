@@ -4,14 +4,14 @@
 use std::{mem, pin::pin};
 
 use bytes::Bytes;
-use rp_protocol::{SendStream, error::WriteError};
+use rp_protocol::{Connection, SendStream, error::WriteError, units::CloseCode};
 use rp_transfer::{
     error::Error,
-    message::Message,
+    message::{Data, Message, Ranges},
     session::{Half, Input, Output, Summary},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -132,12 +132,27 @@ fn collect(half: &mut dyn Half) -> Step {
     }
 }
 
+/// What becomes of a data stream that comes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Arrival {
+    /// It is handed in.
+    Take {
+        /// Its id.
+        stream: u64,
+        /// Whether from front to back.
+        ordered: bool,
+    },
+    /// It is stopped.
+    Refuse(u64),
+}
+
 /// Where a half's outputs go.
 pub(super) struct Outgoing<'a> {
+    connection: &'a Connection,
     writer: ControlWriter,
     /// The data stream of a sender, as long as the other side wants it.
     data: Option<SendStream>,
-    attach: Option<oneshot::Sender<(u64, bool)>>,
+    attach: mpsc::UnboundedSender<Arrival>,
     has_begun: bool,
     /// When the other side stopped the data stream.
     stopped_at: Option<Instant>,
@@ -145,18 +160,20 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// Sends messages by `writer` and a sender's file by `data`; `attach` learns of the stream that a receiver
+    /// Sends messages by `writer` and a sender's file by `data`; `attach` learns of the streams that a receiver
     /// reads.
     pub(super) fn new(
+        connection: &'a Connection,
         writer: ControlWriter,
         data: Option<SendStream>,
-        attach: oneshot::Sender<(u64, bool)>,
+        attach: mpsc::UnboundedSender<Arrival>,
         activity: &'a Activity,
     ) -> Self {
         Self {
+            connection,
             writer,
             data,
-            attach: Some(attach),
+            attach,
             has_begun: false,
             stopped_at: None,
             activity,
@@ -226,11 +243,13 @@ impl<'a> Outgoing<'a> {
                 }
             }
             Output::Attach { stream, ordered } => {
-                if let Some(attach) = self.attach.take() {
-                    // Only gone together with this future.
-                    let _ = attach.send((stream, ordered));
-                }
+                // Only gone together with this future.
+                let _ = self.attach.send(Arrival::Take { stream, ordered });
             }
+            Output::Refuse { stream } => {
+                let _ = self.attach.send(Arrival::Refuse(stream));
+            }
+            Output::Reopen(ranges) => self.reopen(ranges).await?,
             Output::Wait => {}
             Output::Over(result) => {
                 // Not waited for: the file is what it is, whether the last message arrives or not, and
@@ -240,6 +259,19 @@ impl<'a> Outgoing<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Goes on on another data stream, which holds `ranges`.
+    async fn reopen(&mut self, ranges: Ranges) -> Result<(), CopyError> {
+        // What was sent on the one before is not wanted; it may be stopped already.
+        if let Some(stream) = &mut self.data {
+            stream.reset(CloseCode::from_u32(0));
+        }
+        let opened = self.activity.sending(self.connection.open_uni()).await?;
+        let stream = opened.id().into_inner();
+        (self.data, self.stopped_at) = (Some(opened), None);
+        let data = Data { stream, ranges };
+        self.send_message(&Message::Data(data)).await
     }
 
     async fn send_message(&mut self, message: &Message) -> Result<(), CopyError> {

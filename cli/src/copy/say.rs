@@ -78,6 +78,12 @@ pub(super) fn print_stats(
         per(socket.received_datagrams, socket.receive_batches),
         per(socket.receive_batches, socket.receive_calls),
     );
+    if progress.there() > 0 {
+        text += &format!(
+            "{} bytes were there from an interrupted copy\n",
+            progress.there()
+        );
+    }
     for path in &connection.stats().paths {
         text += &format!(
             "{}: rtt {:.1} ms, smallest {:.1} ms; {} packets sent, {} lost, {} of them by mistake\n",

@@ -283,14 +283,16 @@ impl Request {
         let root = access.root;
         let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
         let (tree, durability) = (put.tree, put.durability);
-        let open: OpenSink = Box::new(move |attributes| {
+        let resume = put.resume;
+        let open: OpenSink = Box::new(move |announced| {
             let shared = writable(root.as_ref(), read_only, &path)?;
             let path = RemotePath::parse_named(&path)?;
             let destination = match tree {
                 true => shared.tree_destination(&path)?,
                 false => shared.destination(&path, &name)?,
             };
-            let writer = Writer::create(destination, attributes.size)?;
+            let size = announced.attributes.size;
+            let writer = Writer::begin(destination, resume)?.announce(size, announced.version)?;
             Ok(Box::new(writer.durability(durability)))
         });
         let stream = put.stream;
@@ -312,9 +314,10 @@ impl Request {
         mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
         let root = access.root;
+        let asked = get.clone();
         let opening = self.worker.run(move || {
-            let path = RemotePath::parse_named(&get.path)?;
-            let shared = root.as_deref().ok_or_else(|| no_files(&get.path))?;
+            let path = RemotePath::parse_named(&asked.path)?;
+            let shared = root.as_deref().ok_or_else(|| no_files(&asked.path))?;
             Source::file(shared.source(&path)?, &path.display())
         });
         let opened = opening
@@ -328,7 +331,8 @@ impl Request {
             return Err(CopyError::Stalled(self.silence));
         };
         let stream = data.id().into_inner();
-        let make = Box::new(move || Box::new(Sender::serve(stream, source, Arc::default())) as _);
+        let make =
+            Box::new(move || Box::new(Sender::resume(&get, stream, source, Arc::default())) as _);
         self.drive(make, reader, writer, Some(data)).await
     }
 

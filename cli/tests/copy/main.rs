@@ -6,6 +6,7 @@
 
 mod program;
 mod refusals;
+mod resume;
 mod service;
 mod silence;
 mod trees;

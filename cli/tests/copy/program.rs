@@ -312,7 +312,7 @@ fn a_second_writer_of_the_same_file_is_told_so() {
 }
 
 /// Waits until the length of a file, `None` while it is not there, is as wanted.
-fn wait_for(path: &Path, wanted: impl Fn(Option<u64>) -> bool) {
+pub(crate) fn wait_for(path: &Path, wanted: impl Fn(Option<u64>) -> bool) {
     let begun = Instant::now();
     while !wanted(fs::metadata(path).ok().map(|data| data.len())) {
         assert!(begun.elapsed() < Duration::from_secs(20), "{path:?}");

@@ -394,3 +394,41 @@ fn a_file_beyond_the_size_limit_of_the_server_fails_alone() {
     let output = server.rpcp(&["small", &server.url("small")]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn the_files_of_a_batch_are_on_the_disk_before_one_takes_its_name() {
+    //= spec/20-copy.md#batches
+    //= type=test
+    //# With durability batch a receiver MUST make the content of all files of a batch durable before one of
+    //# them takes its name.
+    let world = World::new();
+    fs::create_dir(world.root("tree")).unwrap();
+    for index in 0..10 {
+        fs::write(world.root("tree").join(index.to_string()), content(500)).unwrap();
+    }
+    for (how, synced) in [("batch", true), ("none", false)] {
+        let rpcp = world.rpcp(&[
+            "-r",
+            "--no-path-memory",
+            "--fsync",
+            how,
+            &world.url("tree"),
+            how,
+        ]);
+        // Nothing is refused, and the calls are written down.
+        let calls = "syncfs,fsync,fdatasync,renameat,renameat2,rename";
+        let mut rpcp = refusing(&rpcp, calls, "delay_enter=0", "../log");
+        let output = rpcp.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let log = fs::read_to_string(world.folder.path().join("log")).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        let first = |call: &str| lines.iter().position(|line| line.contains(call));
+        let renamed = first(".rp-partial").unwrap();
+        assert_eq!(
+            first("syncfs(").is_some_and(|at| at < renamed),
+            synced,
+            "{log}"
+        );
+        assert_eq!(first("sync").is_some(), synced, "{log}");
+    }
+}

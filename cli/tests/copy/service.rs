@@ -117,7 +117,12 @@ fn a_client_that_has_nothing_more_to_say_than_get_is_given_the_file() {
         let connection = world.connect().await;
         let mut control = Control::open(&connection).await;
         let path = b"file".to_vec();
-        control.send(Message::Get(Get { path })).await;
+        control
+            .send(Message::Get(Get {
+                path,
+                ..Get::default()
+            }))
+            .await;
         control.writer.finish().unwrap();
         let Some(Message::Ready(ready)) = control.next().await else {
             unreachable!("Ready comes first");
@@ -191,6 +196,7 @@ fn streams_nobody_names_are_stopped_beyond_a_bound() {
         let mut control = Control::open(&connection).await;
         let get = Get {
             path: b"none".to_vec(),
+            ..Get::default()
         };
         control.send(Message::Get(get)).await;
         assert_eq!(control.status().await, Status::NotFound);
@@ -395,6 +401,7 @@ async fn lie(connection: Connection, bytes: &'static [u8], sworn: &'static [u8])
             size: Some(sworn.len() as u64),
             ..Attributes::default()
         },
+        ..Ready::default()
     };
     control.send(Message::Ready(ready)).await;
     data.write_bytes(Bytes::from_static(bytes)).await.unwrap();

@@ -41,7 +41,11 @@ async fn serve(connection: Connection, server: Server) {
     let ready = |stream| {
         let attributes = Default::default();
         let stream = Some(stream);
-        Message::Ready(Ready { stream, attributes })
+        Message::Ready(Ready {
+            stream,
+            attributes,
+            ..Ready::default()
+        })
     };
     let own = data.id().into_inner();
     match server {
@@ -216,7 +220,12 @@ fn a_client_that_does_nothing_loses_its_request_and_the_name() {
         // A Get whose bytes nobody takes.
         let mut greedy = Control::open(&connection).await;
         let path = b"big".to_vec();
-        greedy.send(Message::Get(Get { path })).await;
+        greedy
+            .send(Message::Get(Get {
+                path,
+                ..Get::default()
+            }))
+            .await;
         assert!(matches!(greedy.next().await, Some(Message::Ready(_))));
         assert_eq!(greedy.status().await, Status::Interrupted);
         // The name is free for somebody else.

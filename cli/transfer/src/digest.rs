@@ -8,11 +8,17 @@
 //!    back from where the caller wrote it (the page cache, as a rule) and hashed.
 //! 3. Neighbouring whole subtrees are merged at once, so what stays is a few values per gap, not
 //!    one per group.
+//!
+//! Where each group has to be proven ([`BlockDigest::proven`]), it is merged when its value was announced by
+//! who has the file; one that differs is forgotten, so that it can come again.
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+};
 
 use blake3::{
     Hasher,
@@ -40,7 +46,25 @@ pub struct BlockDigest {
     whole: BTreeMap<(u32, u64), ChainingValue>,
     /// The first group's hasher, kept because a file of one group has it as root.
     first: Option<Hasher>,
+    has_first: bool,
     covered: u64,
+    /// Length of the file, where it is known and each group is told of when it is whole.
+    size: Option<u64>,
+    /// Whether a group counts only when its value was announced.
+    is_proven: bool,
+    /// Groups that are whole and were not taken note of.
+    told: Vec<(u64, ChainingValue)>,
+    /// Groups that are whole and not proven.
+    awaited: BTreeSet<u64>,
+}
+
+/// Whether a group is what it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is.
+    Good,
+    /// It is not, and counts as not seen.
+    Bad,
 }
 
 /// What is known of one group.
@@ -56,6 +80,60 @@ impl BlockDigest {
     /// A digest that has seen nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The digest of a file of `size` bytes, each whole group of which is told of.
+    pub fn telling(size: u64) -> Self {
+        Self {
+            size: Some(size),
+            ..Self::default()
+        }
+    }
+
+    /// The digest of a file of `size` bytes, each group of which counts when [`BlockDigest::prove`] says so.
+    pub fn proven(size: u64) -> Self {
+        Self {
+            size: Some(size),
+            is_proven: true,
+            ..Self::default()
+        }
+    }
+
+    /// Groups that have become whole, with their values, since this was last asked.
+    pub fn take_told(&mut self) -> Vec<(u64, ChainingValue)> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Compares a group that was told of with the value it has to have.
+    pub fn prove(&mut self, index: u64, found: &ChainingValue, announced: &ChainingValue) -> Proof {
+        if found == announced {
+            self.settle(index, *found);
+            return Proof::Good;
+        }
+        self.covered -= self.length(index);
+        self.awaited.remove(&index);
+        if index == 0 {
+            (self.has_first, self.first) = (false, None);
+        }
+        Proof::Bad
+    }
+
+    /// Counts a group as whole that was proven before.
+    pub fn restore(&mut self, index: u64, value: ChainingValue) {
+        if !self.is_whole(index) {
+            self.covered += self.length(index);
+            self.settle(index, value);
+        }
+    }
+
+    /// Whether a group counts, and nothing is awaited of it.
+    pub fn is_settled(&self, index: u64) -> bool {
+        self.is_whole(index) && !self.awaited.contains(&index)
+    }
+
+    /// Bytes of a group: all but the last are full.
+    fn length(&self, index: u64) -> u64 {
+        rest_of(self.size, index)
     }
 
     /// How many different bytes have been seen.
@@ -100,10 +178,11 @@ impl BlockDigest {
         }
         let group = self.open.entry(index).or_insert_with(|| Group::new(index));
         self.covered += group.insert(start, piece);
-        if group.covers(GROUP)
+        let length = rest_of(self.size, index);
+        if group.covers(length)
             && let Some(mut group) = self.open.remove(&index)
         {
-            group.catch_up(index, GROUP, read_back)?;
+            group.catch_up(index, length, read_back)?;
             self.close(index, group.hasher);
         }
         Ok(())
@@ -112,7 +191,10 @@ impl BlockDigest {
     /// Whether the group at `index` is part of a whole subtree.
     fn is_whole(&self, index: u64) -> bool {
         if index == 0 {
-            return self.first.is_some();
+            return self.has_first;
+        }
+        if self.awaited.contains(&index) {
+            return true;
         }
         let (mut level, mut index) = (0, index);
         while index > 0 {
@@ -124,12 +206,33 @@ impl BlockDigest {
         false
     }
 
-    /// Keeps the value of a whole group and merges what has become whole with it.
+    /// Takes note of a whole group.
     fn close(&mut self, index: u64, hasher: Hasher) {
-        let (mut level, mut index, mut value) = (0, index, hasher.finalize_non_root());
+        let value = hasher.finalize_non_root();
         if index == 0 {
             self.first = Some(hasher);
         }
+        if self.size.is_some() {
+            self.told.push((index, value));
+        }
+        match self.is_proven {
+            true => {
+                self.has_first |= index == 0;
+                self.awaited.insert(index);
+            }
+            false => self.settle(index, value),
+        }
+    }
+
+    /// Keeps the value of a whole group and merges what has become whole with it.
+    fn settle(&mut self, index: u64, value: ChainingValue) {
+        self.awaited.remove(&index);
+        self.has_first |= index == 0;
+        if self.length(index) < GROUP {
+            self.whole.insert((0, index), value);
+            return;
+        }
+        let (mut level, mut index, mut value) = (0, index, value);
         while index > 1
             && let Some(sibling) = self.whole.remove(&(level, index ^ 1))
         {
@@ -146,7 +249,7 @@ impl BlockDigest {
     /// The digest of the file, which is `size` bytes long; `None` while bytes are missing or
     /// when some lie beyond `size`.
     pub fn finish(mut self, size: u64, read_back: ReadBack<'_>) -> io::Result<Option<[u8; 32]>> {
-        if self.covered != size {
+        if self.covered != size || !self.awaited.is_empty() {
             return Ok(None);
         }
         // All bytes seen, none beyond the end: the only open group can be the last.
@@ -205,6 +308,20 @@ impl fmt::Debug for BlockDigest {
             .field("whole", &self.whole.len())
             .finish()
     }
+}
+
+/// The value of the whole group at `index`, whose bytes these are.
+pub(crate) fn group_value(index: u64, bytes: &[u8]) -> ChainingValue {
+    let mut hasher = Hasher::new();
+    hasher.set_input_offset(index * GROUP);
+    hasher.update(bytes);
+    hasher.finalize_non_root()
+}
+
+/// Bytes of the group at `index` of a file of `size` bytes, where that is known.
+fn rest_of(size: Option<u64>, index: u64) -> u64 {
+    let rest = size.map(|size| size.saturating_sub(index * GROUP));
+    rest.map_or(GROUP, |rest| rest.min(GROUP))
 }
 
 /// How many of `groups` (at least 2) lie in the left half: the largest power of two below it.

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod digest;
 pub mod error;
+mod journal;
 pub mod message;
 pub mod path;
 pub mod receiver;

@@ -4,6 +4,7 @@
 mod attributes;
 mod decoder;
 mod fields;
+mod resume;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -11,12 +12,17 @@ mod tree;
 
 use thiserror::Error;
 
-use self::fields::{FieldReader, FieldWriter};
+pub(crate) use self::resume::coarsened;
 pub use self::{
     attributes::{Attributes, Modified},
     decoder::Decoder,
+    resume::{Again, Data, Groups, Ranges, Resume, Sent},
     status::Status,
     tree::{Depth, Durability, Entry, GetBatch, Kind, List, MakeFolder, PutBatch, Remove, Version},
+};
+use self::{
+    fields::{FieldReader, FieldWriter},
+    resume::{decode_ranges, encode_ranges},
 };
 
 /// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and space for
@@ -55,6 +61,14 @@ pub enum Message {
     MakeFolder(MakeFolder),
     /// The client wants something removed.
     Remove(Remove),
+    /// The sender sends ranges of the file on another data stream.
+    Data(Data),
+    /// The sender says what groups of the file are.
+    Groups(Groups),
+    /// The receiver wants ranges of the file again.
+    Again(Again),
+    /// The sender has sent the ranges it was to send.
+    Sent(Sent),
 }
 
 /// A file is offered: where it goes and what is known of it.
@@ -74,6 +88,10 @@ pub struct Put {
     pub tree: bool,
     /// When the file has to be on the disk.
     pub durability: Durability,
+    /// Tells one content of the source from another.
+    pub version: Option<Version>,
+    /// Whether what an interrupted copy left is gone on with.
+    pub resume: Resume,
 }
 
 /// A file is asked for.
@@ -81,6 +99,10 @@ pub struct Put {
 pub struct Get {
     /// Which file, beneath the server's root.
     pub path: Vec<u8>,
+    /// The content that an interrupted copy left a part of.
+    pub version: Option<Version>,
+    /// What is missing of it.
+    pub missing: Option<Ranges>,
 }
 
 /// The request is accepted.
@@ -90,6 +112,11 @@ pub struct Ready {
     pub stream: Option<u64>,
     /// What is known of the source, when the server is the sender.
     pub attributes: Attributes,
+    /// Tells one content of the source from another, when the server is the sender.
+    pub version: Option<Version>,
+    /// What is to be sent where an interrupted copy is gone on with: a server that is the sender sends no more,
+    /// one that is the receiver wants no more.
+    pub missing: Option<Ranges>,
 }
 
 /// The sender's account of what it sent.
@@ -170,6 +197,10 @@ mod kind {
     pub(super) const GET_BATCH: u16 = 10;
     pub(super) const MAKE_FOLDER: u16 = 11;
     pub(super) const REMOVE: u16 = 12;
+    pub(super) const DATA: u16 = 13;
+    pub(super) const GROUPS: u16 = 14;
+    pub(super) const AGAIN: u16 = 15;
+    pub(super) const SENT: u16 = 16;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -183,6 +214,9 @@ mod tag {
     pub(super) const PRESERVE: u16 = 5;
     pub(super) const TREE: u16 = 7;
     pub(super) const DURABILITY: u16 = 9;
+    pub(super) const RANGES: u16 = 11;
+    pub(super) const RESUME: u16 = 13;
+    pub(super) const VERSION: u16 = 18;
     pub(super) const MODE: u16 = 6;
     pub(super) const MODIFIED: u16 = 8;
     pub(super) const DIGEST_SIZE: u16 = 2;
@@ -207,12 +241,16 @@ impl Message {
                 fields.flag(tag::PRESERVE, put.preserve);
                 fields.flag(tag::TREE, put.tree);
                 put.durability.encode(&mut fields);
+                fields.version(put.version.as_ref());
+                put.resume.encode(&mut fields);
                 put.attributes.encode(&mut fields);
                 fields.finish();
             }
             Self::Get(get) => {
                 let mut fields = FieldWriter::new(out, kind::GET);
                 fields.bytes(tag::PATH, &get.path);
+                fields.version(get.version.as_ref());
+                encode_ranges(&mut fields, get.missing.as_ref());
                 fields.finish();
             }
             Self::Ready(ready) => {
@@ -221,6 +259,8 @@ impl Message {
                     fields.u64(tag::READY_STREAM, stream);
                 }
                 ready.attributes.encode(&mut fields);
+                fields.version(ready.version.as_ref());
+                encode_ranges(&mut fields, ready.missing.as_ref());
                 fields.finish();
             }
             Self::Digest(digest) => {
@@ -244,6 +284,10 @@ impl Message {
             Self::GetBatch(get) => get.encode(out),
             Self::MakeFolder(make) => make.encode(out),
             Self::Remove(remove) => remove.encode(out),
+            Self::Data(data) => data.encode(out),
+            Self::Groups(groups) => groups.encode(out),
+            Self::Again(again) => again.encode(out),
+            Self::Sent(sent) => sent.encode(out),
         }
     }
 
@@ -264,6 +308,10 @@ impl Message {
             kind::GET_BATCH => GetBatch::decode(rest).map(Self::GetBatch),
             kind::MAKE_FOLDER => MakeFolder::decode(rest).map(Self::MakeFolder),
             kind::REMOVE => Remove::decode(rest).map(Self::Remove),
+            kind::DATA => Data::decode(rest).map(Self::Data),
+            kind::GROUPS => Groups::decode(rest).map(Self::Groups),
+            kind::AGAIN => Again::decode(rest).map(Self::Again),
+            kind::SENT => Sent::decode(rest).map(Self::Sent),
             //= spec/20-copy.md#messages
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
@@ -284,6 +332,8 @@ impl Put {
                 tag::PRESERVE => put.preserve = field.flag()?,
                 tag::TREE => put.tree = field.flag()?,
                 tag::DURABILITY => put.durability = Durability::take(&field)?,
+                tag::VERSION => put.version = Some(field.array()?),
+                tag::RESUME => put.resume = Resume::take(&field)?,
                 _ => put.attributes.take(&field)?,
             }
         }
@@ -296,17 +346,20 @@ impl Put {
 impl Get {
     fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
         let mut path = None;
+        let mut get = Self::default();
         let mut reader = FieldReader::new(fields, kind::GET)?;
         while let Some(field) = reader.next()? {
             match field.tag {
                 tag::PATH => path = Some(field.value.to_vec()),
+                tag::VERSION => get.version = Some(field.array()?),
+                tag::RANGES => get.missing = Some(decode_ranges(&field)?),
                 _ => field.unknown()?,
             }
         }
         //= spec/20-copy.md#messages
         //# A message that lacks a field marked required MUST be refused.
-        let path = path.ok_or(DecodeError::Missing(tag::PATH))?;
-        Ok(Self { path })
+        get.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+        Ok(get)
     }
 }
 
@@ -317,6 +370,8 @@ impl Ready {
         while let Some(field) = reader.next()? {
             match field.tag {
                 tag::READY_STREAM => ready.stream = Some(field.u64()?),
+                tag::VERSION => ready.version = Some(field.array()?),
+                tag::RANGES => ready.missing = Some(decode_ranges(&field)?),
                 _ => ready.attributes.take(&field)?,
             }
         }

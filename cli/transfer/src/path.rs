@@ -27,6 +27,9 @@ pub const MAX_NAME: usize = 255;
 /// What a partial file's name ends in.
 const PARTIAL: &str = ".rp-partial";
 
+/// What the name of its journal ends in.
+const JOURNAL: &str = ".rp-journal";
+
 /// What is wrong with a path.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PathError {
@@ -46,7 +49,7 @@ pub enum PathError {
     #[error("the path is longer than 4096 bytes")]
     TooLong,
     /// Names a partial file.
-    #[error("the name is kept for files under way (`.NAME.rp-partial`)")]
+    #[error("the name is kept for files under way (`.NAME.rp-partial`, `.NAME.rp-journal`)")]
     Partial,
     /// Symbolic links lead out of the root, or too far.
     #[error("the path leads outside of the shared folder")]
@@ -103,7 +106,8 @@ impl RemotePath {
             }
         }
         //= spec/20-copy.md#paths
-        //# A path whose last component is a partial name (`.NAME.rp-partial`) MUST be refused.
+        //# A path whose last component is a partial name (`.NAME.rp-partial`, `.NAME.rp-journal`) MUST be
+        //# refused.
         if components.last().is_some_and(|name| is_partial(name)) {
             return Err(PathError::Partial);
         }
@@ -209,15 +213,25 @@ fn has_control(path: &[u8]) -> bool {
 /// Whether this is the name of a file under way.
 pub(crate) fn is_partial(name: &OsStr) -> bool {
     let name = name.as_bytes();
-    name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())
+    let ends = [PARTIAL, JOURNAL].map(str::as_bytes);
+    name.starts_with(b".") && ends.iter().any(|end| name.ends_with(end))
 }
 
 /// What the file `name` is called until it is whole.
 ///
 /// Names so long that nothing can be added are cut and told apart by their digest.
 pub fn partial_name(name: &OsStr) -> OsString {
+    hidden_name(name, PARTIAL)
+}
+
+/// What its journal is called.
+pub(crate) fn journal_name(name: &OsStr) -> OsString {
+    hidden_name(name, JOURNAL)
+}
+
+fn hidden_name(name: &OsStr, end: &str) -> OsString {
     let mut partial = OsString::from(".");
-    if name.len() + 1 + PARTIAL.len() <= MAX_NAME {
+    if name.len() + 1 + end.len() <= MAX_NAME {
         partial.push(name);
     } else {
         let kept = name.as_bytes().get(..128).unwrap_or_default();
@@ -226,6 +240,6 @@ pub fn partial_name(name: &OsStr) -> OsString {
         partial.push("-");
         partial.push(digest.get(..32).unwrap_or_default());
     }
-    partial.push(PARTIAL);
+    partial.push(end);
     partial
 }

@@ -1,26 +1,31 @@
 //! The half of a copy that gets the file: puts blocks where they belong, checks, and finishes.
 //! How a file is written lies in `writer`; where the bytes come from is not known here.
 
+mod receiving;
+
 use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
+use self::receiving::{Receiving, plan};
 use crate::{
-    digest::BlockDigest,
     error::Error,
-    message::{Attributes, Digest, Done, Get, Message, Put, Ready, Status},
-    session::{Half, Input, Output, Progress, Summary},
+    message::{
+        Again, Attributes, Data, Digest, Done, Get, Message, Put, Ranges, Ready, Status, Version,
+    },
+    session::{Half, Input, Output, Progress},
     writer::Sink,
 };
 
-/// Neighbouring blocks are coalesced up to the next multiple of this before they are written and
-/// hashed: a system call and a hash over single packets costs several times as much.
-const STAGE: u64 = 256 << 10;
-
-/// Blocks of this length are written as they are: joining them with others would save nothing that
-/// the copy does not cost.
-const DIRECT: u64 = 64 << 10;
-
 /// Makes the sink once it is known what will come.
-pub type OpenSink = Box<dyn FnOnce(&Attributes) -> Result<Box<dyn Sink>, Error> + Send>;
+pub type OpenSink = Box<dyn FnOnce(&Announced) -> Result<Box<dyn Sink>, Error> + Send>;
+
+/// What will come, as its sender says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// What is known of the source.
+    pub attributes: Attributes,
+    /// Tells its content from another.
+    pub version: Option<Version>,
+}
 
 /// Receives one file.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub struct Receiver {
 
 enum State {
     /// Get was sent, Ready has not come.
-    Asked(OpenSink),
+    Asked(OpenSink, Option<Ranges>),
     /// Blocks are coming.
     Receiving(Box<Receiving>),
     /// Nothing more is to be done.
@@ -43,7 +48,7 @@ enum State {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Asked(_) => "Asked",
+            Self::Asked(..) => "Asked",
             Self::Receiving(_) => "Receiving",
             Self::Over => "Over",
         })
@@ -53,8 +58,9 @@ impl fmt::Debug for State {
 impl Receiver {
     /// The client's half of a Get.
     pub fn pull(get: Get, preserve: bool, open: OpenSink, progress: Arc<Progress>) -> Self {
+        let missing = get.missing.clone();
         Self {
-            state: State::Asked(open),
+            state: State::Asked(open, missing),
             progress,
             preserve,
             outputs: VecDeque::from([Output::Message(Message::Get(get))]),
@@ -69,39 +75,127 @@ impl Receiver {
             preserve: put.preserve,
             outputs: VecDeque::new(),
         };
-        receiver.begin(open, put.attributes, put.stream);
-        if matches!(receiver.state, State::Receiving(_)) {
-            //= spec/20-copy.md#data
-            //# A server MUST send Ready before Done with status ok.
-            let ready = Message::Ready(Ready::default());
-            receiver.outputs.push_front(Output::Message(ready));
+        let announced = Announced {
+            attributes: put.attributes,
+            version: put.version,
+        };
+        if let Some(receiving) = receiver.open(open, announced) {
+            receiver.begin_put(receiving, put.stream);
         }
         receiver
     }
 
-    fn begin(&mut self, open: OpenSink, attributes: Attributes, stream: u64) {
-        self.progress.set_size(attributes.size);
-        match open(&attributes) {
-            Ok(sink) => {
-                let ordered = sink.is_ordered();
-                self.outputs.push_back(Output::Attach { stream, ordered });
-                self.state = State::Receiving(Box::new(Receiving::new(sink, attributes)));
+    /// Says what is wanted of a file that a client offers.
+    fn begin_put(&mut self, mut receiving: Box<Receiving>, stream: u64) {
+        let missing = receiving.missing();
+        //= spec/20-copy.md#data
+        //# A server MUST send Ready before Done with status ok.
+        self.outputs
+            .push_back(Output::Message(Message::Ready(Ready {
+                missing: missing.clone(),
+                ..Ready::default()
+            })));
+        match missing {
+            // What the client has begun to send has no place in what is missing.
+            Some(missing) => {
+                self.outputs.push_back(Output::Refuse { stream });
+                receiving.wanted = Some(missing);
             }
-            Err(error) => self.fail(error),
+            None => {
+                let ordered = receiving.sink.is_ordered();
+                self.outputs.push_back(Output::Attach { stream, ordered });
+            }
         }
+        self.state = State::Receiving(receiving);
+    }
+
+    /// Takes what a server begins to send.
+    fn begin_get(&mut self, open: OpenSink, missing: Option<Ranges>, ready: Ready) {
+        let Some(stream) = ready.stream else {
+            return self.fail(Error::Protocol("Ready names no data stream"));
+        };
+        let is_resumed = ready.missing.is_some();
+        if is_resumed && ready.missing != missing {
+            return self.fail(Error::Protocol("ranges that nobody asked for"));
+        }
+        let announced = Announced {
+            attributes: ready.attributes,
+            version: ready.version,
+        };
+        let Some(mut receiving) = self.open(open, announced) else {
+            return;
+        };
+        match (receiving.missing(), is_resumed) {
+            // What is sent again beside what is missing is as good.
+            (Some(_), false) | (None, false) => {}
+            (Some(_), true) => receiving.plan = plan(ready.missing.as_ref()),
+            (None, true) => {
+                let error = Error::Protocol("ranges of a content that is not there");
+                return self.fail(error);
+            }
+        }
+        let ordered = receiving.sink.is_ordered();
+        self.outputs.push_back(Output::Attach { stream, ordered });
+        self.state = State::Receiving(receiving);
+    }
+
+    fn open(&mut self, open: OpenSink, announced: Announced) -> Option<Box<Receiving>> {
+        self.progress.set_size(announced.attributes.size);
+        match open(&announced) {
+            Ok(sink) => {
+                let receiving = Receiving::new(sink, announced.attributes);
+                self.progress.set_bytes(receiving.received());
+                self.progress.set_there(receiving.received());
+                Some(Box::new(receiving))
+            }
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// The ranges that were wanted come on `data.stream`.
+    fn on_ranges(&mut self, mut receiving: Box<Receiving>, data: &Data) {
+        //= spec/20-copy.md#resuming
+        //# A receiver MUST refuse ranges that it did not ask for.
+        if receiving.wanted.take().as_ref() != Some(&data.ranges) {
+            self.state = State::Receiving(receiving);
+            return self.fail(Error::Protocol("ranges that nobody asked for"));
+        }
+        receiving.plan = plan(Some(&data.ranges));
+        (receiving.announced, receiving.ended) = (None, false);
+        self.outputs.push_back(Output::Attach {
+            stream: data.stream,
+            ordered: false,
+        });
+        self.state = State::Receiving(receiving);
     }
 
     fn on_message(&mut self, message: Message) {
         match (mem::replace(&mut self.state, State::Over), message) {
-            (State::Asked(open), Message::Ready(ready)) => match ready.stream {
-                Some(stream) => self.begin(open, ready.attributes, stream),
-                None => self.fail(Error::Protocol("Ready names no data stream")),
-            },
+            (State::Asked(open, missing), Message::Ready(ready)) => {
+                self.begin_get(open, missing, ready);
+            }
             (State::Receiving(mut receiving), Message::Digest(digest))
                 if receiving.announced.is_none() =>
             {
-                receiving.announced = Some(digest);
+                let Digest { size, digest } = digest;
+                receiving.announced = Some((size, Some(digest)));
                 self.go_on(receiving);
+            }
+            (State::Receiving(mut receiving), Message::Sent(sent))
+                if receiving.announced.is_none() && receiving.is_proven =>
+            {
+                receiving.announced = Some((sent.size, None));
+                self.go_on(receiving);
+            }
+            (State::Receiving(receiving), Message::Data(data)) => self.on_ranges(receiving, &data),
+            (State::Receiving(mut receiving), Message::Groups(groups)) => {
+                match receiving.on_groups(&groups) {
+                    Ok(()) => self.state = State::Receiving(receiving),
+                    Err(error) => self.fail(error),
+                }
             }
             (State::Over, _) => {}
             (state, Message::Done(done)) if done.status == Status::Ok => {
@@ -133,7 +227,7 @@ impl Receiver {
                 .try_for_each(|(offset, bytes)| receiving.take(*offset, bytes)),
             _ => receiving.end_of_data(),
         };
-        self.progress.set_bytes(receiving.received);
+        self.progress.set_bytes(receiving.received());
         match taken {
             Ok(()) => self.go_on(receiving),
             Err(error) => {
@@ -153,8 +247,23 @@ impl Receiver {
             self.state = State::Receiving(receiving);
             return;
         };
+        let mut receiving = receiving;
+        if let Some(ranges) = receiving.wrong() {
+            self.outputs
+                .push_back(Output::Message(Message::Again(Again {
+                    ranges: ranges.clone(),
+                })));
+            receiving.wanted = Some(ranges);
+            self.state = State::Receiving(receiving);
+            return;
+        }
         match receiving.finish(announced, self.preserve) {
             Ok(summary) => {
+                if announced.1.is_none() {
+                    let (size, digest) = (summary.bytes, summary.digest);
+                    let account = Message::Digest(Digest { size, digest });
+                    self.outputs.push_back(Output::Message(account));
+                }
                 let done = Message::Done(Done {
                     status: Status::Ok,
                     //= spec/20-copy.md#status
@@ -210,143 +319,5 @@ impl Half for Receiver {
 
     fn poll(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or(Output::Wait)
-    }
-}
-
-/// A file on its way into a sink.
-struct Receiving {
-    sink: Box<dyn Sink>,
-    attributes: Attributes,
-    digest: BlockDigest,
-    /// Neighbouring blocks not yet written, and where they belong.
-    stage: Vec<u8>,
-    stage_start: u64,
-    received: u64,
-    announced: Option<Digest>,
-    ended: bool,
-}
-
-impl Receiving {
-    fn new(sink: Box<dyn Sink>, attributes: Attributes) -> Self {
-        Self {
-            sink,
-            attributes,
-            digest: BlockDigest::new(),
-            stage: Vec::new(),
-            stage_start: 0,
-            received: 0,
-            announced: None,
-            ended: false,
-        }
-    }
-
-    //= spec/20-copy.md#data
-    //# A receiver SHOULD write each block where it belongs in the order of arrival.
-    fn take(&mut self, offset: u64, block: &[u8]) -> Result<(), Error> {
-        let end = offset.checked_add(block.len() as u64);
-        let limit = self.attributes.size.unwrap_or(u64::MAX);
-        //= spec/20-copy.md#data
-        //# A receiver MUST refuse data beyond an announced size.
-        if self.ended || end.is_none_or(|end| end > limit) {
-            return Err(Error::Protocol("data beyond the announced size"));
-        }
-        self.received += block.len() as u64;
-        if self.stage.is_empty() {
-            self.stage_start = offset;
-        } else if offset < self.stage_start {
-            // A late block: the stage goes on after it.
-            return self.write(offset, block);
-        } else if offset != self.stage_start + self.stage.len() as u64 {
-            self.write_stage()?;
-            self.stage_start = offset;
-        }
-        self.append_to_stage(block)
-    }
-
-    /// Appends a block to the stage, writing at every multiple of [`STAGE`].
-    fn append_to_stage(&mut self, mut block: &[u8]) -> Result<(), Error> {
-        while !block.is_empty() {
-            if self.stage.is_empty() && block.len() as u64 >= DIRECT {
-                self.write(self.stage_start, block)?;
-                self.stage_start += block.len() as u64;
-                return Ok(());
-            }
-            let space = STAGE - self.stage_start % STAGE - self.stage.len() as u64;
-            let space = usize::try_from(space).unwrap_or(usize::MAX);
-            let (piece, rest) = block.split_at(space.min(block.len()));
-            self.stage.extend_from_slice(piece);
-            if piece.len() == space {
-                self.write_stage()?;
-            }
-            block = rest;
-        }
-        Ok(())
-    }
-
-    fn write_stage(&mut self) -> Result<(), Error> {
-        let mut stage = mem::take(&mut self.stage);
-        let written = self.write(self.stage_start, &stage);
-        self.stage_start += stage.len() as u64;
-        stage.clear();
-        self.stage = stage;
-        written
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        self.sink.write_at(offset, bytes)?;
-        let sink = &mut self.sink;
-        self.digest
-            .insert(offset, bytes, &mut |offset, buffer| {
-                sink.read_at(offset, buffer)
-            })
-            .map_err(|error| Error::io("reading back", error))
-    }
-
-    fn end_of_data(&mut self) -> Result<(), Error> {
-        if self.ended {
-            return Err(Error::Protocol("the data ended twice"));
-        }
-        self.write_stage()?;
-        self.ended = true;
-        Ok(())
-    }
-
-    fn finish(mut self, announced: Digest, preserve: bool) -> Result<Summary, Error> {
-        //= spec/20-copy.md#integrity
-        //# The receiver MUST compare size and digest before the file takes its name.
-        if let Err(error) = self.verify(&announced) {
-            //= spec/20-copy.md#files
-            //# A partial file whose content is known to be wrong SHOULD be removed.
-            if error.status() == Status::Integrity {
-                self.sink.discard();
-            }
-            return Err(error);
-        }
-        let note = self.sink.commit(&self.attributes, preserve)?;
-        Ok(Summary {
-            bytes: announced.size,
-            digest: announced.digest,
-            note,
-        })
-    }
-
-    //= spec/20-copy.md#integrity
-    //# A file whose digest differs MUST NOT take its name.
-    fn verify(&mut self, announced: &Digest) -> Result<(), Error> {
-        let size = announced.size;
-        if self.received != size || self.attributes.size.is_some_and(|known| known != size) {
-            return Err(Error::Integrity(
-                "the size is not the one that was announced",
-            ));
-        }
-        let sink = &mut self.sink;
-        let digest = mem::take(&mut self.digest)
-            .finish(size, &mut |offset, buffer| sink.read_at(offset, buffer))
-            .map_err(|error| Error::io("reading back", error))?;
-        match digest {
-            Some(digest) if digest == announced.digest => Ok(()),
-            Some(_) => Err(Error::Integrity("the digest differs")),
-            None => Err(Error::Integrity("bytes are missing")),
-        }
     }
 }

@@ -4,17 +4,25 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
 use crate::{
+    digest::{BlockDigest, GROUP},
     error::Error,
-    message::{Digest, Message, Put, Ready, Status},
+    message::{Digest, Get, Groups, Message, Put, Ranges, Ready, Sent, Status},
     session::{Half, Input, Output, Progress, Summary},
     source::Source,
 };
+
+/// How often ranges may be wanted before the other side is not believed any more.
+const MAX_RESTARTS: u32 = 8;
 
 /// Sends one file.
 #[derive(Debug)]
 pub struct Sender {
     source: Source,
-    hasher: blake3::Hasher,
+    digest: BlockDigest,
+    /// Not all of the file is sent.
+    is_partial: bool,
+    /// How often ranges were wanted in place of what was sent.
+    restarts: u32,
     progress: Arc<Progress>,
     state: State,
     /// The other side is still to say Ready.
@@ -48,6 +56,7 @@ impl Sender {
     pub fn push(put: Put, source: Source, progress: Arc<Progress>) -> Self {
         let offer = Message::Put(Put {
             attributes: *source.attributes(),
+            version: source.version(),
             ..put
         });
         Self::new(source, progress, true, offer)
@@ -55,11 +64,31 @@ impl Sender {
 
     /// The server's half of a Get: announces the file and sends it on the stream `stream`.
     pub fn serve(stream: u64, source: Source, progress: Arc<Progress>) -> Self {
+        Self::resume(&Get::default(), stream, source, progress)
+    }
+
+    /// The same, and only what `get` is missing if the content is still the one that it has a part of.
+    pub fn resume(get: &Get, stream: u64, source: Source, progress: Arc<Progress>) -> Self {
+        let mut source = source;
+        let (attributes, version) = (*source.attributes(), source.version());
+        //= spec/20-copy.md#resuming
+        //# A server MUST send all of a file whose version is not that of the Get.
+        let missing = get.missing.clone();
+        let missing = missing.filter(|_| version.is_some() && get.version == version);
+        let ranges = missing.clone().map(|ranges| source.read_ranges(ranges));
         let ready = Message::Ready(Ready {
             stream: Some(stream),
-            attributes: *source.attributes(),
+            attributes,
+            version,
+            missing: missing.clone(),
         });
-        Self::new(source, progress, false, ready)
+        let mut sender = Self::new(source, progress, false, ready);
+        match ranges {
+            Some(Err(error)) => sender.fail(error),
+            Some(Ok(())) => sender.is_partial = true,
+            None => {}
+        }
+        sender
     }
 
     //= spec/20-copy.md#data
@@ -68,8 +97,10 @@ impl Sender {
     fn new(source: Source, progress: Arc<Progress>, offered: bool, first: Message) -> Self {
         progress.set_size(source.attributes().size);
         Self {
+            digest: digest_of(&source),
             source,
-            hasher: blake3::Hasher::new(),
+            is_partial: false,
+            restarts: 0,
             progress,
             state: State::Sending,
             offered,
@@ -89,11 +120,14 @@ impl Sender {
     }
 
     fn read_on(&mut self) {
+        let position = self.source.position();
         match self.source.next(self.window) {
             Ok(Some(piece)) => {
                 self.window = self.window.saturating_sub(piece.len() as u64);
-                self.hasher.update(&piece);
                 self.progress.set_bytes(self.source.bytes_read());
+                if let Err(error) = self.hash(position, &piece) {
+                    return self.fail(error);
+                }
                 self.outputs.push_back(Output::Data(piece));
             }
             Ok(None) => self.finish(),
@@ -101,28 +135,93 @@ impl Sender {
         }
     }
 
-    fn finish(&mut self) {
-        let summary = Summary {
-            bytes: self.source.bytes_read(),
-            digest: *self.hasher.finalize().as_bytes(),
-            note: String::new(),
+    //= spec/20-copy.md#groups
+    //# A sender of a file of more than one group whose size it announced MUST send Groups with the value of
+    //# each group that it has sent.
+    /// Hashes a piece that is sent, and says of each group what it is.
+    fn hash(&mut self, position: u64, piece: &[u8]) -> Result<(), Error> {
+        // What is sent comes from front to back, so that nothing is read back.
+        let mut never = |_: u64, _: &mut [u8]| Err(std::io::ErrorKind::Unsupported.into());
+        let hashed = self.digest.insert(position, piece, &mut never);
+        hashed.map_err(|error| Error::io("hashing", error))?;
+        let many = self
+            .source
+            .attributes()
+            .size
+            .is_some_and(|size| size > GROUP);
+        for (first, value) in self.digest.take_told() {
+            if many {
+                let values = vec![value];
+                let groups = Message::Groups(Groups { first, values });
+                self.outputs.push_back(Output::Message(groups));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends these ranges in place of what it would send.
+    fn restart(&mut self, ranges: Ranges) {
+        self.restarts += 1;
+        let begun = match self.restarts > MAX_RESTARTS {
+            true => Err(Error::Protocol("ranges are wanted again and again")),
+            false => self.source.read_ranges(ranges.clone()),
         };
-        if let Err(error) = self.source.check_unchanged(&summary.digest) {
+        if let Err(error) = begun {
             return self.fail(error);
         }
+        self.is_partial = true;
+        self.digest = digest_of(&self.source);
+        self.state = State::Sending;
+        self.outputs.clear();
+        self.outputs.push_back(Output::Reopen(ranges));
+    }
+
+    fn finish(&mut self) {
+        let size = self.source.attributes().size;
+        let digest = match self.is_partial {
+            true => Ok(None),
+            false => self.whole_digest(),
+        };
+        let checked = digest.and_then(|digest| {
+            self.source.check_unchanged(digest.as_ref())?;
+            Ok(digest)
+        });
+        let digest = match checked {
+            Ok(digest) => digest,
+            Err(error) => return self.fail(error),
+        };
+        let summary = Summary {
+            bytes: match digest {
+                Some(_) => self.source.bytes_read(),
+                None => size.unwrap_or(0),
+            },
+            digest: digest.unwrap_or_default(),
+            note: String::new(),
+        };
         //= spec/20-copy.md#integrity
         //# The sender computes it over the bytes it read and MUST send Digest after the end of the
         //# data.
         self.outputs.push_back(Output::DataEnd);
-        self.outputs
-            .push_back(Output::Message(Message::Digest(Digest {
-                size: summary.bytes,
-                digest: summary.digest,
-            })));
+        let size = summary.bytes;
+        self.outputs.push_back(Output::Message(match digest {
+            Some(digest) => Message::Digest(Digest { size, digest }),
+            None => Message::Sent(Sent { size }),
+        }));
         self.state = State::Confirming(summary);
         if self.is_unanswered {
             self.on_unanswered();
         }
+    }
+
+    /// The digest of all that was sent.
+    fn whole_digest(&mut self) -> Result<Option<[u8; 32]>, Error> {
+        let mut never = |_: u64, _: &mut [u8]| Err(std::io::ErrorKind::Unsupported.into());
+        let read = self.source.bytes_read();
+        let digest = mem::take(&mut self.digest).finish(read, &mut never);
+        let digest = digest.map_err(|error| Error::io("hashing", error))?;
+        digest
+            .map(Some)
+            .ok_or(Error::Integrity("bytes are missing"))
     }
 
     /// The client said all it will say with its Get: what became of the file is its own affair.
@@ -137,9 +236,23 @@ impl Sender {
     fn on_message(&mut self, message: Message) {
         match (mem::replace(&mut self.state, State::Over), message) {
             (State::Over, _) => {}
-            (state, Message::Ready(_)) if self.offered => {
+            (state, Message::Ready(ready)) if self.offered => {
                 self.offered = false;
                 self.state = state;
+                if let Some(ranges) = ready.missing {
+                    self.restart(ranges);
+                    self.progress.set_there(self.source.bytes_read());
+                }
+            }
+            (State::Confirming(_), Message::Again(again)) if !self.offered => {
+                self.restart(again.ranges);
+            }
+            // The receiver's account, of what the sender has not read in this copy.
+            (State::Confirming(summary), Message::Digest(digest))
+                if self.is_partial && !self.offered && digest.size == summary.bytes =>
+            {
+                let digest = digest.digest;
+                self.state = State::Confirming(Summary { digest, ..summary });
             }
             (State::Confirming(summary), Message::Done(done))
                 if done.status == Status::Ok && !self.offered =>
@@ -171,6 +284,12 @@ impl Sender {
         self.outputs.clear();
         self.outputs.push_back(Output::Over(Err(error)));
     }
+}
+
+/// A digest that tells of groups where there is more than one to tell of.
+fn digest_of(source: &Source) -> BlockDigest {
+    let size = source.attributes().size;
+    size.map_or_else(BlockDigest::new, BlockDigest::telling)
 }
 
 impl Half for Sender {

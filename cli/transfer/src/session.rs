@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Error,
-    message::{DecodeError, Message},
+    message::{DecodeError, Message, Ranges},
 };
 
 /// What arrives from the other side.
@@ -52,6 +52,14 @@ pub enum Output {
         /// Whether blocks must come from front to back.
         ordered: bool,
     },
+    /// Nobody takes what comes on a data stream.
+    Refuse {
+        /// Its id.
+        stream: u64,
+    },
+    /// End the data stream as it is, open another, and name it with these ranges in a Data message; what is to
+    /// be sent goes there.
+    Reopen(Ranges),
     /// Nothing before new input.
     Wait,
     /// The copy is over; there is nothing after this.
@@ -97,6 +105,7 @@ pub struct Progress {
     files: AtomicU64,
     planned_files: AtomicU64,
     planned_bytes: AtomicU64,
+    there: AtomicU64,
     /// The copy of many files that this one is a part of.
     whole: Option<Arc<Self>>,
 }
@@ -134,6 +143,18 @@ impl Progress {
     /// All there is to copy is known: its size is what was planned.
     pub fn set_planned(&self) {
         self.set_size(Some(self.planned_bytes.load(Ordering::Relaxed)));
+    }
+
+    /// Bytes that an interrupted copy left, and that were not sent again.
+    pub fn there(&self) -> u64 {
+        self.there.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_there(&self, bytes: u64) {
+        self.there.store(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.there.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// A file is whole.

@@ -2,9 +2,10 @@
 //! meanwhile. Who wants the bytes is not known here.
 
 use std::{
+    collections::VecDeque,
     fmt,
     fs::{File, Metadata},
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
 };
 
@@ -12,8 +13,10 @@ use bytes::Bytes;
 use rustix::fs::Advice;
 
 use crate::{
+    digest::GROUP,
     error::Error,
-    message::{Attributes, Modified},
+    message::{Attributes, Modified, Ranges, Version},
+    walk::version_of,
 };
 
 /// Bytes of a file read at a time: few system calls per gigabyte, and small beside the send
@@ -31,6 +34,8 @@ pub struct Source {
     /// Read to learn the size, and still to be handed out.
     ahead: Option<Bytes>,
     read: u64,
+    /// What is still to be read, where that is not all of it.
+    ranges: Option<VecDeque<(u64, u64)>>,
 }
 
 enum Reader {
@@ -77,6 +82,7 @@ impl Source {
             attributes,
             ahead: ahead.map(Bytes::from),
             read: 0,
+            ranges: None,
         })
     }
 
@@ -88,6 +94,7 @@ impl Source {
             attributes: Attributes::default(),
             ahead: None,
             read: 0,
+            ranges: None,
         }
     }
 
@@ -96,9 +103,76 @@ impl Source {
         &self.attributes
     }
 
+    /// Tells this content from another; `None` for what is no file of a known size.
+    pub fn version(&self) -> Option<Version> {
+        match &self.reader {
+            Reader::File(_, metadata) if self.attributes.size == Some(metadata.len()) => {
+                let modified = (metadata.mtime(), metadata.mtime_nsec());
+                Some(version_of(metadata.ino(), metadata.len(), modified))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads these ranges from here on, in place of what was to come.
+    pub(crate) fn read_ranges(&mut self, ranges: Ranges) -> Result<(), Error> {
+        let size = self.attributes.size;
+        let last = ranges.last().map_or(0, |range| range.0 + range.1);
+        //= spec/20-copy.md#resuming
+        //# A sender MUST refuse ranges that are not whole groups of the file.
+        let is_whole = |&(start, length): &(u64, u64)| {
+            let end = start + length;
+            start.is_multiple_of(GROUP) && (end.is_multiple_of(GROUP) || size == Some(end))
+        };
+        if self.version().is_none()
+            || size.is_none_or(|size| last > size)
+            || !ranges.iter().all(is_whole)
+        {
+            return Err(Error::Protocol("ranges that the file does not have"));
+        }
+        self.ahead = None;
+        // What is not wanted counts as handed out.
+        let wanted: u64 = ranges.iter().map(|range| range.1).sum();
+        self.read = size.unwrap_or(0).saturating_sub(wanted);
+        self.ranges = Some(ranges.into());
+        Ok(())
+    }
+
+    /// Where the next piece stands in the file.
+    pub(crate) fn position(&self) -> u64 {
+        let next = self.ranges.as_ref().map(VecDeque::front);
+        next.map_or(self.read, |range| range.map_or(0, |range| range.0))
+    }
+
+    /// The next piece of the ranges that are to be read.
+    fn next_of_ranges(&mut self, limit: u64) -> Result<Option<Bytes>, Error> {
+        let Some((start, length)) = self.ranges.as_mut().and_then(VecDeque::pop_front) else {
+            return Ok(None);
+        };
+        let Reader::File(file, _) = &mut self.reader else {
+            return Ok(None);
+        };
+        let take = length.min(PIECE).min(limit);
+        let read = file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| read_piece(file, take));
+        let piece = read.map_err(|error| Error::io(&self.shown, error))?;
+        if piece.len() as u64 != take {
+            return Err(Error::SourceChanged(self.shown.clone()));
+        }
+        self.read += take;
+        if let (Some(ranges), true) = (&mut self.ranges, take < length) {
+            ranges.push_front((start + take, length - take));
+        }
+        Ok(Some(piece.into()))
+    }
+
     /// Whether all of it was handed out, as far as its size tells.
     pub(crate) fn is_handed_out(&self) -> bool {
-        self.attributes.size == Some(self.read)
+        match &self.ranges {
+            Some(ranges) => ranges.is_empty(),
+            None => self.attributes.size == Some(self.read),
+        }
     }
 
     /// Bytes handed out.
@@ -108,6 +182,9 @@ impl Source {
 
     /// The next piece, of 1 to `limit` bytes; `None` at the end.
     pub(crate) fn next(&mut self, limit: u64) -> Result<Option<Bytes>, Error> {
+        if self.ranges.is_some() {
+            return self.next_of_ranges(limit);
+        }
         if let Some(mut ahead) = self.ahead.take() {
             let length = usize::try_from(limit).unwrap_or(usize::MAX);
             let piece = ahead.split_to(length.min(ahead.len()));
@@ -150,7 +227,7 @@ impl Source {
     /// change moves with every write too, and nobody can put it back; but it also moves when the
     /// file is renamed, linked or chmodded, and by itself on some file systems. So when it alone
     /// has moved, the file is read once more.
-    pub(crate) fn check_unchanged(&mut self, digest: &[u8; 32]) -> Result<(), Error> {
+    pub(crate) fn check_unchanged(&mut self, digest: Option<&[u8; 32]>) -> Result<(), Error> {
         let Reader::File(file, before) = &mut self.reader else {
             return Ok(());
         };
@@ -169,10 +246,15 @@ impl Source {
         //# source-changed unless a second reading of the file gives the same digest.
         let status = |data: &Metadata| (data.ctime(), data.ctime_nsec());
         let doubtful = status(before) != status(&after);
-        if changed || (doubtful && digest_again(file).map_err(failed)? != *digest) {
-            return Err(Error::SourceChanged(self.shown.clone()));
+        // A second reading of what was sent in parts proves nothing that the first groups did not.
+        let differs = match digest {
+            Some(digest) if doubtful => digest_again(file).map_err(failed)? != *digest,
+            _ => false,
+        };
+        match changed || differs {
+            true => Err(Error::SourceChanged(self.shown.clone())),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

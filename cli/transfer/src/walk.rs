@@ -322,12 +322,18 @@ fn attributes(stat: &Stat, kind: Kind) -> Attributes {
 
 /// Another value for another file, size or time of modification.
 pub(crate) fn version(stat: &Stat) -> Version {
-    let mut hasher = blake3::Hasher::new();
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    hasher.update(&stat.st_ino.to_le_bytes());
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    version_of(stat.st_ino, size, (stat.st_mtime, nanos))
+}
+
+/// The same from its parts; the time is seconds and nanoseconds.
+pub(crate) fn version_of(inode: u64, size: u64, modified: (i64, i64)) -> Version {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&inode.to_le_bytes());
     hasher.update(&size.to_le_bytes());
-    hasher.update(&stat.st_mtime.to_le_bytes());
-    hasher.update(&u64::try_from(stat.st_mtime_nsec).unwrap_or(0).to_le_bytes());
+    hasher.update(&modified.0.to_le_bytes());
+    hasher.update(&modified.1.to_le_bytes());
     let mut version = Version::default();
     hasher.finalize_xof().fill(&mut version);
     version

@@ -5,30 +5,35 @@ mod flush;
 mod open;
 mod reservation;
 pub mod shortfall;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, Write},
+    io,
     os::unix::fs::FileExt,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
+use blake3::hazmat::ChainingValue;
 use rustix::fs::{AtFlags, Mode};
 
+pub use self::stream::StreamSink;
 use self::{
     flush::Flusher,
-    open::{is_named, open_locked, set_mode},
+    open::{Opened, is_named, open_locked, set_mode},
     reservation::Reservation,
     shortfall::{Shortfall, Shortfalls, is_refusal},
 };
 use crate::{
+    digest::{GROUP, group_value},
     error::Error,
-    message::{Attributes, Durability, Status},
-    path::{Destination, Existing, partial_name},
+    journal::{Groups, Journal, Known},
+    message::{Attributes, Durability, Resume, Status, Version, coarsened},
+    path::{Destination, Existing, journal_name, partial_name},
 };
 
 /// Coarsest step of a file's time: that of FAT.
@@ -36,6 +41,16 @@ const TIME_STEP: Duration = Duration::from_secs(2);
 
 /// Where a receiver puts bytes.
 pub trait Sink: Send {
+    /// Groups of the file that are there already, and right.
+    fn known(&self) -> Vec<(u64, ChainingValue)> {
+        Vec::new()
+    }
+
+    /// These groups were written and are right.
+    fn on_right(&mut self, _groups: &[(u64, ChainingValue)]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Puts bytes at an offset.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
 
@@ -53,53 +68,6 @@ pub trait Sink: Send {
     fn discard(self: Box<Self>);
 }
 
-/// Standard output and the like: bytes are gone once written.
-#[derive(Debug)]
-pub struct StreamSink<W> {
-    to: W,
-    name: String,
-    written: u64,
-}
-
-impl<W: Write + Send> StreamSink<W> {
-    /// Writes to `to`, called `name` in errors.
-    pub fn new(to: W, name: &str) -> Self {
-        let name = name.to_owned();
-        Self {
-            to,
-            name,
-            written: 0,
-        }
-    }
-}
-
-impl<W: Write + Send> Sink for StreamSink<W> {
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        if offset != self.written {
-            return Err(Error::Protocol("data out of order"));
-        }
-        self.written += bytes.len() as u64;
-        let written = self.to.write_all(bytes);
-        written.map_err(|error| Error::io(&self.name, error))
-    }
-
-    fn read_at(&mut self, _: u64, _: &mut [u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn is_ordered(&self) -> bool {
-        true
-    }
-
-    fn commit(mut self: Box<Self>, _: &Attributes, _: bool) -> Result<String, Error> {
-        let flushed = self.to.flush();
-        flushed.map_err(|error| Error::io(&self.name, error))?;
-        Ok(String::new())
-    }
-
-    fn discard(self: Box<Self>) {}
-}
-
 /// A file under its partial name, locked against a second writer.
 ///
 /// Dropped without [`Sink::commit`] or [`Sink::discard`] it stays, with what was written.
@@ -108,6 +76,11 @@ pub struct Writer {
     file: Arc<File>,
     destination: Destination,
     partial: OsString,
+    journal: OsString,
+    /// What an interrupted copy left here.
+    known: Option<Known>,
+    /// What it left was of another content.
+    restarted: bool,
     flusher: Flusher,
     reservation: Reservation,
     shortfalls: Shortfalls,
@@ -118,26 +91,120 @@ pub struct Writer {
 impl Writer {
     /// Begins the file at `destination`, of `size` bytes where that is known.
     pub fn create(destination: Destination, size: Option<u64>) -> Result<Self, Error> {
-        let partial = partial_name(&destination.name);
+        Self::start(destination, None, Resume::Never)?.announce(size, None)
+    }
+
+    /// Begins the file at `destination`, or goes on with what an interrupted copy of it left there. What it is
+    /// to be is then said to [`Writer::announce`].
+    pub fn begin(destination: Destination, resume: Resume) -> Result<Self, Error> {
+        let journal = journal_name(&destination.name);
+        let known = match resume {
+            Resume::Never => {
+                Journal::remove(&destination.folder, &journal);
+                None
+            }
+            _ => Journal::load(&destination.folder, &journal),
+        };
+        Self::start(destination, known, resume)
+    }
+
+    fn start(
+        destination: Destination,
+        known: Option<Known>,
+        resume: Resume,
+    ) -> Result<Self, Error> {
+        let (partial, journal) = (
+            partial_name(&destination.name),
+            journal_name(&destination.name),
+        );
         let mut shortfalls = Shortfalls::default();
-        let file = Arc::new(open_locked(&destination, &partial, &mut shortfalls)?);
-        let writer = Self {
+        let keep = known.is_some();
+        let Opened { file, is_old } = open_locked(&destination, &partial, keep, &mut shortfalls)?;
+        let file = Arc::new(file);
+        if known.is_some() && !is_old {
+            // What it tells of is gone.
+            Journal::remove(&destination.folder, &journal);
+        }
+        let known = known.filter(|_| is_old);
+        let mut writer = Self {
             flusher: Flusher::new(Arc::clone(&file)),
-            reservation: Reservation::new(size.unwrap_or(0)),
+            reservation: Reservation::new(0),
             file,
             destination,
             partial,
+            journal,
+            known: None,
+            restarted: false,
             shortfalls,
             durability: Durability::default(),
             over: false,
         };
-        match writer.check_space(size.unwrap_or(0)) {
-            Ok(()) => Ok(writer),
-            Err(error) => {
-                Box::new(writer).discard();
-                Err(error)
-            }
+        writer.known = known.map(|known| writer.believable(known, resume));
+        Ok(writer)
+    }
+
+    /// Whether an interrupted copy left something at `destination` that can be gone on with.
+    pub fn is_left(destination: &Destination) -> bool {
+        Journal::load(&destination.folder, &journal_name(&destination.name)).is_some()
+    }
+
+    /// What of `known` can be: the groups that lie in the file, and if wanted only those that are right there.
+    fn believable(&self, mut known: Known, resume: Resume) -> Known {
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        let end = |index: u64| ((index + 1) * GROUP).min(known.size);
+        known.groups.retain(|(index, value)| {
+            end(*index) <= length
+                && (resume != Resume::Verify || self.holds(*index, end(*index), value))
+        });
+        known
+    }
+
+    /// Whether the bytes up to `end` of the group at `index` have this value.
+    fn holds(&self, index: u64, end: u64, value: &ChainingValue) -> bool {
+        let start = index * GROUP;
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        let read = self.file.read_exact_at(&mut bytes, start);
+        read.is_ok() && group_value(index, &bytes) == *value
+    }
+
+    /// What can be gone on with: the content that it is of, and what is missing of it.
+    pub fn resumable(&self) -> Option<(Version, Vec<(u64, u64)>)> {
+        let known = self
+            .known
+            .as_ref()
+            .filter(|known| !known.groups.is_empty())?;
+        Some((known.version, coarsened(known.missing())))
+    }
+
+    /// Says what the file is to be. What is there is kept if it is of this same content; where an interrupted
+    /// copy left another, that is said in the end.
+    pub fn announce(mut self, size: Option<u64>, version: Option<Version>) -> Result<Self, Error> {
+        //= spec/20-copy.md#resuming
+        //# A receiver MUST NOT go on with a partial file of another size or version.
+        let is_same = |known: &Known| Some(known.size) == size && Some(known.version) == version;
+        if self.known.as_ref().is_some_and(|known| !is_same(known)) {
+            self.restarted = self.resumable().is_some();
+            self.known = None;
+            let emptied = self.file.set_len(0);
+            emptied.map_err(|error| Error::io(&self.destination.shown, error))?;
+            Journal::remove(&self.destination.folder, &self.journal);
         }
+        let there = self.known.as_ref().map_or(0, Known::bytes);
+        self.reservation = Reservation::new(size.unwrap_or(0));
+        if let Err(error) = self.check_space(size.unwrap_or(0).saturating_sub(there)) {
+            if there == 0 {
+                Box::new(self).discard();
+            }
+            return Err(error);
+        }
+        if let (Some(size), Some(version)) = (size, version)
+            && size > GROUP
+        {
+            let folder = Arc::clone(&self.destination.folder);
+            let journal = Journal::new(folder, self.journal.clone(), size, version);
+            self.flusher.set_journal(journal);
+        }
+        Ok(self)
     }
 
     /// When the file has to be on the disk.
@@ -254,7 +321,22 @@ impl Writer {
     pub(crate) fn publish(&mut self) -> Result<String, Error> {
         self.take_name()?;
         self.over = true;
-        Ok(self.shortfalls.describe(&self.destination.shown))
+        if self.known.is_some() || self.flusher.has_journal() {
+            Journal::remove(&self.destination.folder, &self.journal);
+        }
+        Ok(self.note())
+    }
+
+    /// What there is to say of a file that is whole.
+    fn note(&self) -> String {
+        let shown = &self.destination.shown;
+        match self.restarted {
+            true => format!(
+                "{shown}: copied from its beginning, because the source is another than that of the \
+                 interrupted copy"
+            ),
+            false => self.shortfalls.describe(shown),
+        }
     }
 
     /// Passes an error on, unless it only says that there is no such operation here.
@@ -303,6 +385,16 @@ impl Writer {
 }
 
 impl Sink for Writer {
+    fn known(&self) -> Groups {
+        let known = self.known.as_ref();
+        known.map_or_else(Groups::new, |known| known.groups.clone())
+    }
+
+    fn on_right(&mut self, groups: &[(u64, ChainingValue)]) -> Result<(), Error> {
+        let noted = self.flusher.on_right(&groups.to_vec());
+        noted.map_err(|error| Error::io(&self.destination.shown, error))
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let end = offset.saturating_add(bytes.len() as u64);
         let mut written = self
@@ -330,7 +422,7 @@ impl Sink for Writer {
         preserve: bool,
     ) -> Result<String, Error> {
         match self.finish(attributes, preserve) {
-            Ok(()) => Ok(self.shortfalls.describe(&self.destination.shown)),
+            Ok(()) => Ok(self.note()),
             Err(error) => {
                 if error.status() == Status::NoSpace {
                     self.discard();
@@ -343,6 +435,8 @@ impl Sink for Writer {
     fn discard(mut self: Box<Self>) {
         self.over = true;
         let flags = AtFlags::empty();
+        let _ = self.flusher.finish();
+        Journal::remove(&self.destination.folder, &self.journal);
         let _ = rustix::fs::unlinkat(&self.destination.folder, &self.partial, flags);
     }
 }
@@ -354,6 +448,7 @@ impl Drop for Writer {
         }
         //= spec/20-copy.md#files
         //# A partial file of an interrupted copy MAY stay, so that a later copy can go on from it.
+        self.flusher.note_rest();
         // Cutting at the end gives back what was set aside beyond it.
         if let Ok(metadata) = self.file.metadata() {
             let _ = self.file.set_len(metadata.len());

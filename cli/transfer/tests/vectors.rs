@@ -6,8 +6,9 @@
 )]
 
 use rp_transfer::message::{
-    Attributes, Decoder, Depth, Digest, Done, Durability, Entry, Get, GetBatch, Kind, List,
-    MakeFolder, Message, Modified, Put, PutBatch, Ready, Remove, Status,
+    Again, Attributes, Data, Decoder, Depth, Digest, Done, Durability, Entry, Get, GetBatch,
+    Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready, Remove,
+    Resume, Sent, Status, Version,
 };
 use serde_json::Value;
 
@@ -53,6 +54,37 @@ fn bytes(case: &Value, field: &str) -> Vec<u8> {
     case[field].as_str().unwrap_or_default().as_bytes().to_vec()
 }
 
+fn version(case: &Value) -> Option<Version> {
+    let digits = case["version"].as_str();
+    digits.map(|digits| hex(digits).try_into().unwrap())
+}
+
+fn ranges(case: &Value, field: &str) -> Option<Ranges> {
+    let pair = |range: &Value| (range[0].as_u64().unwrap(), range[1].as_u64().unwrap());
+    let ranges = case[field].as_array();
+    ranges.map(|ranges| ranges.iter().map(pair).collect())
+}
+
+/// The messages about parts of a file.
+fn part_message(case: &Value) -> Message {
+    let ranges = || ranges(case, "ranges").unwrap();
+    match text(case, "message").as_str() {
+        "data" => Message::Data(Data {
+            stream: case["stream"].as_u64().unwrap(),
+            ranges: ranges(),
+        }),
+        "groups" => Message::Groups(Groups {
+            first: case["first"].as_u64().unwrap(),
+            values: vec![hex(&text(case, "value")).try_into().unwrap()],
+        }),
+        "again" => Message::Again(Again { ranges: ranges() }),
+        "sent" => Message::Sent(Sent {
+            size: case["size"].as_u64().unwrap(),
+        }),
+        unknown => panic!("{unknown} is no message"),
+    }
+}
+
 /// The messages about trees.
 fn tree_message(case: &Value) -> Message {
     let path = bytes(case, "path");
@@ -81,9 +113,7 @@ fn tree_message(case: &Value) -> Message {
             digest: case["digest"]
                 .as_str()
                 .map(|digits| hex(digits).try_into().unwrap()),
-            version: case["version"]
-                .as_str()
-                .map(|digits| hex(digits).try_into().unwrap()),
+            version: version(case),
             failure: case["status"].as_u64().map(|status| Done {
                 status: Status::from_wire(status),
                 text: text(case, "text"),
@@ -105,7 +135,7 @@ fn tree_message(case: &Value) -> Message {
             path,
             recursive: is("recursive"),
         }),
-        unknown => panic!("{unknown} is no message"),
+        _ => part_message(case),
     }
 }
 
@@ -119,13 +149,23 @@ fn message(case: &Value) -> Message {
             preserve: case["preserve"].as_bool().unwrap(),
             tree: case["tree"].as_bool().unwrap_or(false),
             durability: durability(case),
+            version: version(case),
+            resume: match case["resume"].as_str() {
+                Some("never") => Resume::Never,
+                Some("verify") => Resume::Verify,
+                _ => Resume::Auto,
+            },
         }),
         "get" => Message::Get(Get {
             path: text(case, "path").into_bytes(),
+            version: version(case),
+            missing: ranges(case, "missing"),
         }),
         "ready" => Message::Ready(Ready {
             stream: case["stream"].as_u64(),
             attributes: attributes(case),
+            version: version(case),
+            missing: ranges(case, "missing"),
         }),
         "digest" => Message::Digest(Digest {
             size: case["size"].as_u64().unwrap(),

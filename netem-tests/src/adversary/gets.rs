@@ -23,7 +23,11 @@ pub(super) fn run(programs: &Programs) -> anyhow::Result<Vec<Row>> {
     let mut client = Client::new(&stage, Ipv4Addr::new(127, 0, 0, 2), stage.address)?;
     let mut request = Vec::new();
     let path = b"big".to_vec();
-    Message::Get(Get { path }).encode(&mut request);
+    let get = Get {
+        path,
+        ..Get::default()
+    };
+    Message::Get(get).encode(&mut request);
     let mut refused = 0;
     for _ in 0..CONNECTIONS {
         let transport = TransportConfig::default()

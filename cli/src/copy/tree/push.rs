@@ -266,6 +266,7 @@ async fn send_source(tree: &Tree, base: &[u8], item: Item) -> Result<u64, CopyEr
         tree: true,
         preserve: tree.options.file.preserve,
         durability: tree.options.file.durability,
+        resume: tree.options.file.resume,
         ..Put::default()
     };
     let progress = Arc::new(Progress::part_of(&tree.progress));

@@ -1,6 +1,6 @@
 //! Fields of a message: tag, length, value. Which fields a message has is said in `message`.
 
-use super::{DecodeError, LENGTH_PREFIX};
+use super::{DecodeError, LENGTH_PREFIX, Version, tag};
 
 /// Appends one message to a buffer, field by field.
 pub(super) struct FieldWriter<'a> {
@@ -31,6 +31,13 @@ impl<'a> FieldWriter<'a> {
     pub(super) fn flag(&mut self, tag: u16, value: bool) {
         if value {
             self.bytes(tag, &[1]);
+        }
+    }
+
+    /// What stands for a content, where it is known.
+    pub(super) fn version(&mut self, version: Option<&Version>) {
+        if let Some(version) = version {
+            self.bytes(tag::VERSION, version);
         }
     }
 

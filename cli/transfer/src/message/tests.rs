@@ -29,23 +29,50 @@ fn message() -> impl Strategy<Value = Message> {
             attributes(),
             any::<[bool; 2]>(),
             durability(),
+            (option::of(any::<Version>()), resume()),
         )
             .prop_map(
-                |(stream, path, name, attributes, [preserve, tree], durability)| Message::Put(
-                    Put {
-                        stream,
-                        path,
-                        name,
-                        attributes,
-                        preserve,
-                        tree,
-                        durability,
-                    }
-                )
+                |(
+                    stream,
+                    path,
+                    name,
+                    attributes,
+                    [preserve, tree],
+                    durability,
+                    (version, resume),
+                )| Message::Put(Put {
+                    version,
+                    resume,
+                    stream,
+                    path,
+                    name,
+                    attributes,
+                    preserve,
+                    tree,
+                    durability,
+                })
             ),
-        bytes().prop_map(|path| Message::Get(Get { path })),
-        (option::of(any::<u64>()), attributes())
-            .prop_map(|(stream, attributes)| Message::Ready(Ready { stream, attributes })),
+        (bytes(), option::of(any::<Version>()), option::of(ranges())).prop_map(
+            |(path, version, missing)| Message::Get(Get {
+                path,
+                version,
+                missing,
+            })
+        ),
+        (
+            option::of(any::<u64>()),
+            attributes(),
+            option::of(any::<Version>()),
+            option::of(ranges()),
+        )
+            .prop_map(
+                |(stream, attributes, version, missing)| Message::Ready(Ready {
+                    stream,
+                    attributes,
+                    version,
+                    missing,
+                })
+            ),
         (any::<u64>(), any::<[u8; 32]>())
             .prop_map(|(size, digest)| Message::Digest(Digest { size, digest })),
         (0..Status::ALL.len(), "[ -~]{0,200}").prop_map(|(status, text)| Message::Done(Done {
@@ -54,6 +81,39 @@ fn message() -> impl Strategy<Value = Message> {
         })),
         Just(Message::Working),
         tree_message(),
+        part_message(),
+    ]
+}
+
+fn resume() -> impl Strategy<Value = Resume> {
+    prop_oneof![
+        Just(Resume::Auto),
+        Just(Resume::Never),
+        Just(Resume::Verify),
+    ]
+}
+
+fn ranges() -> impl Strategy<Value = Ranges> {
+    vec((0..1u64 << 40, 1..1u64 << 40), 0..20).prop_map(|gaps| {
+        let mut end = 0;
+        gaps.into_iter()
+            .map(|(gap, length)| {
+                let start = end + gap;
+                end = start + length;
+                (start, length)
+            })
+            .collect()
+    })
+}
+
+fn part_message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        (any::<u64>(), ranges())
+            .prop_map(|(stream, ranges)| Message::Data(Data { stream, ranges })),
+        (any::<u64>(), vec(any::<[u8; 32]>(), 0..20))
+            .prop_map(|(first, values)| Message::Groups(Groups { first, values })),
+        ranges().prop_map(|ranges| Message::Again(Again { ranges })),
+        any::<u64>().prop_map(|size| Message::Sent(Sent { size })),
     ]
 }
 
@@ -246,7 +306,13 @@ fn unknown_fields_are_ignored_when_even_and_refused_when_odd() {
     //# An unknown field with an even tag MUST be ignored.
     let even = body(kind::GET, &[(tag::PATH, b"a"), (1000, b"later")]);
     let path = b"a".to_vec();
-    assert_eq!(Message::decode(&even), Ok(Message::Get(Get { path })));
+    assert_eq!(
+        Message::decode(&even),
+        Ok(Message::Get(Get {
+            path,
+            ..Get::default()
+        }))
+    );
     //= spec/20-copy.md#messages
     //= type=test
     //# An unknown field with an odd tag MUST be refused with status unsupported, because the
@@ -288,7 +354,11 @@ fn an_unknown_status_means_failed() {
 #[test]
 fn a_stream_that_ends_inside_a_message_is_incomplete() {
     let mut bytes = Vec::new();
-    Message::Get(Get { path: vec![b'a'] }).encode(&mut bytes);
+    let get = Get {
+        path: vec![b'a'],
+        ..Get::default()
+    };
+    Message::Get(get).encode(&mut bytes);
     let mut decoder = Decoder::new();
     decoder.push(&bytes[..bytes.len() - 1]);
     assert_eq!(decoder.next_message(), Ok(None));
@@ -308,4 +378,36 @@ fn a_long_text_is_cut_at_a_character() {
         panic!("a Done message");
     };
     assert_eq!(done.text, "ä".repeat(MAX_TEXT / 2));
+}
+
+#[test]
+fn ranges_that_are_none_are_refused() {
+    //= spec/20-copy.md#resuming
+    //= type=test
+    //# Ranges that overlap, are empty or not in ascending order MUST be refused.
+    for ranges in [
+        vec![(0, 0)],
+        vec![(5, 5), (9, 1)],
+        vec![(9, 1), (5, 1)],
+        vec![(u64::MAX, 2)],
+    ] {
+        let mut bytes = Vec::new();
+        Message::Again(Again { ranges }).encode(&mut bytes);
+        let refused = Message::decode(&bytes[LENGTH_PREFIX..]);
+        assert_eq!(refused, Err(DecodeError::Value(tag::RANGES)));
+    }
+    let cut = body(kind::AGAIN, &[(tag::RANGES, &[0; 15])]);
+    assert_eq!(Message::decode(&cut), Err(DecodeError::Value(tag::RANGES)));
+}
+
+#[test]
+fn more_ranges_than_a_message_holds_become_coarser() {
+    let ranges: Ranges = (0..9000).map(|index| (index * 10, 5)).collect();
+    let coarse = coarsened(ranges);
+    let last = coarse.last().unwrap();
+    assert_eq!((coarse.len(), last.0 + last.1), (4000, 8999 * 10 + 5));
+    let mut bytes = Vec::new();
+    let again = Message::Again(Again { ranges: coarse });
+    again.encode(&mut bytes);
+    assert_eq!(Message::decode(&bytes[LENGTH_PREFIX..]), Ok(again));
 }

@@ -20,7 +20,6 @@ mod own {
     pub(super) const DIGEST: u16 = 12;
     pub(super) const STATUS: u16 = 14;
     pub(super) const TEXT: u16 = 16;
-    pub(super) const VERSION: u16 = 18;
 }
 
 /// Stands for a file's content without reading it: another value tells of another content. Only who
@@ -249,9 +248,7 @@ impl Entry {
             fields.u64(own::STATUS, failure.status.to_wire());
             fields.text(own::TEXT, cut(&failure.text, MAX_TEXT).as_bytes());
         }
-        if let Some(version) = &self.version {
-            fields.bytes(own::VERSION, version);
-        }
+        fields.version(self.version.as_ref());
         fields.finish();
     }
 
@@ -268,7 +265,7 @@ impl Entry {
                 own::DIGEST => entry.digest = Some(field.array()?),
                 own::STATUS => status = Some(Status::from_wire(field.u64()?)),
                 own::TEXT => text = String::from_utf8_lossy(field.value).into_owned(),
-                own::VERSION => entry.version = Some(field.array()?),
+                tag::VERSION => entry.version = Some(field.array()?),
                 _ => entry.attributes.take(&field)?,
             }
         }

@@ -69,7 +69,8 @@ fn bad_spellings_are_refused_by_name() {
         (&long_path, PathError::TooLong),
         //= spec/20-copy.md#paths
         //= type=test
-        //# A path whose last component is a partial name (`.NAME.rp-partial`) MUST be refused.
+        //# A path whose last component is a partial name (`.NAME.rp-partial`, `.NAME.rp-journal`) MUST be
+        //# refused.
         ("a/.b.rp-partial", PathError::Partial),
     ];
     for (path, error) in cases {

@@ -9,7 +9,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
+
+use crate::journal::{Groups, Journal};
 
 /// Bytes written before they are sent to the disk: enough for large sequential writes, little
 /// enough that a disk of 100 MB/s is busy for a third of a second.
@@ -17,6 +20,10 @@ const FLUSH_AT: u64 = 32 << 20;
 
 /// Bytes written and not yet on disk at which the writer waits. Smaller files never wait.
 const MAX_DIRTY: u64 = 128 << 20;
+
+/// How long what is known to be right waits before it is made durable and written down: so much is copied again
+/// after a sudden end, and shorter copies never wait for the disk.
+const NOTE_AFTER: Duration = Duration::from_secs(1);
 
 /// Threads that sync files at once in this process. Whoever writes a further file syncs it himself.
 const MAX_THREADS: usize = 8;
@@ -61,6 +68,34 @@ struct State {
     dirty: u64,
     stop: bool,
     error: Option<io::Error>,
+    /// Groups that are right, and for the journal once they are on disk.
+    right: Groups,
+    journal: Option<Journal>,
+}
+
+impl State {
+    /// Whether there is enough to sync, or something to write down that waited long enough.
+    fn is_due(&self, synced: Instant) -> bool {
+        let waited = !self.right.is_empty() && synced.elapsed() >= NOTE_AFTER;
+        self.dirty >= FLUSH_AT || (waited && self.journal.is_some())
+    }
+}
+
+//= spec/20-copy.md#resuming
+//# A receiver MUST make the data of a group durable before it writes the group into the journal.
+/// Syncs the file, and then writes down what of it is right.
+fn sync_and_note(file: &File, journal: Option<&mut Journal>, right: &Groups) -> io::Result<()> {
+    file.sync_data()?;
+    match journal {
+        Some(journal) if !right.is_empty() => {
+            // Without it a later copy begins anew; this one goes on.
+            if let Err(error) = journal.append(right) {
+                drop(error);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Shared {
@@ -77,16 +112,24 @@ impl Shared {
 
     /// Syncs whenever there is enough to sync, until told to stop.
     fn run(&self, file: &File) {
+        let mut last = Instant::now();
         loop {
-            let state = self.wait_while(|state| state.dirty < FLUSH_AT && !state.stop);
+            let mut state = self.lock();
+            while !state.stop && !state.is_due(last) {
+                let waited = self.changed.wait_timeout(state, NOTE_AFTER);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
             if state.stop {
                 return;
             }
             let begun = state.dirty;
+            let (right, mut journal) = (mem::take(&mut state.right), state.journal.take());
             drop(state);
-            let synced = file.sync_data();
+            let synced = sync_and_note(file, journal.as_mut(), &right);
+            last = Instant::now();
             let mut state = self.lock();
             state.dirty -= begun;
+            state.journal = journal;
             if let Err(error) = synced {
                 state.error.get_or_insert(error);
             }
@@ -114,26 +157,71 @@ impl Flusher {
             return state.error.take().map_or(Ok(()), Err);
         }
         drop(state);
-        if self.thread.is_none() {
-            let Some(slot) = ThreadSlot::take() else {
-                let synced = self.file.sync_data();
-                self.shared.lock().dirty = 0;
-                return synced;
-            };
-            let (shared, file) = (Arc::clone(&self.shared), Arc::clone(&self.file));
-            let thread = thread::Builder::new().name("flush".to_owned());
-            self.thread = Some(thread.spawn(move || {
-                shared.run(&file);
-                drop(slot);
-            })?);
+        if !self.start()? {
+            let mut state = self.shared.lock();
+            let state = &mut *state;
+            state.dirty = 0;
+            let right = mem::take(&mut state.right);
+            return sync_and_note(&self.file, state.journal.as_mut(), &right);
         }
         self.shared.changed.notify_all();
         let mut state = self.shared.wait_while(|state| state.dirty > MAX_DIRTY);
         state.error.take().map_or(Ok(()), Err)
     }
 
+    /// Starts the thread, if one more may run.
+    fn start(&mut self) -> io::Result<bool> {
+        if self.thread.is_some() {
+            return Ok(true);
+        }
+        let Some(slot) = ThreadSlot::take() else {
+            return Ok(false);
+        };
+        let (shared, file) = (Arc::clone(&self.shared), Arc::clone(&self.file));
+        let thread = thread::Builder::new().name("flush".to_owned());
+        self.thread = Some(thread.spawn(move || {
+            shared.run(&file);
+            drop(slot);
+        })?);
+        Ok(true)
+    }
+
+    /// Where it is written down what is right.
+    pub(super) fn set_journal(&mut self, journal: Journal) {
+        self.shared.lock().journal = Some(journal);
+    }
+
+    /// Whether something may be written down.
+    pub(super) fn has_journal(&self) -> bool {
+        self.shared.lock().journal.is_some()
+    }
+
+    /// These groups were written and are right: a copy that is interrupted need not bring them again.
+    pub(super) fn on_right(&mut self, groups: &Groups) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        if state.journal.is_none() && self.thread.is_none() {
+            return Ok(());
+        }
+        state.right.extend_from_slice(groups);
+        drop(state);
+        // Where no thread may run, it is written down when there is enough to sync.
+        self.start().map(|_| ())
+    }
+
+    /// Writes down what is right before the file is left as it is.
+    pub(super) fn note_rest(&mut self) {
+        let _ = self.finish();
+        let mut state = self.shared.lock();
+        let right = mem::take(&mut state.right);
+        if let (Some(journal), false) = (&mut state.journal, right.is_empty()) {
+            // It is the last word of a copy that is over.
+            let _ = sync_and_note(&self.file, Some(journal), &right);
+        }
+    }
+
     /// Ends the thread; what it has not synced is left to the caller.
     pub(super) fn finish(&mut self) -> io::Result<()> {
+        // The thread is told under the lock, and so while it waits or before it looks.
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = mem::take(&mut self.thread) {

@@ -22,12 +22,21 @@ const ATTEMPTS: usize = 8;
 /// Permission bits of a partial file.
 const PRIVATE: u32 = 0o600;
 
-/// Opens the partial file for this writer alone; it is empty then.
+/// A partial file that is open for this writer alone.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    /// It was there before, with what is in it.
+    pub(super) is_old: bool,
+}
+
+/// Opens the partial file for this writer alone; it is empty then, unless what is in it is to be kept.
 pub(super) fn open_locked(
     destination: &Destination,
     partial: &OsStr,
+    keep: bool,
     shortfalls: &mut Shortfalls,
-) -> Result<File, Error> {
+) -> Result<Opened, Error> {
     let Destination { folder, shown, .. } = destination;
     let failed = |errno: Errno| Error::io(shown, errno);
     for _ in 0..ATTEMPTS {
@@ -40,15 +49,17 @@ pub(super) fn open_locked(
                     return Err(Error::Busy(shown.clone()));
                 }
                 make_private(&file, shortfalls);
-                return Ok(file);
+                let is_old = false;
+                return Ok(Opened { file, is_old });
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
         }
         match open(destination, partial, OFlags::empty()) {
             Ok(file) => {
-                if let Some(file) = adopt(file, destination, partial)? {
-                    return Ok(file);
+                if let Some(file) = adopt(file, destination, partial, keep)? {
+                    let is_old = keep;
+                    return Ok(Opened { file, is_old });
                 }
                 match rustix::fs::unlinkat(folder, partial, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
@@ -72,9 +83,14 @@ fn open(destination: &Destination, partial: &OsStr, how: OFlags) -> rustix::io::
     rustix::fs::openat(&destination.folder, partial, flags, private).map(File::from)
 }
 
-/// Goes on with a partial file that was there before, emptied; `None` if it has to make way for a
-/// new one.
-fn adopt(file: File, destination: &Destination, partial: &OsStr) -> Result<Option<File>, Error> {
+/// Goes on with a partial file that was there before, emptied unless it is to be kept; `None` if it has to make
+/// way for a new one.
+fn adopt(
+    file: File,
+    destination: &Destination,
+    partial: &OsStr,
+    keep: bool,
+) -> Result<Option<File>, Error> {
     let shown = &destination.shown;
     let failed = |error: io::Error| Error::io(shown, error);
     let locked = lock(&file, shown)?;
@@ -105,7 +121,7 @@ fn adopt(file: File, destination: &Destination, partial: &OsStr) -> Result<Optio
     }
     let mut shortfalls = Shortfalls::default();
     make_private(&file, &mut shortfalls);
-    let emptied = metadata.len() == 0 || file.set_len(0).is_ok();
+    let emptied = keep || metadata.len() == 0 || file.set_len(0).is_ok();
     Ok((emptied && shortfalls.is_empty()).then_some(file))
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rp_transfer::{
     error::Error,
+    message::{Data, Message},
     session::{Half, Input, Output, Summary},
 };
 
@@ -53,6 +54,14 @@ impl<'a> Side<'a> {
                 Output::Attach { stream, ordered } => {
                     assert_eq!(stream, STREAM);
                     self.attached = Some(ordered);
+                }
+                Output::Refuse { stream } => assert_eq!(stream, STREAM),
+                Output::Reopen(ranges) => {
+                    self.sent = 0;
+                    out.push_back(Input::Message(Message::Data(Data {
+                        stream: STREAM,
+                        ranges,
+                    })));
                 }
                 Output::Wait => return out,
                 Output::Over(result) => {

@@ -7,6 +7,7 @@
 
 mod batches;
 mod link;
+mod resume;
 mod sources;
 mod window;
 
@@ -23,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use rp_transfer::{
     error::Error,
-    message::{Attributes, DecodeError, Digest, Done, Get, Message, Put, Ready, Status},
+    message::{Attributes, DecodeError, Digest, Done, Get, Message, Put, Ready, Resume, Status},
     path::Destination,
     receiver::{OpenSink, Receiver},
     sender::Sender,
@@ -57,9 +58,11 @@ fn source(path: &Path) -> Source {
 
 fn into_file(path: &Path) -> OpenSink {
     let path = path.to_owned();
-    Box::new(move |attributes| {
+    Box::new(move |announced| {
         let destination = Destination::local(&path)?;
-        Ok(Box::new(Writer::create(destination, attributes.size)?))
+        let writer = Writer::begin(destination, Resume::Auto)?;
+        let writer = writer.announce(announced.attributes.size, announced.version)?;
+        Ok(Box::new(writer))
     })
 }
 
@@ -164,6 +167,7 @@ fn a_get_to_standard_output_asks_for_order() {
     let open: OpenSink = Box::new(move |_| Ok(Box::new(sink)));
     let get = Get {
         path: b"source".to_vec(),
+        ..Get::default()
     };
     let mut receiver = Receiver::pull(get.clone(), false, open, Arc::default());
     assert!(matches!(
