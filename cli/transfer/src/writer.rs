@@ -434,10 +434,14 @@ impl Sink for Writer {
 
     fn discard(mut self: Box<Self>) {
         self.over = true;
-        let flags = AtFlags::empty();
-        let _ = self.flusher.finish();
-        Journal::remove(&self.destination.folder, &self.journal);
-        let _ = rustix::fs::unlinkat(&self.destination.folder, &self.partial, flags);
+        let folder = Arc::clone(&self.destination.folder);
+        let _ = rustix::fs::unlinkat(&folder, &self.partial, AtFlags::empty());
+        Journal::remove(&folder, &self.journal);
+        // A sync under way takes its time, and may write the journal anew behind it.
+        if self.flusher.is_running() {
+            let _ = self.flusher.finish();
+            Journal::remove(&folder, &self.journal);
+        }
     }
 }
 

@@ -191,6 +191,11 @@ impl Flusher {
         self.shared.lock().journal = Some(journal);
     }
 
+    /// Whether a thread may sync the file or write something down.
+    pub(super) fn is_running(&self) -> bool {
+        self.thread.is_some()
+    }
+
     /// Whether something may be written down.
     pub(super) fn has_journal(&self) -> bool {
         self.shared.lock().journal.is_some()
