@@ -187,7 +187,12 @@ impl Lab {
 
     /// `rpclient` in `near` with what it needs to reach the server.
     pub(crate) fn client(&self, args: &[&str]) -> Command {
-        let mut command = self.near.command(env!("CARGO_BIN_EXE_rpclient"));
+        self.client_in(&self.near, env!("CARGO_BIN_EXE_rpclient"), args)
+    }
+
+    /// The same in another namespace, where `program` is `rpclient` or becomes it.
+    pub(crate) fn client_in(&self, inside: &Namespace, program: &str, args: &[&str]) -> Command {
+        let mut command = inside.command(program);
         command.env("HOME", self.folder.path());
         command.args(args).args(["--server", SERVER]);
         command.args(["--host-key", &self.fingerprint]);
