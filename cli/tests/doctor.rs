@@ -1,6 +1,7 @@
 //! `rpclient doctor` on machines and ways that are not as they should be: it names what is wrong.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "helpers outside of test functions fail the test that calls them, or say that it was skipped"
 )]

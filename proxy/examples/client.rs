@@ -1,13 +1,16 @@
 //! A proxy port inside another tokio program: HTTP and SOCKS clients connect to it, and their connections leave from
 //! the server.
 //!
-//!     cargo run -p rp-proxy --example client -- 192.0.2.1:7377 SHA256:... 127.0.0.1:1080
+//!     cargo run -p rp-proxy --example client -- client.key 192.0.2.1:7377 SHA256:... 127.0.0.1:1080
 //!
-//! The client's key is new at every start here; a program keeps the 32 bytes of its seed as secret as a password.
+//! The file `client.key` holds the seed of the client's key, 32 bytes that are as secret as a password. It is made if it
+//! is not there; with nothing behind it, the program says its key, for the server's list, and ends.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{
+    error::Error, fs, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _, sync::Arc,
+};
 
 use rp_protocol::{
     Endpoint,
@@ -51,20 +54,30 @@ pub(crate) fn client(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let (Some(remote), Some(fingerprint), Some(listen)) = (args.next(), args.next(), args.next())
-    else {
-        return Err("usage: client SERVER:PORT SHA256:... LISTEN:PORT".into());
-    };
-    let identity = Identity::from_seed(&rand_seed()?);
+    let usage = "usage: client KEY_FILE [SERVER:PORT SHA256:... LISTEN:PORT]";
+    let identity = Identity::from_seed(&seed(&args.next().ok_or(usage)?)?);
     println!("our key, for the server: {}", identity.public_key());
+    let Some(remote) = args.next() else {
+        return Ok(());
+    };
+    let (Some(fingerprint), Some(listen)) = (args.next(), args.next()) else {
+        return Err(usage.into());
+    };
     let client = client(remote.parse()?, fingerprint, identity)?;
     client.serve(TcpListener::bind(listen).await?).await;
     Ok(())
 }
 
+/// The seed in a file, which is made if it is not there.
 #[allow(dead_code, reason = "a test has this file as a module")]
-fn rand_seed() -> std::io::Result<[u8; 32]> {
+fn seed(path: &str) -> Result<[u8; 32], Box<dyn Error>> {
+    if let Ok(bytes) = fs::read(path) {
+        return Ok(bytes.try_into().map_err(|_| "the key file has 32 bytes")?);
+    }
     let mut seed = [0; 32];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut seed)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path)?.write_all(&seed)?;
     Ok(seed)
 }

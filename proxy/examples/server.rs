@@ -1,8 +1,8 @@
 //! The far side of the proxy inside another tokio program: it dials what its clients ask for.
 //!
-//!     cargo run -p rp-proxy --example server -- 0.0.0.0:7377 SHA256:...
+//!     cargo run -p rp-proxy --example server -- 0.0.0.0:7377 SHA256:... 10.0.0.0/8
 //!
-//! Whoever's fingerprint is on the command line is let in. The server's key is new at every start here; a program keeps
+//! Whoever's fingerprint is on the command line is let in; networks may be dialled although they are not public. The server's key is new at every start here; a program keeps
 //! the 32 bytes of its seed as secret as a password.
 
 #![expect(
@@ -66,12 +66,19 @@ pub(crate) async fn serve(endpoint: Endpoint, policy: Policy) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let listen = args.next().ok_or("usage: server LISTEN:PORT SHA256:...")?;
+    let usage = "usage: server LISTEN:PORT SHA256:... NETWORK...";
+    let listen = args.next().ok_or(usage)?;
     let mut seed = [0; 32];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
     let identity = Identity::from_seed(&seed);
     println!("our key, for the clients: {}", identity.public_key());
-    let endpoint = bind(listen.parse()?, identity, args.collect())?;
-    serve(endpoint, Policy::default()).await;
+    let (clients, networks): (HashSet<_>, _) = args.partition(|arg| arg.starts_with("SHA256:"));
+    let policy = networks
+        .iter()
+        .try_fold(Policy::default(), |policy, network| {
+            network.parse().map(|rule| policy.allow(rule))
+        })?;
+    let endpoint = bind(listen.parse()?, identity, clients)?;
+    serve(endpoint, policy).await;
     Ok(())
 }

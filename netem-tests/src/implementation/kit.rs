@@ -21,6 +21,9 @@ use crate::{
     programs::{self, Programs},
 };
 
+/// Somebody else may be installing something.
+const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
+
 /// What the file to send is called.
 pub(super) const SOURCE: &str = "source.bin";
 
@@ -178,13 +181,54 @@ impl Kit {
         );
         // Lists may never have been fetched on a fresh machine; a failure shows in what follows.
         let _ = quiet("apt-get", &["update"]);
-        let install = ["install", "-y", "--no-install-recommends", package];
+        let install = [
+            "-o",
+            LOCK_TIMEOUT,
+            "install",
+            "-y",
+            "--no-install-recommends",
+            package,
+        ];
         quiet("apt-get", &install).with_context(|| format!("cannot install {package}"))?;
         ensure!(
             Path::new(file).exists(),
             "the Debian package {package} brought no {file}"
         );
         Ok(())
+    }
+
+    /// Installs those of the Debian packages that are missing.
+    ///
+    /// # Errors
+    /// One cannot be installed, or nothing may be.
+    pub(crate) fn debian_packages<'a>(
+        &self,
+        packages: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<()> {
+        let missing: Vec<_> = packages.filter(|name| !is_installed(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names = missing.join(", ");
+        ensure!(!self.is_offline, "not installed (Debian packages {names})");
+        let _ = quiet("apt-get", &["update"]);
+        let install = [
+            "-o",
+            LOCK_TIMEOUT,
+            "install",
+            "-y",
+            "--no-install-recommends",
+        ];
+        quiet("apt-get", &[&install[..], &missing[..]].concat())
+            .with_context(|| format!("cannot install {names}"))
+    }
+
+    /// Installs the browser that pages are looked at with.
+    ///
+    /// # Errors
+    /// It cannot be installed, or nothing may be.
+    pub fn install_chromium(&self) -> anyhow::Result<()> {
+        self.debian("chromium", "/usr/bin/chromium")
     }
 
     /// What Debian calls the version of an installed package.
@@ -292,6 +336,12 @@ impl Kit {
 
 fn implementations_source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("implementations")
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = ["--show", "--showformat", "${db:Status-Status}", package];
+    let output = Command::new("dpkg-query").args(query).output();
+    output.is_ok_and(|output| output.stdout == b"installed")
 }
 
 /// Runs a program that is of no interest unless it fails; the error ends with its last line.

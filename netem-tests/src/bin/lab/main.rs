@@ -12,12 +12,14 @@ mod interrupt;
 mod latency;
 mod micro;
 mod netem;
+mod page;
 mod peer;
 mod proxies;
 mod report;
 mod run;
 mod share;
 mod trace;
+mod tutorials;
 
 use std::{
     io::{self, Write},
@@ -61,10 +63,14 @@ enum Command {
     Adversary(adversary::Args),
     /// Measure goodput and processor time of one connection, nothing emulated (root)
     Micro(micro::Args),
+    /// Go through the status pages in headless Chromium, and draw them
+    Page(page::Args),
     /// Turn all records into one page of tables and plots
     Report(report::Args),
     /// Draw event traces: rates, round trips, losses, the controller's states
     Trace(trace::Args),
+    /// Run the tutorials of `proxy/docs` command by command, with real programs (root)
+    Tutorials(tutorials::Args),
 }
 
 /// How a subcommand ended.
@@ -91,8 +97,10 @@ fn main() -> ExitCode {
         Command::Netem(args) => args.run(),
         Command::Proxies(args) => args.run(),
         Command::Micro(args) => args.run(),
+        Command::Page(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),
+        Command::Tutorials(args) => args.run(),
     };
     match outcome {
         Ok(End::Good) => ExitCode::SUCCESS,
