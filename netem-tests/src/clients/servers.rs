@@ -200,6 +200,8 @@ cat >>data/postgresql.conf <<END
 listen_addresses = '*'
 unix_socket_directories = '$PWD'
 fsync = off
+# In its folder, so that nothing of it is left when it is killed.
+dynamic_shared_memory_type = mmap
 max_wal_size = 4GB
 END
 echo 'host all all all trust' >>data/pg_hba.conf
