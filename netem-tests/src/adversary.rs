@@ -9,47 +9,14 @@ mod client;
 mod gets;
 mod half_open;
 mod names;
-mod stage;
+pub(crate) mod stage;
 mod times;
-mod unread;
+pub(crate) mod unread;
 
 use std::path::PathBuf;
 
 use crate::programs::{self, Programs};
-
-/// What one attack came to.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// What was done.
-    pub attack: String,
-    /// What came of it, with the unit; or why it could not be measured.
-    pub figure: String,
-    /// What it may be at most.
-    pub threshold: String,
-    /// Whether it is.
-    pub holds: bool,
-}
-
-impl Row {
-    /// A figure below which an attack has failed.
-    fn below(attack: &str, figure: f64, threshold: f64, unit: &str) -> Self {
-        Self {
-            attack: attack.to_owned(),
-            figure: format!("{figure:.2} {unit}"),
-            threshold: format!("< {threshold} {unit}"),
-            holds: figure < threshold,
-        }
-    }
-
-    /// A figure that the attack must not exceed.
-    fn at_most(attack: &str, figure: f64, threshold: f64, unit: &str) -> Self {
-        Self {
-            threshold: format!("<= {threshold} {unit}"),
-            holds: figure <= threshold,
-            ..Self::below(attack, figure, threshold, unit)
-        }
-    }
-}
+pub use crate::threshold::Row;
 
 /// An attack by the name it is chosen with.
 #[derive(Clone, Copy, Debug)]
@@ -109,14 +76,8 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(&Row)) -> anyhow::Result<Vec<
     let is_wanted =
         |name: &str| options.names.is_empty() || options.names.iter().any(|n| n == name);
     for attack in ALL.iter().filter(|attack| is_wanted(attack.name)) {
-        let found = (attack.run)(&programs).unwrap_or_else(|error| {
-            vec![Row {
-                attack: attack.name.to_owned(),
-                figure: format!("cannot be measured: {error:#}"),
-                threshold: String::new(),
-                holds: false,
-            }]
-        });
+        let found = (attack.run)(&programs)
+            .unwrap_or_else(|error| vec![Row::unmeasured(attack.name, &error)]);
         found.iter().for_each(&mut *tell);
         rows.extend(found);
     }

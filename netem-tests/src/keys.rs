@@ -36,4 +36,12 @@ impl Keys {
             fingerprint: host_identity.public_key().fingerprint(),
         })
     }
+
+    /// Makes a key at `path` and lets its user in, too.
+    pub(crate) fn add_user(&self, path: &Path) -> anyhow::Result<()> {
+        let identity = load_or_make_host_key(path, &Terminal)?.identity;
+        let mut authorized = fs::read_to_string(&self.authorized)?;
+        authorized += &format!("{}\n", format_key(&identity.public_key()));
+        Ok(fs::write(&self.authorized, authorized)?)
+    }
 }

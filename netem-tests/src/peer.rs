@@ -5,6 +5,7 @@
 //! machine's monotonic clock, so that whoever reads the last whole line knows what has arrived even of
 //! a transfer that is cut off. The peers in `implementations/` do the same.
 
+pub mod echo;
 pub mod rpp;
 
 use std::{

@@ -5,13 +5,14 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
@@ -23,12 +24,15 @@ use crate::{
 /// How long a program may take until it listens, and an honest transfer until it counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The server's settings.
+const SETTINGS: &str = "rpserver.toml";
+
 /// Bytes of the small file that honest users get.
 const SMALL_BYTES: usize = 1000;
 
 /// A running program, killed when dropped.
 #[derive(Debug)]
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -40,53 +44,37 @@ impl Drop for Running {
 
 /// A server that listens, and what honest users of it need.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     programs: Programs,
-    pub(super) keys: Keys,
-    pub(super) address: SocketAddr,
+    pub(crate) keys: Keys,
+    pub(crate) address: SocketAddr,
     server: Running,
-    client: Option<Running>,
+    server_command: Command,
+    clients: Vec<Running>,
     // Last: it is removed after the programs have ended.
     folder: TempDir,
 }
 
 impl Stage {
     /// Starts a server with a file `big` of so many bytes and a file `small`.
-    pub(super) fn new(programs: &Programs, big_bytes: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(programs: &Programs, big_bytes: u64) -> anyhow::Result<Self> {
         Self::in_setting(programs, big_bytes, |program| Command::new(program))
     }
 
+    /// Starts a server that has no files and is for proxied connections alone.
+    pub(crate) fn without_files(programs: &Programs) -> anyhow::Result<Self> {
+        let stage = Self::start(programs, None, |program| Command::new(program))?;
+        stage.until_it_listens()?;
+        Ok(stage)
+    }
+
     /// Starts a server by the command that `wrap` makes of the program's path.
-    pub(super) fn in_setting(
+    pub(crate) fn in_setting(
         programs: &Programs,
         big_bytes: u64,
         wrap: impl FnOnce(&Path) -> Command,
     ) -> anyhow::Result<Self> {
-        let folder = make_folder()?;
-        let keys = Keys::make(folder.path())?;
-        let root = folder.path().join("root");
-        fs::create_dir(&root)?;
-        fs::write(root.join("small"), [7; SMALL_BYTES])?;
-        File::create(root.join("big"))?.set_len(big_bytes)?;
-        let address = free_port()?;
-        let mut command = wrap(&programs.rpserver);
-        command
-            .args(["--listen", &address.to_string(), "--allow", "127.0.0.0/8"])
-            .arg("--key")
-            .arg(&keys.host)
-            .arg("--authorized-keys")
-            .arg(&keys.authorized)
-            .arg("--root")
-            .arg(&root);
-        let server = start(command, folder.path(), "rpserver")?;
-        let stage = Self {
-            programs: programs.clone(),
-            keys,
-            address,
-            server,
-            client: None,
-            folder,
-        };
+        let stage = Self::start(programs, Some(big_bytes), wrap)?;
         let began = Instant::now();
         while stage.get().is_err() {
             ensure!(began.elapsed() < TIMEOUT, "rpserver does not answer");
@@ -94,21 +82,122 @@ impl Stage {
         Ok(stage)
     }
 
+    fn start(
+        programs: &Programs,
+        big_bytes: Option<u64>,
+        wrap: impl FnOnce(&Path) -> Command,
+    ) -> anyhow::Result<Self> {
+        let folder = make_folder()?;
+        let keys = Keys::make(folder.path())?;
+        let settings = folder.path().join(SETTINGS);
+        fs::write(&settings, allowing(&["127.0.0.0/8"]))?;
+        let address = free_port()?;
+        let mut command = wrap(&programs.rpserver);
+        command
+            .args(["--listen", &address.to_string(), "--config"])
+            .arg(&settings)
+            .arg("--key")
+            .arg(&keys.host)
+            .arg("--authorized-keys")
+            .arg(&keys.authorized);
+        if let Some(big_bytes) = big_bytes {
+            let root = folder.path().join("root");
+            fs::create_dir(&root)?;
+            fs::write(root.join("small"), [7; SMALL_BYTES])?;
+            File::create(root.join("big"))?.set_len(big_bytes)?;
+            command.arg("--root").arg(root);
+        }
+        let server = start(&mut command, folder.path(), "rpserver")?;
+        Ok(Self {
+            programs: programs.clone(),
+            keys,
+            address,
+            server,
+            server_command: command,
+            clients: Vec::new(),
+            folder,
+        })
+    }
+
     /// The server's process.
-    pub(super) fn server_process(&self) -> u32 {
+    pub(crate) fn server_process(&self) -> u32 {
         self.server.0.id()
     }
 
+    /// The processes of the clients, in the order in which they were started.
+    pub(crate) fn client_processes(&self) -> Vec<u32> {
+        self.clients.iter().map(|client| client.0.id()).collect()
+    }
+
+    /// Ends the server as a crash would.
+    pub(crate) fn kill_server(&mut self) -> anyhow::Result<()> {
+        self.server.0.kill()?;
+        self.server.0.wait()?;
+        Ok(())
+    }
+
+    /// Starts the server again, at its old address; waits until it listens.
+    pub(crate) fn start_server(&mut self) -> anyhow::Result<()> {
+        self.server = start(&mut self.server_command, self.folder.path(), "rpserver")?;
+        self.until_it_listens()
+    }
+
+    fn until_it_listens(&self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while !self.server_log()?.contains("listening on ") {
+            ensure!(began.elapsed() < TIMEOUT, "rpserver does not listen");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Changes what the server lets its clients reach, and tells it so by SIGHUP.
+    pub(crate) fn allow(&self, networks: &[&str]) -> anyhow::Result<()> {
+        fs::write(self.folder.path().join(SETTINGS), allowing(networks))?;
+        let process = i32::try_from(self.server_process()).ok();
+        let process = process.and_then(Pid::from_raw).context("no such process")?;
+        Ok(kill_process(process, Signal::HUP)?)
+    }
+
+    /// What the server has said.
+    pub(crate) fn server_log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("rpserver.log"))?)
+    }
+
+    /// Lets another user in; where his key is.
+    pub(crate) fn another_user(&self) -> anyhow::Result<PathBuf> {
+        let path = self
+            .folder
+            .path()
+            .join(format!("user_{}", self.clients.len()));
+        self.keys.add_user(&path)?;
+        Ok(path)
+    }
+
     /// Starts `rpclient`; where its front ends listen.
-    pub(super) fn proxy(&mut self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn proxy(&mut self) -> anyhow::Result<SocketAddr> {
+        self.proxy_of(&self.keys.user.clone(), self.address, &[])
+    }
+
+    /// Starts an `rpclient` of the user with `key`, which finds the server at `server`, with further
+    /// arguments; where its front ends listen.
+    pub(crate) fn proxy_of(
+        &mut self,
+        key: &Path,
+        server: SocketAddr,
+        args: &[&str],
+    ) -> anyhow::Result<SocketAddr> {
         let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let name = format!("rpclient-{}", self.clients.len());
         let mut command = Command::new(&self.programs.rpclient);
         command
-            .args(["--server", &self.address.to_string()])
+            .args(["--server", &server.to_string()])
             .args(["--host-key", &self.keys.fingerprint])
             .args(["--listen", &listen.to_string(), "--no-path-memory", "-i"])
-            .arg(&self.keys.user);
-        self.client = Some(start(command, self.folder.path(), "rpclient")?);
+            .arg(key)
+            .args(args);
+        self.clients
+            .push(start(&mut command, self.folder.path(), &name)?);
         let began = Instant::now();
         while TcpStream::connect(listen).is_err() {
             ensure!(began.elapsed() < TIMEOUT, "rpclient does not listen");
@@ -117,8 +206,13 @@ impl Stage {
         Ok(listen)
     }
 
+    /// Starts a program beside the others, which ends with them.
+    pub(crate) fn beside(&self, mut command: Command, name: &str) -> anyhow::Result<Running> {
+        start(&mut command, self.folder.path(), name)
+    }
+
     /// How long an honest `rpcp` takes for the small file.
-    pub(super) fn get(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn get(&self) -> anyhow::Result<Duration> {
         let target = self.folder.path().join("got");
         let mut command = Command::new(&self.programs.rpcp);
         command
@@ -133,7 +227,7 @@ impl Stage {
             .arg(format!("rp://{}/small", self.address))
             .arg(&target);
         let began = Instant::now();
-        let mut running = start(command, self.folder.path(), "rpcp")?;
+        let mut running = start(&mut command, self.folder.path(), "rpcp")?;
         loop {
             if let Some(status) = running.0.try_wait()? {
                 let took = began.elapsed();
@@ -155,12 +249,17 @@ impl Stage {
     }
 }
 
-fn free_port() -> anyhow::Result<SocketAddr> {
+/// Settings of a server whose clients may reach `networks` beside what everybody may.
+fn allowing(networks: &[&str]) -> String {
+    format!("allow = {networks:?}\n")
+}
+
+pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Starts a program that sees nothing of the user's settings.
-fn start(mut command: Command, folder: &Path, name: &str) -> anyhow::Result<Running> {
+fn start(command: &mut Command, folder: &Path, name: &str) -> anyhow::Result<Running> {
     let log = File::create(folder.join(format!("{name}.log")))?;
     let path: OsString = std::env::var_os("PATH").unwrap_or_default();
     let child = command
@@ -179,7 +278,7 @@ fn start(mut command: Command, folder: &Path, name: &str) -> anyhow::Result<Runn
 
 /// An origin on loopback. To `GET /small` it answers at once; otherwise it sends without end, or reads
 /// nothing if `is_deaf`.
-pub(super) fn origin(is_deaf: bool) -> anyhow::Result<SocketAddr> {
+pub(crate) fn origin(is_deaf: bool) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {

@@ -82,7 +82,7 @@ fn beside(programs: &Programs, count: usize, is_upload: bool) -> anyhow::Result<
 }
 
 /// Gets the small page through the proxy.
-fn get(proxy: SocketAddr, target: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn get(proxy: SocketAddr, target: SocketAddr) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(proxy)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     write!(

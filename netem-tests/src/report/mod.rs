@@ -14,6 +14,7 @@ pub mod proxies;
 pub mod share;
 pub mod steady;
 pub mod table;
+pub mod threshold;
 pub mod trace;
 
 use std::{
@@ -75,6 +76,12 @@ const KINDS: &[Kind] = &[
         heading: "Processor time of proxies",
         command: "cargo lab proxies",
         section: proxies::section,
+    },
+    Kind {
+        name: threshold::Record::KIND,
+        heading: "Many connections, restarts, first bytes",
+        command: "cargo lab connections",
+        section: threshold::section,
     },
     Kind {
         name: micro::Record::KIND,

@@ -1,15 +1,12 @@
 //! `lab adversary`: what an adversary can take from honest users. The attacks are in the library's
 //! `adversary`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::ensure;
 use rp_netem_tests::adversary::{self, Options};
 
-use crate::{End, interrupt};
+use crate::{End, interrupt, rows};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,21 +30,8 @@ impl Args {
             programs: self.programs,
         };
         interrupt::guard(move |_| {
-            let rows = adversary::run(&options, &mut |row| {
-                let verdict = if row.holds { "ok" } else { "FAIL" };
-                // Nobody to tell if standard output is closed.
-                let _ = writeln!(
-                    io::stdout(),
-                    "{verdict:<5}{:<66} {:>12}  {}",
-                    row.attack,
-                    row.figure,
-                    row.threshold
-                );
-            })?;
-            let held = rows.iter().filter(|row| row.holds).count();
-            writeln!(io::stdout(), "{held} of {} hold", rows.len())?;
-            let is_good = held == rows.len();
-            Ok(if is_good { End::Good } else { End::Bad })
+            let rows = adversary::run(&options, &mut rows::print)?;
+            rows::end(&rows)
         })
     }
 }

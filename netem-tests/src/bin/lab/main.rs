@@ -7,6 +7,8 @@ mod adversary;
 mod check;
 mod clean;
 mod clients;
+mod connections;
+mod first_byte;
 mod implementations;
 mod interrupt;
 mod latency;
@@ -16,6 +18,8 @@ mod page;
 mod peer;
 mod proxies;
 mod report;
+mod restarts;
+mod rows;
 mod run;
 mod share;
 mod trace;
@@ -61,6 +65,12 @@ enum Command {
     Netem(netem::Args),
     /// Attack our programs, and see what honest users are left
     Adversary(adversary::Args),
+    /// Hold thousands of connections through our programs, and see what an idle one costs
+    Connections(connections::Args),
+    /// Kill our server and change its rules under load, and see who notices
+    Restarts(restarts::Args),
+    /// Measure the first byte of a small GET through each front end (root)
+    FirstByte(first_byte::Args),
     /// Measure goodput and processor time of one connection, nothing emulated (root)
     Micro(micro::Args),
     /// Go through the status pages in headless Chromium, and draw them
@@ -86,6 +96,9 @@ enum End {
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Adversary(args) => args.run(),
+        Command::Connections(args) => args.run(),
+        Command::Restarts(args) => args.run(),
+        Command::FirstByte(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Clean(args) => args.run(),
         Command::Clients(args) => args.run(),

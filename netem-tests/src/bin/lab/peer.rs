@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 use rp_netem_tests::{
+    first_byte,
     latency::{self, ends},
     peer,
 };
@@ -62,6 +63,30 @@ enum Role {
         #[arg(long)]
         congestion: Option<String>,
     },
+    /// Send back whatever comes, on any number of connections
+    Echo {
+        #[arg(long)]
+        port: u16,
+    },
+    /// Ask for a small page through every front end, and write how long the first bytes took
+    FirstByte {
+        #[arg(long)]
+        direct: SocketAddr,
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long)]
+        honest: SocketAddr,
+        #[arg(long)]
+        optimistic: SocketAddr,
+        #[arg(long)]
+        rpclient: PathBuf,
+        #[arg(long)]
+        control: PathBuf,
+        #[arg(long)]
+        requests: usize,
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Ask at fixed times, and write how long the answers took
     Ask {
         to: SocketAddr,
@@ -111,6 +136,28 @@ impl Args {
             Role::RppSend { to, bytes } => peer::rpp::send(to, bytes)?,
             Role::Web { port, file } => peer::serve_file(port, &file)?,
             Role::Respond { port, congestion } => ends::respond(port, congestion.as_deref())?,
+            Role::Echo { port } => peer::echo::serve(port)?,
+            Role::FirstByte {
+                direct,
+                target,
+                honest,
+                optimistic,
+                rpclient,
+                control,
+                requests,
+                out,
+            } => {
+                let answers = first_byte::ask::ask(&first_byte::ask::Asking {
+                    direct,
+                    target,
+                    honest,
+                    optimistic,
+                    rpclient,
+                    control,
+                    requests,
+                })?;
+                fs::write(out, serde_json::to_vec(&answers)?)?;
+            }
             Role::Ask {
                 to,
                 proxy,
