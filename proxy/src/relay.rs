@@ -4,6 +4,7 @@
 //! An idle relay holds no buffer: each direction waits for readiness first, then borrows its
 //! thread's scratch buffer for one read that cannot wait.
 
+mod account;
 mod traffic;
 
 use std::{
@@ -23,9 +24,8 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     task::coop::consume_budget,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, sleep},
 };
-
 use tracing::debug;
 
 use crate::{
@@ -35,6 +35,8 @@ use crate::{
     socket::{Readable as _, Socket},
 };
 
+pub use account::Account;
+pub(crate) use account::Held;
 pub use traffic::Traffic;
 
 /// Bytes one read takes at most: large enough that a busy stream costs few system calls, small
@@ -127,10 +129,9 @@ enum DownEnd {
     StreamReset,
 }
 
-/// What both directions of a relay share.
-#[derive(Debug)]
-struct Shared<'a> {
-    tcp: &'a Socket,
+/// What both directions of a relay tell each other.
+#[derive(Debug, Default)]
+struct Shared {
     /// Something moved since the last look.
     moved: AtomicBool,
     /// A write met the reset of the TCP connection. The kernel reports it once: a later read of the
@@ -138,63 +139,73 @@ struct Shared<'a> {
     was_reset: AtomicBool,
 }
 
-/// Relays until both directions ended, one side failed, or nothing moved for `idle`.
+/// Relays until both directions ended, one side failed, or nothing moved for `idle`. What was moved is
+/// counted in `held`, which is dropped at the end.
+///
+/// The future is to be spawned as it is: whatever wraps it holds a second copy of its arguments, and ten
+/// thousand relays are idle at once.
 //= spec/10-proxy.md#ends
 //# A relay MUST pass the end of one direction on and keep the other direction open.
-pub async fn relay(near: Near, far: Far, idle: Duration, traffic: &Traffic) -> End {
-    let Near {
-        socket: tcp,
-        early: up_early,
-        lingers,
-    } = near;
-    let Far {
-        mut send,
-        mut recv,
-        early: down_early,
-        awaits_reply,
-    } = far;
-    //= spec/10-proxy.md#ends
-    //# A relay SHOULD have the TCP connection reset if its process dies.
-    reset_on_close(&tcp);
-    let shared = Shared {
-        tcp: &tcp,
-        moved: AtomicBool::new(false),
-        was_reset: AtomicBool::new(false),
-    };
-    let end = {
-        let up = upward(&shared, &mut send, up_early, traffic);
-        let down = async {
-            let early = match awaits_reply {
-                true => take_reply(&mut recv, down_early).await,
-                false => Ok(down_early),
-            };
-            match early {
-                Ok(early) => downward(&shared, &mut recv, early, traffic).await,
-                Err(error) => {
-                    debug!(%error, "no connection behind an early success");
-                    DownEnd::StreamReset
+pub fn relay<H>(mut near: Near, mut far: Far, idle: Duration, held: H) -> impl Future<Output = End>
+where
+    H: Account,
+{
+    // Not an async function, for the same reason: the block uses what it captures where it is.
+    async move {
+        //= spec/10-proxy.md#ends
+        //# A relay SHOULD have the TCP connection reset if its process dies.
+        reset_on_close(&near.socket);
+        let end = {
+            let shared = Shared::default();
+            let traffic = held.traffic();
+            let (tcp, send) = (&near.socket, &mut far.send);
+            let up = pin!(upward(tcp, send, &mut near.early, &shared, traffic));
+            let awaits_reply = far.awaits_reply;
+            let (recv, early) = (&mut far.recv, &mut far.early);
+            let down = pin!(async {
+                if awaits_reply {
+                    match take_reply(recv, std::mem::take(early)).await {
+                        Ok(behind) => {
+                            held.on_reply(Ok(()));
+                            *early = behind;
+                        }
+                        Err(error) => {
+                            held.on_reply(Err(&error));
+                            debug!(%error, "no connection behind an early success");
+                            return DownEnd::StreamReset;
+                        }
+                    }
                 }
-            }
+                downward(tcp, recv, early, &shared, traffic).await
+            });
+            both(up, down, tcp, &shared, idle).await
         };
-        both(up, down, &shared, idle).await
-    };
-    //= spec/10-proxy.md#ends
-    //# A relay MUST pass a reset on as a reset, in both directions.
-    match end {
-        End::Finished => close_in_order(&tcp),
-        End::Refused if lingers => {
-            linger(&tcp).await;
-            close_in_order(&tcp);
+        let Near {
+            ref socket,
+            lingers,
+            ..
+        } = near;
+        //= spec/10-proxy.md#ends
+        //# A relay MUST pass a reset on as a reset, in both directions.
+        match end {
+            End::Finished => close_in_order(socket),
+            End::Refused if lingers => {
+                // Boxed, as the next one is: every relay would have room for them, and few need it.
+                Box::pin(linger(socket)).await;
+                close_in_order(socket);
+            }
+            End::TcpReset => far.recv.stop(code::RESET),
+            End::Refused | End::StreamReset => {
+                abandon(&mut far.send, &mut far.recv, code::RESET);
+                drop((far.send, far.recv));
+                Box::pin(drain(socket)).await;
+            }
+            End::Idle => abandon(&mut far.send, &mut far.recv, code::IDLE),
         }
-        End::TcpReset => recv.stop(code::RESET),
-        End::Refused | End::StreamReset => {
-            abandon(&mut send, &mut recv, code::RESET);
-            drop((send, recv));
-            drain(&tcp).await;
-        }
-        End::Idle => abandon(&mut send, &mut recv, code::IDLE),
+        debug!(?end, "relay ended");
+        drop(held);
+        end
     }
-    end
 }
 
 /// Resets a stream in both directions; what is over already stays as it is.
@@ -205,21 +216,17 @@ pub fn abandon(send: &mut SendStream, recv: &mut RecvStream, code: CloseCode) {
 
 /// Runs both directions to their ends, or until one side failed or nothing moved for `idle`.
 async fn both(
-    up: impl Future<Output = UpEnd>,
-    down: impl Future<Output = DownEnd>,
-    shared: &Shared<'_>,
+    mut up: Pin<&mut impl Future<Output = UpEnd>>,
+    mut down: Pin<&mut impl Future<Output = DownEnd>>,
+    tcp: &Socket,
+    shared: &Shared,
     idle: Duration,
 ) -> End {
-    let mut up = pin!(up);
-    let mut down = pin!(down);
-    let mut discarding = pin!(discard(shared.tcp));
+    let mut discarding = pin!(discard(tcp));
     let (mut up_end, mut down_end) = (None, None);
     let mut is_discarded = false;
     let mut quiet = 0;
-    let mut ticks = interval(idle / IDLE_TICKS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is now.
-    ticks.reset();
+    let mut tick = pin!(sleep(idle / IDLE_TICKS));
     loop {
         if let Some(end) = outcome(up_end, down_end) {
             return end;
@@ -231,7 +238,8 @@ async fn both(
             () = &mut discarding, if up_end == Some(UpEnd::Refused) && !is_discarded => {
                 is_discarded = true;
             }
-            _ = ticks.tick() => {
+            () = &mut tick => {
+                tick.as_mut().reset(Instant::now() + idle / IDLE_TICKS);
                 quiet = if shared.moved.swap(false, Ordering::Relaxed) { 0 } else { quiet + 1 };
                 if quiet >= IDLE_TICKS {
                     return End::Idle;
@@ -255,26 +263,26 @@ fn outcome(up: Option<UpEnd>, down: Option<DownEnd>) -> Option<End> {
 
 /// TCP to stream.
 async fn upward(
-    shared: &Shared<'_>,
+    tcp: &Socket,
     send: &mut SendStream,
-    early: Bytes,
+    data: &mut Bytes,
+    shared: &Shared,
     traffic: &Traffic,
 ) -> UpEnd {
-    let mut data = early;
     loop {
-        if !data.is_empty() {
-            let len = data.len() as u64;
-            if let Err(error) = send.write_bytes(data).await {
+        let len = data.len() as u64;
+        while !data.is_empty() {
+            if let Err(error) = send.write_some(data).await {
                 return refusal(&error);
             }
-            traffic.count_sent(len);
             shared.moved.store(true, Ordering::Relaxed);
         }
-        data = match read_now(shared.tcp) {
+        traffic.count_sent(len);
+        *data = match read_now(tcp) {
             Ok(read) if read.is_empty() => break,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if let Some(end) = wait_readable(shared.tcp, send).await {
+                if let Some(end) = wait_readable(tcp, send).await {
                     return end;
                 }
                 Bytes::new()
@@ -363,13 +371,14 @@ pub async fn take_reply(recv: &mut RecvStream, early: Bytes) -> Result<Bytes, Op
 
 /// Stream to TCP.
 async fn downward(
-    shared: &Shared<'_>,
+    tcp: &Socket,
     recv: &mut RecvStream,
-    early: Bytes,
+    rest: &mut Bytes,
+    shared: &Shared,
     traffic: &Traffic,
 ) -> DownEnd {
-    let end = match pass_down(shared, recv, early, traffic).await {
-        Ok(()) => SockRef::from(shared.tcp)
+    let end = match pass_down(tcp, recv, rest, shared, traffic).await {
+        Ok(()) => SockRef::from(tcp)
             .shutdown(Shutdown::Write)
             .map_or(DownEnd::TcpRefused, |()| DownEnd::Finished),
         Err(Failed::Stream) => DownEnd::StreamReset,
@@ -398,24 +407,24 @@ enum Failed {
 
 /// Writes what the stream has to TCP, up to the stream's end.
 async fn pass_down(
-    shared: &Shared<'_>,
+    tcp: &Socket,
     recv: &mut RecvStream,
-    early: Bytes,
+    rest: &mut Bytes,
+    shared: &Shared,
     traffic: &Traffic,
 ) -> Result<(), Failed> {
-    let mut rest = early;
     traffic.count_received(rest.len() as u64);
     loop {
         while !rest.is_empty() {
-            let written = write_now(shared.tcp, &rest)?;
+            let written = write_now(tcp, rest)?;
             if written == 0 {
-                shared.tcp.writable().await.map_err(Failed::Tcp)?;
+                tcp.writable().await.map_err(Failed::Tcp)?;
             }
             rest.advance(written);
             shared.moved.store(true, Ordering::Relaxed);
         }
-        match poll_fn(|cx| poll_give(cx, recv, shared.tcp, traffic)).await? {
-            Some(unwritten) => rest = unwritten,
+        match poll_fn(|cx| poll_give(cx, recv, tcp, traffic)).await? {
+            Some(unwritten) => *rest = unwritten,
             None => return Ok(()),
         }
         shared.moved.store(true, Ordering::Relaxed);
@@ -453,3 +462,6 @@ fn write_now(tcp: &Socket, data: &[u8]) -> Result<usize, Failed> {
         Err(error) => Err(Failed::Tcp(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

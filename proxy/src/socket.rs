@@ -1,7 +1,7 @@
 //! What a relay has at its near end: a TCP connection or a Unix socket, used alike.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     os::fd::{AsFd, BorrowedFd},
 };
@@ -62,11 +62,14 @@ impl AsFd for Socket {
 }
 
 impl Readable for Socket {
+    // Polled, here and below: the sockets' own futures hold a place in a list of waiters each, and an idle
+    // relay has one of them for each direction. One task at a time may wait for each readiness.
     async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.readable().await,
-            Self::Unix(unix) => unix.readable().await,
-        }
+        poll_fn(|cx| match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => unix.poll_read_ready(cx),
+        })
+        .await
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -80,10 +83,11 @@ impl Readable for Socket {
 impl Socket {
     /// Waits until it takes more, or has failed.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.writable().await,
-            Self::Unix(unix) => unix.writable().await,
-        }
+        poll_fn(|cx| match self {
+            Self::Tcp(tcp) => tcp.poll_write_ready(cx),
+            Self::Unix(unix) => unix.poll_write_ready(cx),
+        })
+        .await
     }
 
     /// One read that does not wait, behind what is in `buffer`.

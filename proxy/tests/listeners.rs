@@ -267,3 +267,20 @@ async fn bind_that_is_not_permitted_has_its_code_and_one_that_is_left_ends() {
     // The exit learns of it a moment later.
     soon(async { while TcpStream::connect(at).await.is_ok() {} }).await;
 }
+
+#[tokio::test]
+async fn an_exit_that_drains_listens_no_more_and_keeps_what_came() {
+    let world = listening_world(&["*"]).await;
+    let mut listener = soon(world.client.listen(&localhost(0))).await.unwrap();
+    let at = listener.bound();
+    let mut came = soon(TcpStream::connect(at)).await.unwrap();
+    let mut arrived = soon(listener.accept()).await.unwrap();
+    world.exit.drain();
+    assert!(soon(listener.accept()).await.is_none());
+    soon(async { while TcpStream::connect(at).await.is_ok() {} }).await;
+    let refused = soon(world.client.listen(&localhost(0))).await.unwrap_err();
+    assert!(refused.to_string().contains("about to end"), "{refused}");
+    came.write_all(b"all along").await.unwrap();
+    let word = soon(arrived.far.recv.read_bytes(100)).await.unwrap();
+    assert_eq!(word.as_deref(), Some(&b"all along"[..]));
+}

@@ -90,6 +90,7 @@ impl Numbers for Commands {
                 front_end: get(&counters.refused),
                 ..Refusals::default()
             },
+            forwards: self.forwards.list(),
             servers: self.servers.health(),
             connection_count: connections.len() as u64,
             connections,
@@ -109,9 +110,12 @@ impl Commands {
         let target = target.map_err(|error| Refusal::new(error.to_string()))?;
         let stream = self.client.open(&target, Bytes::new()).await;
         let stream = stream.map_err(|error| Refusal::new(error.to_string()))?;
+        let client = self.client.clone();
         Ok(Answer::TakeOver(
             Value::Null,
-            Box::new(|caller, early| Box::pin(carry(stream, caller, early))),
+            Box::new(|caller, early| {
+                Box::pin(async move { carry(stream, caller, early, client.counters()).await })
+            }),
         ))
     }
 }

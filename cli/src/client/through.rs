@@ -10,7 +10,7 @@ use std::io;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rp_protocol::{RecvStream, SendStream};
 use rp_proxy::{
-    client::TargetStream,
+    client::{ClientCounters, TargetStream},
     error::OpenError,
     relay::{Far, abandon, code, take_reply},
 };
@@ -101,7 +101,12 @@ pub(super) async fn write_frame(
 }
 
 /// Carries a caller's connection over `stream` until the target's direction has ended or either side is gone.
-pub(super) async fn carry(mut stream: TargetStream, caller: UnixStream, early: Bytes) {
+pub(super) async fn carry(
+    mut stream: TargetStream,
+    caller: UnixStream,
+    early: Bytes,
+    counters: &ClientCounters,
+) {
     let _guard = stream.take_guard();
     let Far {
         mut send,
@@ -112,7 +117,7 @@ pub(super) async fn carry(mut stream: TargetStream, caller: UnixStream, early: B
     let (mut from, mut to) = caller.into_split();
     tokio::select! {
         // The target's end is the caller's, as with nc; after a cut there is nothing to wait for either.
-        _ = downward(&mut recv, reply, &mut to) => {}
+        _ = downward(&mut recv, reply, &mut to, counters) => {}
         _gone = upward(&mut from, early, &mut send) => {}
     }
     abandon(&mut send, &mut recv, code::RESET);
@@ -143,8 +148,11 @@ async fn downward(
     recv: &mut RecvStream,
     reply: Bytes,
     to: &mut (impl AsyncWrite + Unpin),
+    counters: &ClientCounters,
 ) -> io::Result<()> {
-    let mut next = match take_reply(recv, reply).await {
+    let replied = take_reply(recv, reply).await;
+    counters.on_outcome(replied.as_ref().map(|_| ()));
+    let mut next = match replied {
         Ok(early) => early,
         Err(failure) => return write_frame(to, &Frame::Failed(failure.to_string())).await,
     };

@@ -30,7 +30,9 @@ pub struct ClientCounters {
 
 impl ClientCounters {
     /// Counts the outcome of a dial. A lost connection is none: the target may be asked for again.
-    pub(crate) fn on_outcome(&self, outcome: Result<(), &OpenError>) {
+    ///
+    /// Whoever waits for it by [`TargetStream`](super::TargetStream) need not.
+    pub fn on_outcome(&self, outcome: Result<(), &OpenError>) {
         let counter = match outcome {
             Ok(()) => &self.connected,
             Err(OpenError::ConnectionLost(_)) => return,

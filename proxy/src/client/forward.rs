@@ -21,7 +21,7 @@ use crate::{
     keep_alive::keep_alive,
     listening::{Listening, NO_ADDRESS},
     places::{ClientPlace, Places},
-    relay::{Near, relay},
+    relay::{Held, Near, relay},
     socket::Socket,
     target::{Destination, ListenAt},
 };
@@ -120,10 +120,8 @@ impl Client {
         let (idle, traffic) = (self.config.idle, Arc::clone(&self.traffic));
         let guard = stream.take_guard();
         let far = stream.into_far();
-        tokio::spawn(async move {
-            relay(near, far, idle, &traffic).await;
-            drop((guard, place));
-        });
+        let held = Held::new(traffic, self.shared_counters(), (guard, place));
+        tokio::spawn(relay(near, far, idle, held));
     }
 
     /// Has the exit listen at `at`, again after each loss, and takes what comes there to `destination`,
@@ -197,7 +195,7 @@ impl Client {
                     // Whoever came has gone then and reads no answer.
                     lingers: false,
                 };
-                relay(near, arrived.far, self.config.idle, &self.traffic).await;
+                relay(near, arrived.far, self.config.idle, self.traffic.clone()).await;
             }
             Err(error) => {
                 info!(from = %arrived.peer, %destination, %error, "forward failed");

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::{
-    Exit, Peer, User, answer,
+    Exit, Peer, Relayed, User, answer,
     counters::{Subject, TargetAccount},
     failed,
     listen_access::{LOCALHOST, ListenAccess},
@@ -94,6 +94,7 @@ impl Exit {
                 //# An exit MUST end a listener with the stream that asked for it.
                 () = ended(&mut recv) => break,
                 _ = send.stopped() => break,
+                () = self.drained() => break,
                 came = listener.sockets.accept() => match came {
                     Ok((socket, from)) => {
                         if !self.hand_over((socket, from), &send, client, &at).await {
@@ -173,11 +174,11 @@ impl Exit {
             lingers: true,
         };
         let idle = self.shared.config.idle;
-        tokio::spawn(async move {
-            let end = relay(near, far, idle, account.traffic()).await;
-            debug!(?end, "connection of a listener ended");
-            drop((place, account));
-        });
+        let held = Relayed {
+            account,
+            _place: place,
+        };
+        tokio::spawn(relay(near, far, idle, held));
     }
 
     /// Waits for one connection from `from` and relays it over the stream that asked.
@@ -319,6 +320,12 @@ impl Exit {
         let denied = || DialFailure::because(FailureKind::Denied, NOT_PERMITTED);
         if !access.allows(at) {
             return Err(denied());
+        }
+        if *self.shared.draining.borrow() {
+            return Err(DialFailure::because(
+                FailureKind::General,
+                "this server is about to end",
+            ));
         }
         let place = self.count_listener(client)?;
         let sockets = match at {

@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use rp_protocol::{Connection, RecvStream, SendStream, crypto::identity::PublicKey};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout},
 };
 use tracing::{debug, info};
@@ -42,7 +42,7 @@ use crate::{
     keep_alive::keep_alive,
     listening::NO_ADDRESS,
     open::{self, Reply, Request},
-    relay::{Far, Near, Traffic, abandon, code, relay},
+    relay::{Account, Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
     target::{Destination, ListenAt, Target},
@@ -88,6 +88,8 @@ struct Shared {
     connections: AtomicU64,
     resolver: Resolver,
     accounts: Accounts,
+    /// Whether nothing new is listened for.
+    draining: watch::Sender<bool>,
 }
 
 impl Exit {
@@ -107,8 +109,26 @@ impl Exit {
                 connections: AtomicU64::new(0),
                 resolver,
                 accounts: Accounts::default(),
+                draining: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// Closes all listeners of clients and opens no more. What came to them goes on, and clients may go on
+    /// asking for targets.
+    pub fn drain(&self) {
+        self.shared.draining.send_replace(true);
+    }
+
+    /// Waits for [`drain`](Self::drain).
+    async fn drained(&self) {
+        // The sender lives as long as we do.
+        let _ = self
+            .shared
+            .draining
+            .subscribe()
+            .wait_for(|is_on| *is_on)
+            .await;
     }
 
     /// Requests so far.
@@ -285,11 +305,11 @@ impl Exit {
             lingers: false,
         };
         let idle = self.shared.config.idle;
-        tokio::spawn(async move {
-            let end = relay(near, far, idle, account.traffic()).await;
-            debug!(?end, "target ended");
-            drop((place, account));
-        });
+        let held = Relayed {
+            account,
+            _place: place,
+        };
+        tokio::spawn(relay(near, far, idle, held));
     }
 
     //= spec/10-proxy.md#proxy-protocol
@@ -401,6 +421,18 @@ enum User {
     Everybody,
     Key(PublicKey),
     Connection(u64),
+}
+
+/// What the connection of a relay is counted by, up to its end.
+struct Relayed {
+    account: TargetAccount,
+    _place: Place<User>,
+}
+
+impl Account for Relayed {
+    fn traffic(&self) -> &Traffic {
+        self.account.traffic()
+    }
 }
 
 /// Counts and logs a failure.

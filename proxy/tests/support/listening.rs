@@ -40,6 +40,7 @@ pub(crate) fn rules(rules: &[&str]) -> Access {
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) server: Endpoint,
+    pub(crate) exit: Exit,
 }
 
 pub(crate) fn serve(server: &Endpoint, policy: Policy, access: Access) {
@@ -53,7 +54,8 @@ pub(crate) async fn world_under(policy: Policy, access: Access) -> World {
 
 pub(crate) async fn world_with_exit(config: ExitConfig, access: Access) -> World {
     let server = server_at(local()).unwrap();
-    serve_exit(&server, &Exit::new(config), access);
+    let exit = Exit::new(config);
+    serve_exit(&server, &exit, access);
     let remote = server.local_addr().unwrap();
     let near = Endpoint::bind(local(), EndpointConfig::default(), None).unwrap();
     let connection = near.connect(remote, transport()).await.unwrap();
@@ -64,6 +66,7 @@ pub(crate) async fn world_with_exit(config: ExitConfig, access: Access) -> World
     World {
         client: Client::new(link, ClientConfig::default()),
         server,
+        exit,
     }
 }
 

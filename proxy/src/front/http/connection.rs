@@ -2,6 +2,7 @@
 //! at once. What the bytes mean is `head`'s and `body`'s business.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     net::Shutdown,
 };
@@ -23,12 +24,27 @@ pub(super) async fn read_more(tcp: &TcpStream, ahead: &mut BytesMut) -> io::Resu
     }
     loop {
         tcp.readable().await?;
-        ahead.reserve(READ_BYTES);
-        match tcp.try_read_buf(ahead) {
+        match read_now(tcp, ahead) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             read => return read,
         }
     }
+}
+
+thread_local! {
+    /// Where this thread's next read goes; borrowed only between two awaits.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One read that does not wait. What is ahead takes no more room than it needs: a client that sends a byte and
+/// no more is to cost a byte.
+fn read_now(tcp: &TcpStream, ahead: &mut BytesMut) -> io::Result<usize> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(READ_BYTES, 0);
+        let read = tcp.try_read(scratch)?;
+        ahead.extend_from_slice(&scratch[..read]);
+        Ok(read)
+    })
 }
 
 /// Writes all of `data`.

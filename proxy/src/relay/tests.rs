@@ -1,0 +1,15 @@
+//! What a relay takes while nothing moves.
+
+use std::sync::Arc;
+
+use super::*;
+
+fn size_of_result<A, B, C, D, R>(_: impl FnOnce(A, B, C, D) -> R) -> usize {
+    size_of::<R>()
+}
+
+#[test]
+fn an_idle_relay_takes_less_than_a_kilobyte() {
+    let size = size_of_result(relay::<Arc<Traffic>>);
+    assert!(size <= 800, "{size} bytes");
+}
