@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::status::{ConnectionStatus, NamedUsage, Status, Usage};
+use crate::status::{ConnectionStatus, Datagrams, NamedUsage, Status, Usage};
 
 /// What `/metrics` answers with.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -80,11 +80,38 @@ impl Collector for Metrics {
         ];
         let refused = refused.map(|(why, count)| (vec![label("reason", why)], count));
         counters(&mut encoder, "refused", "Connections refused", refused)?;
+        if process.program == "rpserver" {
+            datagrams(&mut encoder, &status.datagrams)?;
+        }
         usage(&mut encoder, "", &[(Labels::new(), &status.total)])?;
         named(&mut encoder, "key_", "key", &status.keys)?;
         named(&mut encoder, "target_", "target", &status.targets)?;
         paths(&mut encoder, status)
     }
+}
+
+/// UDP of proxied clients.
+fn datagrams(encoder: &mut DescriptorEncoder<'_>, datagrams: &Datagrams) -> fmt::Result {
+    let single = |value: u64| [(Labels::new(), value)];
+    counters(
+        encoder,
+        "udp_associations",
+        "UDP associations opened",
+        single(datagrams.associations),
+    )?;
+    let outcomes = [
+        ("down", datagrams.down),
+        ("up", datagrams.up),
+        ("denied", datagrams.denied),
+        ("discarded", datagrams.discarded),
+    ];
+    let outcomes = outcomes.map(|(outcome, count)| (vec![label("outcome", outcome)], count));
+    counters(
+        encoder,
+        "udp_datagrams",
+        "Datagrams of associations, by what became of them",
+        outcomes,
+    )
 }
 
 /// What every name used.

@@ -39,6 +39,7 @@ impl Numbers for Commands {
             state: state.to_owned(),
             listen: vec![self.listen.to_string()],
             total: accounts.total().usage().into(),
+            datagrams: self.server.exit.datagrams().into(),
             refusals: self.server.present.refusals(),
             connection_count,
             connections,

@@ -4,13 +4,16 @@
 mod render;
 mod show;
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use rp_protocol::Connection;
-use rp_proxy::exit::counters;
+use rp_proxy::exit::{DatagramCounters, counters};
 use serde::{Deserialize, Serialize};
 
-use crate::servers::ServerHealth;
+use crate::{forwards::ForwardStatus, servers::ServerHealth};
 
 pub use render::{Rates, render};
 pub use show::show;
@@ -38,6 +41,9 @@ pub struct Status {
     pub total: Usage,
     /// What was refused or went wrong before there was a request to count.
     pub refusals: Refusals,
+    /// UDP of proxied clients, at a server.
+    #[serde(default)]
+    pub datagrams: Datagrams,
     /// Connections to clients or to the server at present, also those that are not listed.
     pub connection_count: u64,
     /// Connections to clients or to the server at present.
@@ -45,6 +51,9 @@ pub struct Status {
     /// The servers a client may use, in their order.
     #[serde(default)]
     pub servers: Vec<ServerHealth>,
+    /// What a client forwards, and where that listens.
+    #[serde(default)]
+    pub forwards: Vec<ForwardStatus>,
     /// What each key used, at a server.
     pub keys: Vec<NamedUsage>,
     /// What went to each target, at a server.
@@ -167,6 +176,35 @@ pub struct Refusals {
     pub too_many: u64,
     /// Connections to a front end that made no sense, or had no right to it.
     pub front_end: u64,
+}
+
+/// UDP of proxied clients, from the start on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Datagrams {
+    /// Associations opened.
+    pub associations: u64,
+    /// Datagrams from targets to clients.
+    pub down: u64,
+    /// Datagrams from clients to targets.
+    pub up: u64,
+    /// Those that rules refused.
+    pub denied: u64,
+    /// Those that had no room, no address or nobody who waited for them.
+    pub discarded: u64,
+}
+
+impl From<&DatagramCounters> for Datagrams {
+    fn from(counters: &DatagramCounters) -> Self {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            associations: get(&counters.associations),
+            down: get(&counters.received),
+            up: get(&counters.sent),
+            denied: get(&counters.denied),
+            discarded: get(&counters.discarded),
+        }
+    }
 }
 
 /// One RPP connection.

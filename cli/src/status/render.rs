@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{ConnectionStatus, NamedUsage, Status};
+use super::{ConnectionStatus, Datagrams, NamedUsage, Status};
 use crate::servers::ServerHealth;
 
 /// Rows of each table on a terminal.
@@ -84,6 +84,7 @@ fn write(out: &mut String, status: &Status, rates: Option<&Rates>) -> fmt::Resul
     if process.program == "rpserver" {
         let (clients, too_many) = (refusals.clients, refusals.too_many);
         writeln!(out, "refused   {clients} not let in, {too_many} too many")?;
+        datagrams(out, &status.datagrams)?;
         clients_table(out, status)?;
         usage_table(out, "KEYS", &status.keys)?;
         usage_table(out, "TARGETS", &status.targets)
@@ -99,8 +100,30 @@ fn write(out: &mut String, status: &Status, rates: Option<&Rates>) -> fmt::Resul
             .connections
             .iter()
             .try_for_each(|link| server(out, link))?;
+        status
+            .forwards
+            .iter()
+            .try_for_each(|forward| writeln!(out, "forward   {forward}"))?;
         usage_table(out, "TARGETS", &status.targets)
     }
+}
+
+/// UDP, where there was any.
+fn datagrams(out: &mut String, datagrams: &Datagrams) -> fmt::Result {
+    let Datagrams {
+        associations,
+        down,
+        up,
+        denied,
+        discarded,
+    } = datagrams;
+    if *datagrams == Datagrams::default() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "datagrams down {down}, up {up}; {denied} denied, {discarded} discarded, {associations} associations so far"
+    )
 }
 
 /// How one of several servers fares.

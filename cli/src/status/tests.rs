@@ -25,6 +25,13 @@ fn status() -> Status {
             too_many: 5,
             front_end: 0,
         },
+        datagrams: Datagrams {
+            associations: 2,
+            down: 40,
+            up: 30,
+            denied: 1,
+            discarded: 6,
+        },
         connection_count: 12,
         connections: vec![ConnectionStatus {
             remote: "203.0.113.9:50000".into(),
@@ -59,6 +66,7 @@ fn a_servers_status_is_a_page_for_people() {
     bytes     down 1.5 GB, up 999 B
     streams   2 open; 10 connected, 3 denied, 1 failed so far
     refused   4 not let in, 5 too many
+    datagrams down 40, up 30; 1 denied, 6 discarded, 2 associations so far
 
     CLIENTS 12
     address                  key                    RTT     queue    loss     may send      sent  received
