@@ -259,6 +259,7 @@ async fn heed(
     // Clients that are here may go on asking: they would only be refused what others, a moment later, get of
     // the next server.
     server.draining.start();
+    server.exit.drain();
     let drain = *server.drain.lock().unwrap_or_else(PoisonError::into_inner);
     signals.drain(drain, || server.under_way()).await;
 }
