@@ -142,7 +142,10 @@ async fn a_hundred_connections_that_take_nothing_of_16_files_each_cost_little() 
         .max_stream_credit(1000);
     let mut get = Vec::new();
     let path = b"file".to_vec();
-    let request = Get { path, ..Get::default() };
+    let request = Get {
+        path,
+        ..Get::default()
+    };
     Message::Get(request).encode(&mut get);
     let (mut connections, mut held) = (Vec::new(), Vec::new());
     for _ in 0..100 {

@@ -55,12 +55,15 @@ pub struct Options {
     pub idle: Duration,
 }
 
+/// What measures, and says meanwhile what it does.
+type Run = fn(&Programs, &Options, &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Row>>;
+
 /// A measurement by the name it is chosen with.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement {
     /// What it is about.
     pub name: &'static str,
-    run: fn(&Programs, &Options, &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Row>>,
+    run: Run,
 }
 
 /// All measurements, in the order in which they run.

@@ -17,7 +17,7 @@ const SIZE: usize = 24 << 20;
 /// Bytes that the last copy found there, as it said itself.
 fn there(text: &str) -> usize {
     let line = text.lines().find(|line| line.contains("were there from"));
-    let line = line.unwrap_or_else(|| panic!("nothing was there: {text}"));
+    let line = line.expect(text);
     line.split(' ').next().unwrap().parse().unwrap()
 }
 

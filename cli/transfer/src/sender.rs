@@ -80,7 +80,7 @@ impl Sender {
             stream: Some(stream),
             attributes,
             version,
-            missing: missing.clone(),
+            missing,
         });
         let mut sender = Self::new(source, progress, false, ready);
         match ranges {

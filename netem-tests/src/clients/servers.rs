@@ -44,7 +44,6 @@ END
 "#,
     run: r#"exec nginx -p "$PWD" -c "$PWD/nginx.conf""#,
     port: 80,
-    ..Server::PLAIN
 };
 
 /// What runs `git http-backend` for [`WEB`].

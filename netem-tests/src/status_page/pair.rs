@@ -23,7 +23,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the target sends at once, and how long it waits then: some 80 Mbit/s, which leaves the browser its share
 /// of the machine.
-const PIECE: [u8; 100_000] = [7; 100_000];
+static PIECE: [u8; 100_000] = [7; 100_000];
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// Both programs; they and their load end when dropped.

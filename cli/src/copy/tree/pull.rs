@@ -68,7 +68,7 @@ fn target(to: &Path, sources: usize) -> Result<(PathBuf, Option<Vec<u8>>), CopyE
         }
         _ => {
             let folder = to.parent().filter(|path| !path.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new(".")).to_owned();
+            let folder = folder.unwrap_or_else(|| Path::new(".")).to_owned();
             Ok((folder, Some(file_name(to).as_bytes().to_vec())))
         }
     }

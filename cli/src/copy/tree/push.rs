@@ -320,7 +320,7 @@ fn scan_source(
         false => {
             let folder = source.parent().filter(|path| !path.as_os_str().is_empty());
             let name = RemotePath::parse_named(file_name(source).as_bytes())?;
-            (folder.unwrap_or(Path::new(".")), name)
+            (folder.unwrap_or_else(|| Path::new(".")), name)
         }
     };
     let root = Arc::new(Root::open_trusted(folder).map_err(failed)?);

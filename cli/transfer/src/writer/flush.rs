@@ -187,7 +187,7 @@ impl Flusher {
     }
 
     /// Where it is written down what is right.
-    pub(super) fn set_journal(&mut self, journal: Journal) {
+    pub(super) fn set_journal(&self, journal: Journal) {
         self.shared.lock().journal = Some(journal);
     }
 

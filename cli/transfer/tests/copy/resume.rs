@@ -54,12 +54,11 @@ fn interrupted(last: u64) -> TempDir {
     folder
 }
 
+/// Pieces of the content and where they belong.
+type Blocks = Vec<(u64, Bytes)>;
+
 /// Sends `source` to `target`; a link that loses something has the connection break off there.
-fn push(
-    folder: &TempDir,
-    resume: Resume,
-    link: &mut dyn FnMut(Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)>,
-) -> Both {
+fn push(folder: &TempDir, resume: Resume, link: &mut dyn FnMut(Blocks) -> Blocks) -> Both {
     let offer = Put { resume, ..put() };
     let mut sender = Sender::push(offer, source(&folder.path().join("source")), Arc::default());
     let Output::Message(Message::Put(put)) = sender.poll() else {
