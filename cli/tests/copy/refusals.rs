@@ -330,7 +330,12 @@ fn a_server_that_is_refused_everything_that_is_no_danger_still_takes_and_gives_f
     let calls = "fchmod,utimensat,flock,fsync,fallocate,ftruncate,fstatfs,fadvise64,openat2";
     let server = Server::start(|command| refusing(command, calls, "EPERM", "log"));
     let bytes = content(300_000);
-    fs::write(server.folder.path().join("here/file"), &bytes).unwrap();
+    let source = server.folder.path().join("here/file");
+    fs::write(&source, &bytes).unwrap();
+    // Not the time at which the copy is written.
+    let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = fs::File::options().write(true).open(&source).unwrap();
+    file.set_modified(past).unwrap();
     for _ in 0..2 {
         let output = server.rpcp(&["-p", "file", &server.url("out")]);
         let said = stderr(&output);

@@ -56,11 +56,15 @@ impl Control {
         }
     }
 
-    /// The status of the Done that must come next, and the end of the stream after it.
+    /// The status of the Done that must come next, but for what a sender says of its groups, and the end of the
+    /// stream after it.
     pub(crate) async fn status(&mut self) -> Status {
-        let status = match self.next().await {
-            Some(Message::Done(done)) => done.status,
-            other => unreachable!("expected Done, got {other:?}"),
+        let status = loop {
+            match self.next().await {
+                Some(Message::Groups(_)) => {}
+                Some(Message::Done(done)) => break done.status,
+                other => unreachable!("expected Done, got {other:?}"),
+            }
         };
         assert_eq!(self.next().await, None);
         status
