@@ -9,6 +9,9 @@ use crate::congestion::pacer::BURST_TIME;
 /// Share of the capacity from which on a flow counts as alone, and below which it no longer does.
 const ALONE: f64 = 0.9;
 const NOT_ALONE: f64 = 0.75;
+/// The share counts as it was over this time, in seconds: on a path of 2 ms a hundred rounds end in it, and one of
+/// them may show anything.
+const AVERAGED_OVER: f64 = 0.2;
 /// How long, in seconds, it must have been alone: flows that start after each other find the path to themselves, too.
 const SETTLED_AFTER: f64 = 5.0;
 /// Random loss above which bursts stay short: losses that come in bursts would take whole bursts of packets.
@@ -23,6 +26,9 @@ const LONGEST: Duration = Duration::from_millis(1);
 /// Since when a flow has had its path to itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Solitude {
+    /// Smoothed share of the capacity, and when it was brought up to date.
+    share: f64,
+    updated_at: f64,
     since: Option<f64>,
     is_settled: bool,
 }
@@ -30,15 +36,19 @@ pub(super) struct Solitude {
 impl Solitude {
     /// Handles the end of a round at `now`, in seconds.
     pub(super) fn close_round(&mut self, now: f64, starting: bool, model: &Model) {
+        let weight = ((now - self.updated_at) / AVERAGED_OVER).clamp(0.0, 1.0);
+        self.share += weight * (model.share - self.share);
+        self.updated_at = now;
         let least = if self.since.is_some() {
             NOT_ALONE
         } else {
             ALONE
         };
-        let alone = model.trains.valid().is_some() && model.share > least;
+        let alone = model.trains.valid().is_some() && self.share > least;
         let shallow = model.queue_cap.is_some() || model.loss_response.loss_limit().is_some();
         if starting || !alone || shallow || model.random_loss.loss() > LOSSY {
-            *self = Self::default();
+            self.since = None;
+            self.is_settled = false;
             return;
         }
         let since = *self.since.get_or_insert(now);

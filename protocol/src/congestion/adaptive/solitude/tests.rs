@@ -72,6 +72,19 @@ fn a_share_that_dips_a_little_is_no_company() {
 }
 
 #[test]
+fn one_odd_round_is_no_company_and_a_row_of_them_is() {
+    let alone = model(0.002, 1.0);
+    let odd = model(0.002, 0.5);
+    let mut solitude = settled(&alone);
+    solitude.close_round(6.01, false, &odd);
+    assert_eq!(micros(solitude, &alone), 500);
+    for round in 2..20 {
+        solitude.close_round(6.0 + 0.01 * f64::from(round), false, &odd);
+    }
+    assert_eq!(micros(solitude, &alone), 250);
+}
+
+#[test]
 fn a_slow_flow_keeps_short_bursts() {
     let mut slow = model(0.1, 1.0);
     slow.rate = FAST / 2.0;
