@@ -19,8 +19,8 @@ const LOSSY: f64 = 0.02;
 /// Rate, in bytes per second (64 Mbit/s), from which on longer bursts save wake-ups worth saving.
 const FAST: f64 = 8e6;
 /// Time between two bursts of a flow that is alone: a part of the minimum RTT within these bounds.
-const BURST_PART: u32 = 16;
-const SHORTEST: Duration = Duration::from_micros(500);
+const BURST_PART: u32 = 8;
+const SHORTEST: Duration = Duration::from_micros(600);
 const LONGEST: Duration = Duration::from_millis(1);
 
 /// Since when a flow has had its path to itself.

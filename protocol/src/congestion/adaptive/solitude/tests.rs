@@ -26,7 +26,7 @@ fn micros(solitude: Solitude, model: &Model) -> u128 {
 
 #[test]
 fn a_flow_long_alone_waits_longer_between_bursts() {
-    for (min_rtt, expected) in [(0.002, 500), (0.012, 750), (0.1, 1000)] {
+    for (min_rtt, expected) in [(0.002, 600), (0.006, 750), (0.1, 1000)] {
         let model = model(min_rtt, 1.0);
         assert_eq!(micros(settled(&model), &model), expected, "{min_rtt}");
     }
@@ -77,7 +77,7 @@ fn one_odd_round_is_no_company_and_a_row_of_them_is() {
     let odd = model(0.002, 0.5);
     let mut solitude = settled(&alone);
     solitude.close_round(6.01, false, &odd);
-    assert_eq!(micros(solitude, &alone), 500);
+    assert_eq!(micros(solitude, &alone), 600);
     for round in 2..20 {
         solitude.close_round(6.0 + 0.01 * f64::from(round), false, &odd);
     }
