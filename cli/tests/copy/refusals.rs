@@ -437,3 +437,26 @@ fn the_files_of_a_batch_are_on_the_disk_before_one_takes_its_name() {
         assert_eq!(first("sync").is_some(), synced, "{log}");
     }
 }
+
+#[test]
+fn what_arrived_is_on_the_disk_before_the_journal_says_so() {
+    //= spec/20-copy.md#resuming
+    //= type=test
+    //# A receiver MUST make the data of a group durable before it writes the group into the journal.
+    let world = World::new();
+    fs::write(world.root("file"), content(16 << 20)).unwrap();
+    let url = world.url("file");
+    let rpcp = world.rpcp(&["--no-path-memory", "--rate", "60M", &url, "file"]);
+    // Nothing is refused, and the calls are written down.
+    let mut rpcp = refusing(&rpcp, "fdatasync,openat", "delay_enter=0", "../log");
+    let output = rpcp.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let log = fs::read_to_string(world.folder.path().join("log")).unwrap();
+    let first = |parts: [&str; 2]| {
+        let mut lines = log.lines();
+        lines.position(|line| parts.iter().all(|part| line.contains(part)))
+    };
+    let durable = first(["fdatasync", "= 0"]).expect(&log);
+    let begun = first([".rp-journal", "O_CREAT"]).expect(&log);
+    assert!(durable < begun, "{log}");
+}
