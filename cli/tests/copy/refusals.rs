@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, SystemTime},
@@ -274,7 +275,7 @@ impl Server {
         command.args(["--authorized-keys", "authorized_keys"]);
         let mut command = wrap(&command);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.process_group(0).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (mut address, mut fingerprint) = (String::new(), String::new());
         for line in lines {
@@ -313,10 +314,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A wrapper may stand between, so the program itself is asked to end.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("pkill").args(["-TERM", "-P", &pid]).status();
-        let _ = self.child.kill();
+        // strace alone would leave the server behind.
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.child.wait();
     }
 }
@@ -443,15 +443,15 @@ fn what_arrived_is_on_the_disk_before_the_journal_says_so() {
     //= spec/20-copy.md#resuming
     //= type=test
     //# A receiver MUST make the data of a group durable before it writes the group into the journal.
-    let world = World::new();
-    fs::write(world.root("file"), content(16 << 20)).unwrap();
-    let url = world.url("file");
-    let rpcp = world.rpcp(&["--no-path-memory", "--rate", "60M", &url, "file"]);
     // Nothing is refused, and the calls are written down.
-    let mut rpcp = refusing(&rpcp, "fdatasync,openat", "delay_enter=0", "../log");
-    let output = rpcp.output().unwrap();
+    let calls = "fdatasync,openat";
+    let server = Server::start(|command| refusing(command, calls, "delay_enter=0", "log"));
+    let source = server.folder.path().join("here/file");
+    fs::write(source, content(16 << 20)).unwrap();
+    // So slow that the journal is begun before all is there.
+    let output = server.rpcp(&["--rate", "60M", "file", &server.url("out")]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let log = fs::read_to_string(world.folder.path().join("log")).unwrap();
+    let log = fs::read_to_string(server.folder.path().join("log")).unwrap();
     let first = |parts: [&str; 2]| {
         let mut lines = log.lines();
         lines.position(|line| parts.iter().all(|part| line.contains(part)))
