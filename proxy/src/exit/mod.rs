@@ -12,6 +12,7 @@ mod listen_datagrams;
 mod lookups;
 pub mod policy;
 mod proxy_header;
+mod request;
 mod resolve;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rp_protocol::{Connection, RecvStream, SendStream, crypto::identity::PublicKey};
 use tokio::{
     net::TcpStream,
@@ -34,6 +35,7 @@ use tracing::{debug, info};
 
 use self::{
     counters::{Accounts, Counters, KeyAccount, Subject, TargetAccount},
+    request::{answer, read_request},
     resolve::Resolver,
 };
 use crate::{
@@ -41,7 +43,7 @@ use crate::{
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     listening::NO_ADDRESS,
-    open::{self, Reply, Request},
+    open::Request,
     relay::{Account, Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
@@ -476,27 +478,6 @@ impl Peer {
         let access = self.access.target_access();
         access.is_some_and(|access| access.allows(target))
     }
-}
-
-/// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if
-/// the stream ended before.
-async fn read_request(recv: &mut RecvStream) -> Option<(Result<Request, DialFailure>, Bytes)> {
-    let mut head = BytesMut::new();
-    loop {
-        let piece = recv.read_bytes(open::MAX_REQUEST_BYTES).await.ok()??;
-        head.extend_from_slice(&piece);
-        match Request::decode(&head) {
-            Ok(None) => {}
-            Ok(Some((request, len))) => return Some((Ok(request), head.split_off(len).freeze())),
-            Err(failure) => return Some((Err(failure), Bytes::new())),
-        }
-    }
-}
-
-async fn answer(send: &mut SendStream, reply: &Reply) -> Option<()> {
-    let mut head = Vec::with_capacity(open::MAX_REPLY_BYTES);
-    open::encode_reply(reply, &mut head);
-    send.write_bytes(head.into()).await.ok()
 }
 
 #[cfg(test)]

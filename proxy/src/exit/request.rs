@@ -1,0 +1,33 @@
+//! A request as it is read from its stream, and the reply.
+
+use bytes::{Bytes, BytesMut};
+use rp_protocol::{RecvStream, SendStream};
+
+use crate::{
+    error::DialFailure,
+    open::{self, Reply, Request},
+};
+
+/// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if
+/// the stream ended before.
+pub(super) async fn read_request(
+    recv: &mut RecvStream,
+) -> Option<(Result<Request, DialFailure>, Bytes)> {
+    let mut head = BytesMut::new();
+    loop {
+        let piece = recv.read_bytes(open::MAX_REQUEST_BYTES).await.ok()??;
+        head.extend_from_slice(&piece);
+        match Request::decode(&head) {
+            Ok(None) => {}
+            Ok(Some((request, len))) => return Some((Ok(request), head.split_off(len).freeze())),
+            Err(failure) => return Some((Err(failure), Bytes::new())),
+        }
+    }
+}
+
+/// Sends the reply; `None` if nobody takes it.
+pub(super) async fn answer(send: &mut SendStream, reply: &Reply) -> Option<()> {
+    let mut head = Vec::with_capacity(open::MAX_REPLY_BYTES);
+    open::encode_reply(reply, &mut head);
+    send.write_bytes(head.into()).await.ok()
+}
