@@ -1,8 +1,8 @@
 //! Real, unmodified clients and servers over an emulated link, through `rpclient` and `rpserver` and without
 //! them. Records and their table are in `report::clients`.
 //!
-//! A new client is: one [`Row`](row::Row) in the file of its family. A new family is: one file with its `ROWS`,
-//! one line in [`FAMILIES`].
+//! A new client is: one `Row` in the file of its family. A new family is: one file with its `ROWS`,
+//! one line in `FAMILIES`.
 
 mod browser;
 mod curl;
