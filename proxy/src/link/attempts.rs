@@ -26,8 +26,9 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Attempts at once. An attempt repeats its first packet in ever longer pauses, so a request that
-/// comes late in one is better served by a fresh one beside it.
-const MAX_ATTEMPTS: usize = 2;
+/// comes late in one is better served by a fresh one beside it: of three, started a second apart, none is silent
+/// with the others for more than two seconds.
+const MAX_ATTEMPTS: usize = 3;
 
 /// Calls `connect` until it gives a connection, with growing pauses, which `wanted` cuts short; tells
 /// `failed` why an attempt gave none.
