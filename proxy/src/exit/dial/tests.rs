@@ -81,11 +81,13 @@ fn attempts() -> (impl Fn(SocketAddr) -> Attempt, Log) {
                     IpAddr::V4(ip) => ip.octets()[3],
                     IpAddr::V6(ip) => ip.octets()[15],
                 };
-                match answer {
-                    0 => tokio::time::sleep(Duration::from_millis(10)).await,
+                // On the paused clock.
+                let answered_after = match answer {
+                    0 => Duration::from_millis(10),
                     255 => std::future::pending().await,
-                    answer => tokio::time::sleep(Duration::from_millis(100) * answer.into()).await,
-                }
+                    answer => Duration::from_millis(100) * answer.into(),
+                };
+                tokio::time::sleep_until(Instant::now() + answered_after).await;
                 std::mem::forget(given_up);
                 match answer {
                     0 => Err(io::ErrorKind::ConnectionRefused.into()),
