@@ -6,6 +6,7 @@ use std::{future, path::Path, sync::Arc, time::Duration};
 use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_proxy::shares::{Place, Shares};
 use rp_transfer::{
+    batch::max_open_of_all,
     error::Error,
     message::{Get, Message, Put, PutBatch},
     path::{RemotePath, Root, printable_path},
@@ -139,6 +140,8 @@ pub struct CopyService {
     threads: FileThreads,
     /// Copies that run: of a user, and, as nobody's, in all.
     copies: Shares<Option<User>>,
+    /// Files of batches that a user has open.
+    open_files: Shares<User>,
 }
 
 impl CopyService {
@@ -193,6 +196,13 @@ impl CopyService {
     /// Copies that run at present.
     pub fn running(&self) -> usize {
         self.copies.held(&None)
+    }
+
+    /// A place among the open files of `user`: all his batches together have a quarter of those of all, so that he
+    /// does not have every other user's files made durable one by one.
+    fn open_place(&self, user: User) -> Option<Place<User>> {
+        let most = (max_open_of_all() / 4).max(1);
+        self.open_files.take([(user, most)]).ok()
     }
 
     /// A place among the copies that run at once.
@@ -417,3 +427,6 @@ async fn refuse(writer: &mut ControlWriter, error: Error) -> CopyError {
     }
     error.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::{
 pub use self::{
     receiver::BatchReceiver,
     sender::{BatchSender, Item},
-    store::{Store, StoreOptions},
+    store::{OpenPlaces, Store, StoreOptions, max_open_of_all},
 };
 
 /// Longest file of a batch: what a receiver holds in memory of one.

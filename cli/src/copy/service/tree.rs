@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rp_protocol::SendStream;
 use rp_transfer::{
-    batch::{BatchReceiver, BatchSender, Item, MAX_ENTRIES, Report, Store, StoreOptions},
+    batch::{
+        BatchReceiver, BatchSender, Item, MAX_ENTRIES, OpenPlaces, Report, Store, StoreOptions,
+    },
     error::Error,
     message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove},
     path::{RemotePath, Root},
@@ -33,6 +35,8 @@ impl Request {
         writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
         let stream = put.stream;
+        let (service, user) = (self.service.clone(), self.user);
+        let places = OpenPlaces::new(move || service.open_place(user));
         let make = Box::new(move || {
             let store = || {
                 let root = writable(access.root.as_ref(), access.read_only, &put.path)?;
@@ -42,12 +46,8 @@ impl Request {
                     last: put.last,
                 };
                 let base = RemotePath::parse_named(&put.path)?;
-                Ok(Store::new(
-                    Arc::clone(root),
-                    base,
-                    options,
-                    Report::default(),
-                ))
+                let store = Store::new(Arc::clone(root), base, options, Report::default());
+                Ok(store.places(places))
             };
             Box::new(BatchReceiver::accept(&put, store())) as _
         });

@@ -2,7 +2,9 @@
 //! names. How one file is written lies in `writer`.
 
 use std::{
+    any::Any,
     collections::HashMap,
+    fmt,
     os::fd::OwnedFd,
     sync::{
         Arc, OnceLock,
@@ -32,7 +34,7 @@ const FEW: usize = 4;
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// How many they may have: a quarter of the descriptors of the process, and at least a few.
-fn max_open_of_all() -> usize {
+pub fn max_open_of_all() -> usize {
     static MAX: OnceLock<usize> = OnceLock::new();
     *MAX.get_or_init(|| {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -52,6 +54,23 @@ pub struct StoreOptions {
     pub last: bool,
 }
 
+/// Gives a place for one more open file, which is given back when it is dropped; `None` if whoever copies has no more.
+#[derive(Clone)]
+pub struct OpenPlaces(Arc<dyn Fn() -> Option<Box<dyn Any + Send>> + Send + Sync>);
+
+impl OpenPlaces {
+    /// Places that `take` gives.
+    pub fn new<P: Send + 'static>(take: impl Fn() -> Option<P> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || take().map(|place| Box::new(place) as _)))
+    }
+}
+
+impl fmt::Debug for OpenPlaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenPlaces")
+    }
+}
+
 /// A folder that a tree is copied into.
 #[derive(Debug)]
 pub struct Store {
@@ -62,6 +81,7 @@ pub struct Store {
     progress: Arc<Progress>,
     open: Vec<Written>,
     folders: HashMap<Vec<u8>, Arc<OwnedFd>>,
+    places: OpenPlaces,
 }
 
 /// A file that is written and has not its name yet.
@@ -71,6 +91,8 @@ struct Written {
     bytes: u64,
     writer: Box<Writer>,
     _open: OpenFile,
+    /// `None` for the one file that is always allowed.
+    _place: Option<Box<dyn Any + Send>>,
 }
 
 /// Counts as one open file.
@@ -101,7 +123,17 @@ impl Store {
             progress: Arc::default(),
             open: Vec::new(),
             folders: HashMap::new(),
+            places: OpenPlaces::new(|| Some(())),
         }
+    }
+
+    /// Has no more files open than it gets places for, but for one: what is written takes its name sooner where there
+    /// are none.
+    #[must_use]
+    pub fn places(self, places: OpenPlaces) -> Self {
+        let mut store = self;
+        store.places = places;
+        store
     }
 
     /// Counts what is stored in `progress`.
@@ -165,6 +197,11 @@ impl Store {
         if self.open.len() >= MAX_OPEN || OPEN.load(Ordering::Relaxed) >= max_open_of_all() {
             self.commit();
         }
+        let mut place = (self.places.0)();
+        if place.is_none() {
+            self.commit();
+            place = (self.places.0)();
+        }
         let folder = self.parent(path)?;
         let destination = Root::destination_in(folder, path)?;
         let writer = Writer::create(destination, entry.attributes.size)?;
@@ -189,6 +226,7 @@ impl Store {
             bytes: content.len() as u64,
             writer,
             _open: OpenFile::new(),
+            _place: place,
         });
         Ok(())
     }

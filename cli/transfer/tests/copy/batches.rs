@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
 use bytes::Bytes;
 use rp_transfer::{
     batch::{
-        BatchReceiver, BatchSender, Item, MAX_ENTRIES, MAX_FILE, Outcome, Report, Store,
-        StoreOptions,
+        BatchReceiver, BatchSender, Item, MAX_ENTRIES, MAX_FILE, OpenPlaces, Outcome, Report,
+        Store, StoreOptions,
     },
     error::Error,
     message::{Attributes, Depth, Entry, Kind, Message, PutBatch, Status},
@@ -399,4 +399,44 @@ fn removing_a_folder_follows_no_link() {
     opened.remove(&path(b"gone"), true).unwrap();
     assert_eq!(count(&to), 0);
     assert_eq!(count(&from), 1);
+}
+
+#[test]
+fn without_a_place_for_one_more_open_file_those_that_are_written_take_their_names() {
+    let folder = folders();
+    // Two files may be open, as many as there are owners of the count.
+    let places = Arc::new(());
+    let count = Arc::clone(&places);
+    let take = move || (Arc::strong_count(&count) < 4).then(|| Arc::clone(&count));
+    let mut store = Store::new(
+        root(&folder, "to"),
+        path(b""),
+        StoreOptions::default(),
+        Report::default(),
+    )
+    .places(OpenPlaces::new(take));
+    let named = || {
+        let there = fs::read_dir(folder.path().join("to")).unwrap();
+        let names = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with('.')).count()
+    };
+    let content = b"content";
+    for (index, there) in [0, 0, 2, 2, 4].into_iter().enumerate() {
+        let entry = Entry {
+            path: index.to_string().into_bytes(),
+            kind: Kind::File,
+            attributes: Attributes {
+                size: Some(content.len() as u64),
+                ..Attributes::default()
+            },
+            digest: Some(*blake3::hash(content).as_bytes()),
+            ..Entry::default()
+        };
+        store.take(&entry, content);
+        assert_eq!(named(), there, "after {index}");
+    }
+    store.commit();
+    assert_eq!(named(), 5);
+    drop(store);
+    assert_eq!(Arc::strong_count(&places), 1);
 }

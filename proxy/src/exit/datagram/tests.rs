@@ -48,7 +48,7 @@ async fn addresses_grow_old_once_in_each_idle_time() {
     let has_moved = AtomicBool::new(false);
     let periods = std::cell::Cell::new(0);
     let moving = async {
-        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        let mut minutes = interval(Duration::from_secs(60));
         for _ in 0..=30 {
             minutes.tick().await;
             has_moved.store(true, Relaxed);

@@ -87,7 +87,7 @@ fn attempts() -> (impl Fn(SocketAddr) -> Attempt, Log) {
                     255 => std::future::pending().await,
                     answer => Duration::from_millis(100) * answer.into(),
                 };
-                tokio::time::sleep_until(Instant::now() + answered_after).await;
+                sleep_until(Instant::now() + answered_after).await;
                 std::mem::forget(given_up);
                 match answer {
                     0 => Err(io::ErrorKind::ConnectionRefused.into()),
