@@ -65,6 +65,20 @@ fn udp_echo() -> SocketAddr {
     at
 }
 
+/// Has datagrams of two sizes answered at `port`, over both families.
+fn exchange_at(port: u16) {
+    for local in ["127.0.0.1", "::1"] {
+        let socket = UdpSocket::bind((local, 0)).unwrap();
+        socket.connect((local, port)).unwrap();
+        for payload in [&b"question"[..], &[7; 1500]] {
+            socket.send(payload).unwrap();
+            let mut answer = [0; 2048];
+            let len = socket.recv(&mut answer).unwrap();
+            assert_eq!(&answer[..len], payload);
+        }
+    }
+}
+
 #[test]
 fn a_local_udp_port_leads_to_a_target_of_the_server_and_can_be_removed() {
     let world = World::new();
@@ -76,16 +90,7 @@ fn a_local_udp_port_leads_to_a_target_of_the_server_and_can_be_removed() {
     let (at, to) = said.split_once(" to ").unwrap();
     assert_eq!(to, format!("{echo}/udp"));
     let at: SocketAddr = at.parse().unwrap();
-    for local in ["127.0.0.1", "::1"] {
-        let socket = UdpSocket::bind((local, 0)).unwrap();
-        socket.connect((local, at.port())).unwrap();
-        for payload in [&b"question"[..], &[7; 1500]] {
-            socket.send(payload).unwrap();
-            let mut answer = [0; 2048];
-            let len = socket.recv(&mut answer).unwrap();
-            assert_eq!(&answer[..len], payload);
-        }
-    }
+    exchange_at(at.port());
     // Streams may come to the same port; what is removed is what was named.
     let (well, said) = forward(&world, &control, &["remove", "-L", "0"]);
     assert!(
@@ -113,16 +118,7 @@ fn a_udp_port_of_the_server_leads_to_a_target_here() {
     let (at, to) = said.split_once(" to ").unwrap();
     assert_eq!(to, format!("{echo}/udp"));
     let at: SocketAddr = at.parse().unwrap();
-    for local in ["127.0.0.1", "::1"] {
-        let socket = UdpSocket::bind((local, 0)).unwrap();
-        socket.connect((local, at.port())).unwrap();
-        for payload in [&b"question"[..], &[7; 1500]] {
-            socket.send(payload).unwrap();
-            let mut answer = [0; 2048];
-            let len = socket.recv(&mut answer).unwrap();
-            assert_eq!(&answer[..len], payload);
-        }
-    }
+    exchange_at(at.port());
     let (well, said) = forward(&world, &control, &["list"]);
     assert!(well && said.contains(&format!("-R 0:{echo}/udp")), "{said}");
     let (well, said) = forward(&world, &control, &["remove", "-R", "0/udp"]);

@@ -5,6 +5,7 @@
 //! and how one sees what has arrived; it starts nothing itself.
 
 mod debian;
+mod download;
 mod kit;
 mod look;
 mod peers;

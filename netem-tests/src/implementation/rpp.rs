@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, kit::SOURCE};
+use super::{
+    Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task, download, kit::SOURCE,
+};
 use crate::tun::{FAR, NEAR};
 
 /// `rpcp` pushes a file to `rpserver`.
@@ -101,13 +103,8 @@ impl Implementation for Rpclient {
 
     fn recipe(&self, task: &Task<'_>) -> anyhow::Result<Recipe> {
         let (programs, keys) = (task.kit.programs()?, task.kit.keys()?);
-        let arrived = task.folder.join("arrived");
-        fs::create_dir(&arrived)?;
-        let (web, front_end) = (task.port + 1, task.port + 2);
+        let (web, front_end) = download::ports(task);
         let address = format!("{NEAR}:{}", task.port);
-        let site = Invocation::new(Side::Near, task.kit.lab())
-            .args(["peer", "web", "--port", &web.to_string()])
-            .arg(task.source);
         let server = Invocation::new(Side::Near, &programs.rpserver)
             .args(["--listen", &address])
             .arg("--key")
@@ -123,27 +120,7 @@ impl Implementation for Rpclient {
             .arg(&keys.user)
             .args(["--listen", &format!("127.0.0.1:{front_end}")])
             .arg("--no-path-memory");
-        let curl = Invocation::new(Side::Far, "curl")
-            .args(["--silent", "--show-error", "--fail", "--disable"])
-            .args([
-                "--proxy",
-                &format!("http://127.0.0.1:{front_end}"),
-                "--output",
-            ])
-            .arg(arrived.join(SOURCE))
-            .arg(format!("http://127.0.0.1:{web}/file"));
-        Ok(Recipe {
-            before: vec![
-                (site, Ready::Port(web)),
-                (server, Ready::Port(task.port)),
-                (client, Ready::Port(front_end)),
-            ],
-            trigger: curl,
-            progress: Progress::File {
-                folder: arrived,
-                name: SOURCE,
-            },
-        })
+        download::recipe(task, "http", server, client)
     }
 }
 

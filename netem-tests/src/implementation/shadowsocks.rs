@@ -1,11 +1,8 @@
 //! shadowsocks-rust, built from the package registry.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use super::{
-    Implementation, Invocation, Kit, Progress, Ready, Recipe, Side, Task,
-    kit::{Registered, SOURCE},
-};
+use super::{Implementation, Invocation, Kit, Recipe, Side, Task, download, kit::Registered};
 use crate::tun::NEAR;
 
 /// `curl`, unmodified, downloads through `sslocal` and `ssserver`; the data goes from near to far.
@@ -51,39 +48,14 @@ impl Implementation for Shadowsocks {
     }
 
     fn recipe(&self, task: &Task<'_>) -> anyhow::Result<Recipe> {
-        let arrived = task.folder.join("arrived");
-        fs::create_dir(&arrived)?;
-        let (web, front_end) = (task.port + 1, task.port + 2);
+        let (_, front_end) = download::ports(task);
         let address = format!("{NEAR}:{}", task.port);
-        let site = Invocation::new(Side::Near, task.kit.lab())
-            .args(["peer", "web", "--port", &web.to_string()])
-            .arg(task.source);
         let server = Invocation::new(Side::Near, Self::program(task.kit, "ssserver"))
             .args(["-s", &address])
             .args(CIPHER);
         let client = Invocation::new(Side::Far, Self::program(task.kit, "sslocal"))
             .args(["-s", &address, "-b", &format!("127.0.0.1:{front_end}")])
             .args(CIPHER);
-        let curl = Invocation::new(Side::Far, "curl")
-            .args(["--silent", "--show-error", "--fail", "--disable"])
-            .args([
-                "--proxy",
-                &format!("socks5h://127.0.0.1:{front_end}"),
-                "--output",
-            ])
-            .arg(arrived.join(SOURCE))
-            .arg(format!("http://127.0.0.1:{web}/file"));
-        Ok(Recipe {
-            before: vec![
-                (site, Ready::Port(web)),
-                (server, Ready::Port(task.port)),
-                (client, Ready::Port(front_end)),
-            ],
-            trigger: curl,
-            progress: Progress::File {
-                folder: arrived,
-                name: SOURCE,
-            },
-        })
+        download::recipe(task, "socks5h", server, client)
     }
 }
