@@ -262,6 +262,6 @@ mod tests {
     #[test]
     fn a_client_that_has_said_nothing_has_no_room_for_what_is_to_come() {
         let size = size_of_result(serve);
-        assert!(size <= 2500, "{size} bytes");
+        assert!(size <= 700, "{size} bytes");
     }
 }
