@@ -18,7 +18,8 @@ use anyhow::{Context, ensure};
 
 use self::crowd::Crowd;
 use crate::{
-    adversary::stage::{Running, Stage, free_port},
+    adversary::stage::{Running, Stage},
+    ports::free_port,
     programs::{self, Programs},
     threshold::Row,
     usage::Usage,

@@ -7,8 +7,8 @@ mod table;
 mod web;
 
 use std::{
-    fs, io,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    fs,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use crate::{
     keys::Keys,
     leftovers::{self, clean},
     netns,
+    ports::free_port,
     programs::{self, Programs},
     scenario::Scenario,
     tcp,
@@ -192,11 +193,6 @@ impl Stage {
         }
         error
     }
-}
-
-/// A port nobody uses; programs cannot be told "any" where the others must know it beforehand.
-fn free_port() -> io::Result<SocketAddr> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// Waits until `rpclient` takes connections.

@@ -25,6 +25,7 @@ pub mod micro;
 pub mod netem;
 pub mod netns;
 pub mod peer;
+mod ports;
 mod process;
 mod programs;
 pub mod proxies;

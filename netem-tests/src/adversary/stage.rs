@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::{
     keys::Keys,
     leftovers::{make_folder, note_process},
+    ports::free_port,
     programs::Programs,
 };
 
@@ -187,7 +188,7 @@ impl Stage {
         server: SocketAddr,
         args: &[&str],
     ) -> anyhow::Result<SocketAddr> {
-        let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let listen = free_port()?;
         let name = format!("rpclient-{}", self.clients.len());
         let mut command = Command::new(&self.programs.rpclient);
         command
@@ -252,10 +253,6 @@ impl Stage {
 /// Settings of a server whose clients may reach `networks` beside what everybody may.
 fn allowing(networks: &[&str]) -> String {
     format!("allow = {networks:?}\n")
-}
-
-pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Starts a program that sees nothing of the user's settings.
