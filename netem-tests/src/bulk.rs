@@ -8,8 +8,8 @@ use rp_protocol::{
     congestion::PathMemory,
     engine::{Connection, Event, StreamEvent},
     error::ConnectionError,
-    stream::id::StreamId,
     units::Dir,
+    wire::id::StreamId,
 };
 
 /// Length of the repeated content. A prime, so that bytes moved by any block size differ.

@@ -14,14 +14,13 @@ use crate::{
         identity::{Identity, PeerRejected, PeerVerifier, PublicKey},
         keys::DataKeys,
     },
-    endpoint::connection_id::ConnectionId,
-    path::id::PathId,
-    stream::{assembler::Assembler, id::StreamId},
+    stream::assembler::Assembler,
     units::{Dir, Side},
     wire::{
         FrameIter, FrameWriter, Header, PartialHeader, RangeSet,
         frame::{Ack, AckHead, Frame, Stream},
         header::{HeaderLayout, PacketKind},
+        id::{ConnectionId, PathId, StreamId},
         packet_number::Truncated,
     },
 };

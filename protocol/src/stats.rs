@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{path::id::PathId, stream::StreamCounters, units::Bandwidth};
+use crate::{stream::StreamCounters, units::Bandwidth, wire::id::PathId};
 
 /// A connection's numbers at one moment.
 #[derive(Clone, Debug, Default)]

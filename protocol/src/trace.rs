@@ -10,7 +10,7 @@ pub use self::{
     event::{Close, Event, LossTrigger, Metrics},
     qlog::Qlog,
 };
-use crate::{endpoint::connection_id::ConnectionId, units::Side};
+use crate::{units::Side, wire::id::ConnectionId};
 
 mod event;
 pub mod qlog;

@@ -13,8 +13,8 @@ use pair::{
 };
 use rp_protocol::{
     config::{Policy, TransportConfig},
-    stream::id::StreamId,
     units::{Bandwidth, Dir},
+    wire::id::StreamId,
 };
 
 const RATE: u64 = 100_000_000;

@@ -6,9 +6,9 @@ use std::{alloc::System, time::Duration};
 use bytes::Bytes;
 use rp_protocol::{
     config::TransportConfig,
-    stream::{Streams, StreamsConfig, credit::Budget, id::StreamId},
+    stream::{Streams, StreamsConfig, credit::Budget},
     units::{Dir, Side},
-    wire::{Frame, FrameIter, FrameWriter, TransportParameters, frame},
+    wire::{Frame, FrameIter, FrameWriter, TransportParameters, frame, id::StreamId},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

@@ -6,7 +6,7 @@ mod pair;
 use std::{net::SocketAddr, time::Duration};
 
 use pair::{Fate, Pair, Setup};
-use rp_protocol::{stream::id::StreamId, units::Dir};
+use rp_protocol::{units::Dir, wire::id::StreamId};
 
 const MS: Duration = Duration::from_millis(1);
 /// One way on the harness's wire, and both.

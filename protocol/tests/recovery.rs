@@ -8,8 +8,8 @@ use std::time::Duration;
 use pair::{Fate, Pair, Setup, transfer::pattern};
 use rp_protocol::{
     config::{Policy, TransportConfig},
-    stream::id::StreamId,
     units::{Bandwidth, Dir},
+    wire::id::StreamId,
 };
 
 /// Drops a scripted share of datagrams, evenly but without a fixed period.

@@ -8,11 +8,11 @@ mod json;
 
 use bytes::Bytes;
 use rp_protocol::{
-    endpoint::connection_id::ConnectionId,
     units::Side,
     wire::{
         FirstByte, FrameIter, Header, PartialHeader, Reader, TransportParameters,
         header::{PacketKind, Retry, TAG_LEN, VersionNegotiation},
+        id::ConnectionId,
         packet_number::{self, Truncated},
         varint,
     },

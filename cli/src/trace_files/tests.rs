@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, time::Instant};
 
 use rp_protocol::{
-    endpoint::connection_id::ConnectionId,
     trace::{Close, Event},
     units::Side,
+    wire::id::ConnectionId,
 };
 
 use super::*;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rp_protocol::{
-    config::TransportConfig, engine::ConnectionHandle, stream::id::StreamId, units::Dir,
+    config::TransportConfig, engine::ConnectionHandle, units::Dir, wire::id::StreamId,
 };
 use rp_proxy::{SERVICE, open::Request, target::Target};
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::{Connection, datagrams, packet_builder};
 use crate::{
     error::{ConnectionError, ReadError, SendDatagramError, WriteError},
-    stream::id::StreamId,
     units::{CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 impl Connection {

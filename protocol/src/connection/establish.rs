@@ -19,11 +19,10 @@ use crate::{
         keys::initial_keys,
         token::ResetKey,
     },
-    endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
     stream::Streams,
     units::Side,
-    wire::params::TransportParameters,
+    wire::{id::ConnectionId, params::TransportParameters},
 };
 
 /// Datagrams kept that arrived before their keys: the peer's first flight may overtake the last

@@ -8,8 +8,10 @@ use std::{
 use bytes::BytesMut;
 
 use crate::{
-    endpoint::connection_id::ConnectionId, error::ConnectionError, path::id::PathId,
-    stream::StreamEvent, units::EcnCodepoint,
+    error::ConnectionError,
+    stream::StreamEvent,
+    units::EcnCodepoint,
+    wire::id::{ConnectionId, PathId},
 };
 
 /// One UDP payload from the network.

@@ -6,9 +6,12 @@ use super::{Connection, event::Event, receive::Origin};
 use crate::{
     crypto::handshake::Level,
     error::{ConnectionError, TransportCode, TransportError},
-    path::{AckPolicy, Path, SentFrame, id::PathId},
+    path::{AckPolicy, Path, SentFrame},
     units::Side,
-    wire::frame::{Ack, Close, Frame, Nak},
+    wire::{
+        frame::{Ack, Close, Frame, Nak},
+        id::PathId,
+    },
 };
 
 impl Connection {

@@ -268,7 +268,7 @@ impl Space {
                 .largest_at
                 .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
             let head = AckHead {
-                path: crate::path::id::PathId::INITIAL,
+                path: crate::wire::id::PathId::INITIAL,
                 delay_us: u64::try_from(waited.as_micros()).unwrap_or(0),
                 received_at_us: 0,
                 ecn: None,

@@ -7,10 +7,11 @@ use rand::{Rng, RngExt};
 use super::event::EndpointEvent;
 use crate::{
     crypto::token::{ResetKey, ResetToken},
-    endpoint::connection_id::ConnectionId,
     error::{TransportCode, TransportError},
-    path::id::PathId,
-    wire::frame::{NewConnectionId, RetireConnectionId},
+    wire::{
+        frame::{NewConnectionId, RetireConnectionId},
+        id::{ConnectionId, PathId},
+    },
 };
 
 /// Ids of ours a peer may hold at once, the one in use included (spec/07-paths.md#connection-ids).

@@ -8,12 +8,12 @@ use rand::RngExt;
 
 use super::{Connection, event::Transmit, receive::Origin, reports::write_ack};
 use crate::{
-    endpoint::connection_id::ConnectionId,
     path::{Candidate, Departure, MIN_PAYLOAD},
     units::Side,
     wire::{
         frame::{Close, Frame, FrameWriter, PathChallenge, PathResponse, kind},
         header::TAG_LEN,
+        id::ConnectionId,
         packet_number,
     },
 };

@@ -53,12 +53,12 @@ use crate::{
     congestion::PathMemory,
     crypto::{identity::PublicKey, keys::DataKeys},
     error::{ConnectionError, TransportCode, TransportError},
-    path::{Feedback, Path, id::PathId},
+    path::{Feedback, Path},
     stats::{Dropped, Stats},
     stream::Streams,
     trace::{self, Start, Trace},
     units::{Bandwidth, CloseCode, Side},
-    wire::frame::Close,
+    wire::{frame::Close, id::PathId},
 };
 
 /// Probe intervals a closed connection lingers, so that late packets find somebody

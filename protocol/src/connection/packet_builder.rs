@@ -3,11 +3,10 @@
 
 use crate::{
     crypto::keys::{DataKeys, LevelKeys, SealError},
-    endpoint::connection_id::ConnectionId,
-    path::id::PathId,
     wire::{
         frame::{FrameWriter, kind},
         header::{Header, HeaderLayout, TAG_LEN},
+        id::{ConnectionId, PathId},
         packet_number,
     },
 };

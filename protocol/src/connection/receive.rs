@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use super::{Connection, event::Datagram, state::State};
 use crate::{
     crypto::handshake::Level,
-    endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
     path::Arrival,
     trace,
@@ -21,6 +20,7 @@ use crate::{
     wire::{
         frame::{Frame, FrameIter, Train},
         header::{FirstByte, PacketKind, PartialHeader, VERSION, VersionNegotiation},
+        id::ConnectionId,
         packet_number,
     },
 };

@@ -13,12 +13,13 @@ use super::receive::Origin;
 use crate::{
     config::TransportConfig,
     crypto::handshake::Level,
-    endpoint::connection_id::ConnectionId,
     error::{ConnectionError, TransportCode, TransportError},
-    path::id::PathId,
-    wire::frame::{
-        Ack, AckHead, AckPolicy, AckRanges, Crypto, Datagram, Frame, Nak, NewConnectionId,
-        RetireConnectionId, Train, TrainReport,
+    wire::{
+        frame::{
+            Ack, AckHead, AckPolicy, AckRanges, Crypto, Datagram, Frame, Nak, NewConnectionId,
+            RetireConnectionId, Train, TrainReport,
+        },
+        id::{ConnectionId, PathId},
     },
 };
 

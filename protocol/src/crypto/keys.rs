@@ -11,11 +11,11 @@ use thiserror::Error;
 
 use super::handshake::initial_suite;
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::{TransportCode, TransportError},
     units::Side,
     wire::{
         header::{FirstByte, HeaderLayout, SAMPLE_LEN},
+        id::ConnectionId,
         packet_number,
     },
 };

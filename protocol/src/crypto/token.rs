@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::endpoint::connection_id::ConnectionId;
+use crate::wire::id::ConnectionId;
 
 #[cfg(test)]
 mod tests;

@@ -19,8 +19,8 @@ use crate::{
     crypto::identity::PublicKey,
     engine::Stats,
     error::{ConnectionError, SendDatagramError},
-    stream::id::StreamId,
     units::{Bandwidth, CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 /// A connection to a peer whose key was verified, for the service both agreed on.

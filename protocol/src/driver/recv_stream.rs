@@ -16,7 +16,7 @@ use super::{
     rate_limit::Turns,
     shared::{Shared, State},
 };
-use crate::{error::ReadError, stream::id::StreamId, units::CloseCode};
+use crate::{error::ReadError, units::CloseCode, wire::id::StreamId};
 
 /// Receives the bytes of one stream, in order or in blocks as they arrive.
 ///

@@ -16,7 +16,7 @@ use super::{
     rate_limit::Turns,
     shared::{Shared, State},
 };
-use crate::{error::WriteError, stream::id::StreamId, units::CloseCode};
+use crate::{error::WriteError, units::CloseCode, wire::id::StreamId};
 
 /// Sends bytes in order on one stream.
 ///

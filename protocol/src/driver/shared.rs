@@ -22,8 +22,8 @@ use crate::{
     crypto::identity::PublicKey,
     engine::{self, Datagram, Event, StreamEvent},
     error::ConnectionError,
-    stream::id::StreamId,
     units::{CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 /// Received bytes that may wait for a connection's task. More means that this machine is too slow for

@@ -8,16 +8,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ConnectionHandle, Endpoint, Routed, connection_id::ConnectionId, incoming::Key};
+use super::{ConnectionHandle, Endpoint, Routed, incoming::Key};
 use crate::{
     connection::{Datagram, Transmit},
     crypto::{keys::initial_keys, token::retry_tag},
     error::TransportCode,
-    path::id::PathId,
     units::Side,
     wire::{
         frame::{Close, Frame, FrameWriter},
         header::{Header, MIN_INITIAL_DATAGRAM, Retry, TAG_LEN, VERSION, VersionNegotiation},
+        id::{ConnectionId, PathId},
         packet_number::Truncated,
     },
 };

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::{ConnectionHandle, connection_id::ConnectionId};
-use crate::connection::Datagram;
+use super::ConnectionHandle;
+use crate::{connection::Datagram, wire::id::ConnectionId};
 
 /// Datagrams kept for an attempt that waits: a hybrid first flight has two, repeated once.
 const MAX_WAITING: usize = 4;

@@ -5,7 +5,6 @@
 //! reset; nothing.
 
 mod answer;
-pub mod connection_id;
 mod half_open;
 mod incoming;
 mod reset;
@@ -24,16 +23,13 @@ use slab::Slab;
 pub use self::incoming::Incoming;
 use self::{
     answer::write_refusal,
-    connection_id::ConnectionId,
     half_open::HalfOpen,
     incoming::{Attempt, Greeting, Key},
     reset::ResetLimiter,
 };
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig, TransportConfig},
-    connection::Handshake,
-    connection::parameters,
-    connection::{Connection, Datagram, EndpointEvent, Opening, Transmit},
+    connection::{Connection, Datagram, EndpointEvent, Handshake, Opening, Transmit, parameters},
     crypto::{
         handshake::{ClientCrypto, ServerCrypto, Session},
         token::{ResetKey, RetryTokens},
@@ -41,7 +37,10 @@ use crate::{
     error::{ConnectError, ConnectionError},
     stream::{Budgets, Streams, StreamsConfig, credit::Budget},
     units::Side,
-    wire::header::{MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader},
+    wire::{
+        header::{MIN_INITIAL_DATAGRAM, PacketKind, PartialHeader},
+        id::ConnectionId,
+    },
 };
 
 /// Names a connection inside its endpoint.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     error::ReadError,
-    stream::id::StreamId,
     units::{CloseCode, Dir, EcnCodepoint},
+    wire::id::StreamId,
 };
 
 /// Steps a script may have; longer ones find nothing new.

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::input::Input;
 use crate::{
     crypto::keys::initial_keys,
-    endpoint::connection_id::ConnectionId,
     units::{MAX_VARINT, Side},
     wire::{
         Frame, FrameIter, Header, PartialHeader, RangeSet, TransportParameters,
         header::{PacketKind, Retry, SAMPLE_LEN, VersionNegotiation},
+        id::ConnectionId,
         packet_number::{self, Truncated},
     },
 };

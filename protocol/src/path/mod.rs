@@ -11,7 +11,6 @@
 
 mod ack;
 mod feedback;
-pub mod id;
 mod loss;
 mod migration;
 mod mtu;
@@ -38,7 +37,7 @@ pub(crate) use self::{
     validation::Candidate,
 };
 use self::{
-    ack::INITIAL_POLICY, id::PathId, loss::LossDetector, mtu::MtuSearch, recv::Receiver,
+    ack::INITIAL_POLICY, loss::LossDetector, mtu::MtuSearch, recv::Receiver,
     sent_packets::SentPackets, validation::Validation,
 };
 use crate::{
@@ -46,6 +45,7 @@ use crate::{
     congestion::{self, Controller, Pacer, Rtt},
     stats::PathStats,
     trace::Trace,
+    wire::id::PathId,
 };
 
 /// One way between two endpoints.

@@ -5,8 +5,11 @@ use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use smallvec::SmallVec;
 
-use super::id::PathId;
-use crate::{congestion::PacketSample, stream::StreamSent, wire::ranges::RangeSet};
+use crate::{
+    congestion::PacketSample,
+    stream::StreamSent,
+    wire::{id::PathId, ranges::RangeSet},
+};
 
 /// A frame whose delivery matters to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

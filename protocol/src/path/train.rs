@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Path, id::PathId};
+use super::Path;
 use crate::{
     congestion::TrainSample,
     error::{TransportCode, TransportError},
-    wire::frame::{Train, TrainReport},
+    wire::{
+        frame::{Train, TrainReport},
+        id::PathId,
+    },
 };
 
 /// Packets in the longest train.

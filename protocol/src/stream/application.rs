@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{StreamEvent, Streams, id::StreamId, share::note_unreported};
+use super::{StreamEvent, Streams, share::note_unreported};
 use crate::{
     error::{ReadError, WriteError},
     units::{CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 impl Streams {

@@ -1,8 +1,10 @@
 //! What streams tell others: the application, the connection, the packets that carry their frames.
 //! Nothing here decides anything.
 
-use super::id::StreamId;
-use crate::units::{CloseCode, Dir};
+use crate::{
+    units::{CloseCode, Dir},
+    wire::id::StreamId,
+};
 
 /// What a packet carried for the streams; comes back in [`Streams::on_ack`](super::Streams::on_ack) or
 /// [`Streams::on_loss`](super::Streams::on_loss).

@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use super::{
     StreamEvent, Streams,
-    id::StreamId,
     recv::Piece,
     table::{Found, InitialCredit},
 };
 use crate::{
     error::{TransportCode, TransportError},
     units::{CloseCode, Dir},
-    wire::{Frame, frame},
+    wire::{Frame, frame, id::StreamId},
 };
 
 /// A frame that only one end of a unidirectional stream may send.

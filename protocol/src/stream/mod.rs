@@ -15,7 +15,6 @@ mod budget;
 mod buffering;
 pub mod credit;
 mod fact;
-pub mod id;
 mod incoming;
 mod limits;
 mod outgoing;

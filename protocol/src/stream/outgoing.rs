@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{StreamSent, Streams, id::StreamId, table::Stream};
+use super::{StreamSent, Streams, table::Stream};
 use crate::{
     units::Dir,
     wire::{
@@ -12,6 +12,7 @@ use crate::{
             DataBlocked, MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending,
             StreamDataBlocked, StreamHead, StreamsBlocked,
         },
+        id::StreamId,
     },
 };
 

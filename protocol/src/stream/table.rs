@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::{id::StreamId, recv::RecvHalf, send::SendHalf};
+use super::{recv::RecvHalf, send::SendHalf};
 use crate::{
     error::{TransportCode, TransportError},
     units::{Dir, Side},
-    wire::RangeSet,
+    wire::{RangeSet, id::StreamId},
 };
 
 /// Slots a table may keep without use; above that it shrinks when three of four are free.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Close, Event, LossTrigger, Metrics, Qlog, Start, qlog::RECORD_SEPARATOR};
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::ConnectionError,
     units::{Bandwidth, CloseCode, Side},
+    wire::id::ConnectionId,
 };
 
 #[expect(

@@ -14,7 +14,7 @@ use super::{
     reader::{DecodeError, Reader},
     varint,
 };
-use crate::endpoint::connection_id::ConnectionId;
+use crate::wire::id::ConnectionId;
 
 pub use unsealed::{RETRY_TAG_LEN, Retry, VersionNegotiation};
 

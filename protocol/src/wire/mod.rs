@@ -3,6 +3,7 @@
 
 pub mod frame;
 pub mod header;
+pub mod id;
 pub mod packet_number;
 pub mod params;
 pub mod ranges;

@@ -6,9 +6,9 @@ mod tests;
 
 use super::{reader::Reader, varint};
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::{TransportCode, TransportError},
     units::Side,
+    wire::id::ConnectionId,
 };
 
 /// One side's promises. Sent once, authenticated by the handshake.

@@ -1,7 +1,7 @@
 //! Streams from one end of a pair to the other, and what they must carry.
 
 use bytes::Bytes;
-use rp_protocol::{engine::Connection, stream::id::StreamId, units::Dir};
+use rp_protocol::{engine::Connection, units::Dir, wire::id::StreamId};
 
 use super::Pair;
 

@@ -1,10 +1,7 @@
 //! A frame from its description in `frame.json`.
 
 use rp_protocol::{
-    endpoint::connection_id::ConnectionId,
     error::TransportCode,
-    path::id::PathId,
-    stream::id::StreamId,
     units::{CloseCode, Dir, Side},
     wire::{
         Frame,
@@ -14,6 +11,7 @@ use rp_protocol::{
             ResetStream, RetireConnectionId, StopSending, Stream, StreamDataBlocked,
             StreamsBlocked, Train, TrainReport,
         },
+        id::{ConnectionId, PathId, StreamId},
     },
 };
 use serde_json::Value;

@@ -1,7 +1,5 @@
 use super::*;
-use crate::{
-    crypto::keys::initial_keys, endpoint::connection_id::ConnectionId, testing::epoch, units::Side,
-};
+use crate::{crypto::keys::initial_keys, testing::epoch, units::Side, wire::id::ConnectionId};
 
 fn space() -> Space {
     Space::new(initial_keys(&ConnectionId::new([7; 8]), Side::Client))

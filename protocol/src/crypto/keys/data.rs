@@ -10,7 +10,7 @@ use rustls::quic::{self, PacketKey, PacketKeySet};
 use smallvec::SmallVec;
 
 use super::{HeaderKeys, OpenError, Opened, SealError, Unprotected, take_apart};
-use crate::{path::id::PathId, wire::HeaderLayout};
+use crate::wire::{HeaderLayout, id::PathId};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::path::id::PathId;
+use crate::wire::id::PathId;
 
 fn loopback() -> Socket {
     Socket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap()

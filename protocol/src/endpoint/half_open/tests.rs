@@ -1,5 +1,5 @@
 use super::*;
-use crate::endpoint::connection_id::ConnectionId;
+use crate::wire::id::ConnectionId;
 
 fn key(remote: &str, id: u64) -> Key {
     Key {

@@ -6,8 +6,9 @@ use super::pair::{Pair, RTT, bytes, deliver, events, read_all, transmit, write_u
 use crate::{
     config::TransportConfig,
     error::{ReadError, WriteError},
-    stream::{StreamEvent, StreamSent, id::StreamId},
+    stream::{StreamEvent, StreamSent},
     units::{CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 const CODE: CloseCode = CloseCode::from_u32(3);

@@ -9,9 +9,10 @@ use super::pair::{Packet, Pair, RTT, bytes, deliver, events, read_all, transmit,
 use crate::{
     config::TransportConfig,
     error::ReadError,
-    stream::{StreamEvent, Streams, id::StreamId},
+    stream::{StreamEvent, Streams},
     testing::proptest_config,
     units::{CloseCode, Dir},
+    wire::id::StreamId,
 };
 
 /// A small generator with a seed of its own, so that a case replays.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::{
     config::TransportConfig,
     error::{ReadError, TransportError, WriteError},
-    stream::{StreamEvent, StreamSent, Streams, StreamsConfig, credit::Budget, id::StreamId},
+    stream::{StreamEvent, StreamSent, Streams, StreamsConfig, credit::Budget},
     testing::epoch,
     units::Side,
-    wire::{Frame, FrameIter, FrameWriter, TransportParameters},
+    wire::{Frame, FrameIter, FrameWriter, TransportParameters, id::StreamId},
 };
 
 /// Payload of every packet.

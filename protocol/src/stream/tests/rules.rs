@@ -8,9 +8,9 @@ use super::pair::{Pair, bytes, deliver, events, read_all, transmit, write_up_to}
 use crate::{
     config::TransportConfig,
     error::{ReadError, TransportCode, WriteError},
-    stream::{StreamEvent, StreamSent, id::StreamId},
+    stream::{StreamEvent, StreamSent},
     units::{CloseCode, Dir, Side},
-    wire::{Frame, frame},
+    wire::{Frame, frame, id::StreamId},
 };
 
 const CODE: CloseCode = CloseCode::from_u32(7);

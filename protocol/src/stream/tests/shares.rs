@@ -3,9 +3,9 @@
 use super::pair::{Pair, RTT, bytes, events, read_all, write_up_to};
 use crate::{
     config::TransportConfig,
-    stream::{StreamEvent, id::StreamId},
+    stream::StreamEvent,
     units::{CloseCode, Dir},
-    wire::{Frame, frame::MaxStreamData},
+    wire::{Frame, frame::MaxStreamData, id::StreamId},
 };
 
 const CREDIT: u64 = 4 << 20;

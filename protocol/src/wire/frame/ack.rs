@@ -9,12 +9,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{FrameWriter, field::Field, kind, shared};
-use crate::{
-    path::id::PathId,
-    wire::{
-        reader::{DecodeError, Reader},
-        varint,
-    },
+use crate::wire::{
+    id::PathId,
+    reader::{DecodeError, Reader},
+    varint,
 };
 
 /// Packets received on one path.

@@ -9,12 +9,10 @@ use super::{
     kind, put_bytes, shared,
 };
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::TransportCode,
-    path::id::PathId,
-    stream::id::StreamId,
     units::{CloseCode, Dir},
     wire::{
+        id::{ConnectionId, PathId, StreamId},
         reader::{DecodeError, Reader},
         varint,
     },

@@ -5,9 +5,9 @@ use bytes::Bytes;
 
 use super::{bytes_len, kind, put_bytes, shared};
 use crate::{
-    stream::id::StreamId,
     units::MAX_VARINT,
     wire::{
+        id::StreamId,
         reader::{DecodeError, Reader},
         varint,
     },

@@ -2,11 +2,9 @@
 //! Frames that are nothing but a list of such fields are declared with [`fields!`].
 
 use crate::{
-    endpoint::connection_id::ConnectionId,
-    path::id::PathId,
-    stream::id::StreamId,
     units::CloseCode,
     wire::{
+        id::{ConnectionId, PathId, StreamId},
         reader::{DecodeError, Reader},
         varint,
     },

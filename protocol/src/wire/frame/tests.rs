@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     error::{TransportCode, TransportError},
-    path::id::PathId,
-    stream::id::StreamId,
     testing::proptest_config,
     units::{CloseCode, MAX_VARINT},
-    wire::varint,
+    wire::{
+        id::{PathId, StreamId},
+        varint,
+    },
 };
 
 fn decode_all(payload: &[u8]) -> Result<Vec<Frame>, FrameError> {

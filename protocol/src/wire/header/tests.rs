@@ -8,7 +8,8 @@ use super::{
     VersionNegotiation,
 };
 use crate::{
-    endpoint::connection_id::ConnectionId, testing::proptest_config, wire::packet_number::Truncated,
+    testing::proptest_config,
+    wire::{id::ConnectionId, packet_number::Truncated},
 };
 
 const DCID: ConnectionId = ConnectionId::new(*b"the dcid");

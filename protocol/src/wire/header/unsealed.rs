@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::{FIXED, LONG, PacketKind, PartialHeader, TYPE_RETRY, VERSION, put_long};
-use crate::{
-    endpoint::connection_id::ConnectionId,
-    wire::reader::{DecodeError, Reader},
+use crate::wire::{
+    id::ConnectionId,
+    reader::{DecodeError, Reader},
 };
 
 /// Length of the tag that ends a Retry.

@@ -4,11 +4,10 @@ use proptest::prelude::*;
 
 use super::{MAX_STREAMS, TransportParameters, id};
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::TransportCode,
     testing::proptest_config,
     units::{MAX_VARINT, Side},
-    wire::varint,
+    wire::{id::ConnectionId, varint},
 };
 
 fn entry(id: u64, value: &[u8]) -> Vec<u8> {

@@ -3,9 +3,8 @@
 use super::*;
 use crate::{
     crypto::testing::data_keys,
-    endpoint::connection_id::ConnectionId,
     error::TransportCode,
-    wire::{Header, packet_number::Truncated},
+    wire::{Header, id::ConnectionId, packet_number::Truncated},
 };
 
 const DCID: ConnectionId = ConnectionId::new([9; 8]);

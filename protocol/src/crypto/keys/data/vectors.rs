@@ -13,9 +13,8 @@ use crate::{
         keys::initial_keys,
         testing::{data_keys, hex, sealing_vectors},
     },
-    endpoint::connection_id::ConnectionId,
     units::Side,
-    wire::{Header, packet_number::Truncated},
+    wire::{Header, id::ConnectionId, packet_number::Truncated},
 };
 
 /// Data keys whose first phase is that of the vectors: they have the client's Initial secret.

@@ -4,10 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::{
-    endpoint::connection_id::ConnectionId,
     error::TransportCode,
-    path::id::PathId,
-    stream::id::StreamId,
     units::{CloseCode, Dir, MAX_VARINT},
     wire::{
         RangeSet,
@@ -17,6 +14,7 @@ use crate::{
             PathResponse, ResetStream, RetireConnectionId, StopSending, Stream, StreamDataBlocked,
             StreamsBlocked, Train, TrainReport, control::MAX_STREAMS,
         },
+        id::{ConnectionId, PathId, StreamId},
     },
 };
 
