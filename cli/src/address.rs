@@ -10,6 +10,8 @@ use std::{
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 use thiserror::Error;
 
+use crate::exit_code::{ExitCode, Failure};
+
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +44,18 @@ fn is_zone(zone: &str) -> bool {
     !zone.is_empty() && !zone.contains(is_odd)
 }
 
+/// Why a program cannot listen on `place` (`udp 0.0.0.0:443`), and what helps.
+pub(crate) fn cannot_listen(place: impl fmt::Display, error: &io::Error) -> Failure {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => ExitCode::Permission,
+        _ => ExitCode::Failed,
+    };
+    Failure::new(
+        code,
+        format!("cannot listen on {place}: {error}{}", advice(error)),
+    )
+}
+
 /// What helps where a socket could not be bound because of `error`, to be put behind it; empty where nothing is known
 /// to.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
@@ -52,6 +66,12 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// The port that `text` is: digits only, as `u16` would take a sign as well.
+pub(crate) fn port(text: &str) -> Option<u16> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten()
 }
 
 /// Whether `host` can be a name or an address.
@@ -125,10 +145,7 @@ impl FromStr for ListenAddress {
 
     /// `HOST:PORT`; `:PORT` and `*:PORT` for all addresses; `PORT` for the program's own address.
     fn from_str(text: &str) -> Result<Self, ListenAddressError> {
-        let port = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
-            true => text.parse().map_err(|_| ListenAddressError),
-            false => Err(ListenAddressError),
-        };
+        let port = |text: &str| port(text).ok_or(ListenAddressError);
         let (host, port) = match split(text).ok_or(ListenAddressError)? {
             ("" | "*", Some(digits)) => (ListenHost::Any, port(digits)?),
             (host, Some(digits)) if is_host(host) => {

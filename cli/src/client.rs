@@ -134,10 +134,9 @@ fn target(host: &str, port: u16) -> Result<Target, Failure> {
 
 async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Result<(), Failure> {
     // Before the server is asked for anything: a taken port is the commonest mistake.
-    let (listener, local) = listen(&settings.listen).await.map_err(|error| {
-        let (listen, advice) = (&settings.listen, address::advice(&error));
-        Failure::other(format!("cannot listen on tcp {listen}: {error}{advice}"))
-    })?;
+    let listen = listen(&settings.listen).await;
+    let (listener, local) = listen
+        .map_err(|error| address::cannot_listen(format_args!("tcp {}", settings.listen), &error))?;
     let transparent = TransparentListeners::bind(&settings.transparent).await?;
     let admin = Admin::open(settings.admin.as_ref()).await?;
     warn_if_open(local, settings.credentials.is_required());

@@ -83,7 +83,7 @@ impl FromStr for Server {
         let (host, port) = address::split(text).ok_or_else(bad)?;
         let port = match port {
             None => DEFAULT_PORT,
-            Some(port) => port.parse().ok().filter(|&p| p != 0).ok_or_else(bad)?,
+            Some(port) => address::port(port).filter(|&p| p != 0).ok_or_else(bad)?,
         };
         if !address::is_host(host) {
             return Err(bad());

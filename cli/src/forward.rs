@@ -123,13 +123,7 @@ fn pieces(text: &str) -> Option<Vec<&str>> {
 }
 
 fn port(text: &str) -> Result<u16, BadForward> {
-    let bad = || BadForward::Port(text.to_owned());
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    is_number
-        .then_some(text)
-        .ok_or_else(bad)?
-        .parse()
-        .map_err(|_| bad())
+    address::port(text).ok_or_else(|| BadForward::Port(text.to_owned()))
 }
 
 fn path(text: &str) -> Result<SocketPath, BadForward> {
@@ -138,7 +132,10 @@ fn path(text: &str) -> Result<SocketPath, BadForward> {
 }
 
 fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 impl ListenSpec {

@@ -45,7 +45,7 @@ pub enum IdentityError {
     #[error("there is no key {}; make one with: ssh-keygen -t ed25519 -f {}", .0.display(), .0.display())]
     Missing(PathBuf),
     /// The file cannot or must not be read.
-    #[error("cannot use the key {}: {error}", path.display())]
+    #[error("cannot use the key {}: {error}{}", path.display(), owner_advice(error))]
     Guard {
         /// The key file.
         path: PathBuf,
@@ -98,6 +98,16 @@ pub enum IdentityError {
         /// The system's word.
         error: io::Error,
     },
+}
+
+/// What to do about a key that this program may not read: services run as users of their own.
+fn owner_advice(error: &GuardError) -> &'static str {
+    match error {
+        GuardError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "; it has to belong to the user whom this program runs as: see chown --reference"
+        }
+        _ => "",
+    }
 }
 
 /// The user's key when none is named: `~/.ssh/id_ed25519`.

@@ -136,10 +136,9 @@ async fn serve(
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),
     );
-    let (endpoint, local) = listen(&settings.listen, config).await.map_err(|error| {
-        let (listen, advice) = (&settings.listen, address::advice(&error));
-        Failure::other(format!("cannot listen on udp {listen}: {error}{advice}"))
-    })?;
+    let listen = listen(&settings.listen, config).await;
+    let (endpoint, local) = listen
+        .map_err(|error| address::cannot_listen(format_args!("udp {}", settings.listen), &error))?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
     let admin = Admin::open(settings.admin.as_ref()).await?;
     // Whoever hears that we are ready may send one.

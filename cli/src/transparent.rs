@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::{
     address::{self, ListenAddress},
     args::client::ClientOptions,
-    exit_code::Failure,
+    exit_code::{ExitCode, Failure},
     run,
     settings::parse,
 };
@@ -143,16 +143,16 @@ fn cannot_listen(address: SocketAddr, capture: Capture, error: &io::Error) -> Fa
         Capture::Redirect => "--transparent",
         Capture::Tproxy => "--tproxy",
     };
-    let advice = match error.kind() {
+    match error.kind() {
         io::ErrorKind::PermissionDenied if capture == Capture::Tproxy => {
-            "; TPROXY needs CAP_NET_ADMIN or CAP_NET_RAW: run as root, set AmbientCapabilities= in \
-             the unit, or `setcap cap_net_raw+ep` on the program"
+            let text = format!(
+                "{option}: cannot listen on {address}: {error}; TPROXY needs CAP_NET_ADMIN or CAP_NET_RAW: run as root, \
+                 set AmbientCapabilities= in the unit, or `setcap cap_net_raw+ep` on the program"
+            );
+            Failure::new(ExitCode::Permission, text)
         }
-        _ => address::advice(error),
-    };
-    Failure::other(format!(
-        "{option}: cannot listen on {address}: {error}{advice}"
-    ))
+        _ => address::cannot_listen(format_args!("{address} ({option})"), error),
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +164,9 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let told = |capture| {
             let address = SocketAddr::from(([127, 0, 0, 1], 80));
-            cannot_listen(address, capture, &denied).text
+            let failure = cannot_listen(address, capture, &denied);
+            assert_eq!(failure.code, ExitCode::Permission);
+            failure.text
         };
         assert!(told(Capture::Tproxy).contains("CAP_NET_ADMIN or CAP_NET_RAW"));
         assert!(told(Capture::Redirect).contains("CAP_NET_BIND_SERVICE"));

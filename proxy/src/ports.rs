@@ -55,7 +55,8 @@ impl FromStr for PortSet {
     }
 }
 
-fn range(text: &str) -> Option<RangeInclusive<u16>> {
+/// A port, or several in a row, `8000-8999`; 0 is none.
+pub(crate) fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (port(first)?, port(last)?);
     (first <= last).then_some(first..=last)

@@ -122,8 +122,7 @@ impl Admin {
             return Ok(None);
         };
         let failed = |error: io::Error| {
-            let (listen, advice) = (&settings.listen, address::advice(&error));
-            Failure::other(format!("cannot listen on tcp {listen}: {error}{advice}"))
+            address::cannot_listen(format_args!("tcp {}", settings.listen), &error)
         };
         let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         let addresses = settings.listen.resolve(loopback).await.map_err(failed)?;

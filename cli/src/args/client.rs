@@ -219,8 +219,8 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub udp_reply_address: Option<String>,
 
-    /// How the rate is decided: fair shares the path, fixed sends at --rate whatever happens
-    /// [default: fair]
+    /// How the rate is decided: fair shares the path, low gives way to everybody else, fixed sends at --rate whatever
+    /// happens [default: fair]
     #[arg(long, value_name = "POLICY", env = "RPCLIENT_POLICY", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rp_protocol::units::Bandwidth;
 
 use super::{Forwarding, PermitListen, PermitOpen};
-use crate::{pattern::wildcard, rate};
+use crate::{address, pattern::wildcard, rate};
 
 #[cfg(test)]
 mod tests;
@@ -218,8 +218,7 @@ fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 fn port(text: &str) -> Option<Option<u16>> {
     match text {
         "*" => Some(None),
-        _ if text.starts_with('+') => None,
-        _ => text.parse().ok().filter(|&port| port > 0).map(Some),
+        _ => address::port(text).filter(|&port| port > 0).map(Some),
     }
 }
 

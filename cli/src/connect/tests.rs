@@ -46,6 +46,7 @@ fn a_server_is_typed_with_or_without_a_port() {
         "host:",
         "host:0",
         "host:99999",
+        "host:+1",
         "a b",
         "user@host",
         "[x]:1",

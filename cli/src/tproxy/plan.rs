@@ -13,6 +13,8 @@ use std::{
 use ipnet::IpNet;
 use rp_proxy::{Capture, SELF_TEST};
 
+use crate::address;
+
 /// Our table's name, in the family `inet`.
 pub const TABLE: &str = "rapidpath";
 
@@ -60,8 +62,8 @@ impl FromStr for Ports {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let port = |text: &str| match text.parse() {
-            Ok(port @ 1..) => Ok(port),
+        let port = |text: &str| match address::port(text) {
+            Some(port @ 1..) => Ok(port),
             _ => Err("not a port, 443, or ports, 6000-6063"),
         };
         let (first, last) = text.split_once('-').unwrap_or((text, text));

@@ -429,13 +429,24 @@ pub(super) fn bind_any<T>(
     for port in access.ports(host, port).flatten() {
         match listen(port) {
             Ok(sockets) => return Ok(sockets),
-            Err(error) => failure = io_failure(&error),
+            Err(error) => failure = port_failure(&error),
         }
         if !is_in_use(&failure) {
             break;
         }
     }
     Err(failure)
+}
+
+/// Why a port cannot be listened at. What the system does not let us do is no refusal of the client.
+pub(super) fn port_failure(error: &std::io::Error) -> DialFailure {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => DialFailure::because(
+            FailureKind::General,
+            "the server lacks CAP_NET_BIND_SERVICE, which a port below 1024 needs",
+        ),
+        _ => io_failure(error),
+    }
 }
 
 pub(super) fn io_failure(error: &std::io::Error) -> DialFailure {

@@ -5,6 +5,7 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
 use thiserror::Error;
 
 use crate::{
+    ports,
     socket_path::SocketPath,
     target::{Host, ListenAt},
 };
@@ -89,18 +90,10 @@ impl RuleHost {
 }
 
 fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
-    if text == "*" {
-        return Some(ANY_PORT);
+    match text {
+        "*" => Some(ANY_PORT),
+        text => ports::range(text),
     }
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| {
-        let is_number = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|&port: &u16| is_number && port > 0)
-    };
-    let (first, last) = (port(first)?, port(last)?);
-    (first <= last).then_some(first..=last)
 }
 
 impl fmt::Display for ListenRule {

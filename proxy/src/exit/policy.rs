@@ -15,7 +15,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
-use crate::socket_path::SocketPath;
+use crate::{ports, socket_path::SocketPath};
 
 /// Why policy refuses an address.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -125,15 +125,7 @@ impl FromStr for Rule {
             .map_err(|_| bad())?;
         let ports = match ports {
             None => None,
-            Some(ports) => {
-                let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-                let first: u16 = first.parse().map_err(|_| bad())?;
-                let last: u16 = last.parse().map_err(|_| bad())?;
-                if first > last {
-                    return Err(bad());
-                }
-                Some(first..=last)
-            }
+            Some(ports) => Some(ports::range(ports).ok_or_else(bad)?),
         };
         Ok(Self(About::Net(net, ports)))
     }

@@ -33,3 +33,15 @@ fn one_client_may_have_ten_thousand_targets_by_default_and_leaves_as_many_to_oth
     assert!(config.max_targets_per_connection() < config.max_targets_per_key);
     assert!(config.max_targets_per_key * 2 <= config.max_targets);
 }
+
+#[test]
+fn a_port_that_the_system_forbids_is_told_with_the_capability_and_is_no_denial() {
+    let failure = listen::port_failure(&std::io::ErrorKind::PermissionDenied.into());
+    assert_ne!(failure.kind, FailureKind::Denied);
+    assert!(
+        failure.reason.contains("CAP_NET_BIND_SERVICE"),
+        "{failure:?}"
+    );
+    let taken = listen::port_failure(&std::io::ErrorKind::AddrInUse.into());
+    assert!(!taken.reason.contains("CAP_"), "{taken:?}");
+}
