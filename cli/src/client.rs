@@ -36,7 +36,7 @@ use crate::{
     logging::{self, Format, Level},
     reach::{NoContact, Reach},
     reload::Source,
-    run,
+    run, service_manager,
     settings::ClientSettings,
     signals::{Draining, Signals},
     status, tproxy,
@@ -177,7 +177,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         .ftp_ports(settings.ftp_ports);
     run::say(&format!("listening on {local}"));
     transparent.say();
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service_manager::ready(&format!("listening on {local}"));
     let client = Client::new(link, config);
     let forwards = forwards::start(&client, forwards)?;
     let draining = Draining::default();
@@ -204,7 +204,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         Some(failure) = refusals.recv() => return Err(failure),
         () = return_to_preferred(&reach, client.link()) => {}
         () = logging::report_floods() => {}
-        () = run::keep_watchdog() => {}
+        () = service_manager::keep_watchdog() => {}
         () = service.heed(signals) => {}
     }
     reach.shut_down().await;

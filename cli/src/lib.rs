@@ -34,6 +34,7 @@ pub mod reload;
 pub mod run;
 pub mod serve;
 pub mod servers;
+pub mod service_manager;
 pub mod session;
 pub mod settings;
 pub mod signals;

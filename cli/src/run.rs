@@ -55,18 +55,6 @@ pub async fn stopped() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the service manager, where it wants to know, that the runtime is alive. Ends only if dropped.
-pub async fn keep_watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
-        return std::future::pending().await;
-    };
-    let mut ticks = tokio::time::interval(limit / 2);
-    loop {
-        ticks.tick().await;
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-    }
-}
-
 /// Takes all descriptors the system lets us have, for every proxied connection is one, and says how many.
 pub fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);

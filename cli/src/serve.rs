@@ -46,7 +46,7 @@ use crate::{
     path_memory::KnownClients,
     prompt::Terminal,
     reload::Source,
-    run,
+    run, service_manager,
     session::Session,
     settings::ServerSettings,
     signals::{Draining, Signals, Told},
@@ -149,7 +149,7 @@ async fn serve(
     if let Some(admin) = &admin {
         run::say(&format!("status page on http://{}/", admin.local()));
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service_manager::ready(&format!("listening on {local}"));
 
     // Nobody is to reach the status page as a target.
     let policy = own_listeners(&settings.policy, local, admin.as_ref().map(Admin::local));
@@ -176,7 +176,7 @@ async fn serve(
         () = serve_admin(admin, commands.clone()) => {}
         () = serve_control(socket, commands) => {}
         () = logging::report_floods() => {}
-        () = run::keep_watchdog() => {}
+        () = service_manager::keep_watchdog() => {}
         () = heed(signals, &server, source, local) => {}
     }
     info!("shutting down");
@@ -249,17 +249,17 @@ async fn heed(
 ) {
     loop {
         match signals.next().await {
-            Told::Reload => reload(server, &mut source, local),
+            Told::Reload => service_manager::reload(|| reload(server, &mut source, local)),
             Told::End => return,
             Told::Drain => break,
         }
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let drain = *server.drain.lock().unwrap_or_else(PoisonError::into_inner);
+    service_manager::stopping(drain);
     // Clients that are here may go on asking: they would only be refused what others, a moment later, get of
     // the next server.
     server.draining.start();
     server.exit.drain();
-    let drain = *server.drain.lock().unwrap_or_else(PoisonError::into_inner);
     signals.drain(drain, || server.under_way()).await;
 }
 

@@ -9,12 +9,14 @@ mod world;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::Path,
+    process::Command,
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use world::{Running, World, ends_with, program, socks5, web};
 
 /// The answer to a GET of `path` from the page at `address`, asked for as `host`.
@@ -196,39 +198,112 @@ fn the_shipped_settings_are_valid() {
     }
 }
 
+/// The socket of a service manager, which hears what a program tells it.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// The manager that `command` is to tell, and which wants to hear every tenth of a second that it lives.
+    fn of(command: &mut Command, world: &World) -> Self {
+        let path = world.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        command
+            .env("NOTIFY_SOCKET", path)
+            .env("WATCHDOG_USEC", "200000");
+        Self(socket)
+    }
+
+    /// The next message that has `words` on one of its lines.
+    fn told(&self, words: &str) -> String {
+        let mut message = [0; 1024];
+        loop {
+            let len = self.0.recv(&mut message).unwrap();
+            let text = str::from_utf8(&message[..len]).unwrap();
+            if text.lines().any(|line| line.starts_with(words)) {
+                return text.to_owned();
+            }
+        }
+    }
+
+    /// Checks that it is told of one reload, whose outcome is `outcome`.
+    fn hears_of_reload(&self, program: &Running, outcome: &str) {
+        let before = monotonic_us();
+        program.signal("-HUP");
+        let reloading = self.told("RELOADING=1");
+        let at = reloading
+            .lines()
+            .find_map(|line| line.strip_prefix("MONOTONIC_USEC="))
+            .unwrap();
+        assert!((before..=monotonic_us()).contains(&at.parse().unwrap()));
+        let ready = self.told("READY=1");
+        assert!(ready.contains(&format!("STATUS={outcome}")), "{ready}");
+    }
+}
+
+fn monotonic_us() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
 #[test]
-fn the_service_manager_is_told_when_a_program_is_ready_alive_and_ending() {
+fn the_service_manager_is_told_when_the_server_is_ready_alive_reloading_and_ending() {
     let mut world = World::new();
     world.server.kill();
-    let path = world.path("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    let config = world.path("server.toml");
+    fs::write(&config, "").unwrap();
     let mut command = program("rpserver", &world.folder);
+    command.args(["--listen", "127.0.0.1:0", "--config"]);
     command
-        .args(["--listen", "127.0.0.1:0", "--key"])
+        .arg(&config)
+        .arg("--key")
         .arg(world.path("host_key"));
     command
         .arg("--authorized-keys")
         .arg(world.path("authorized_keys"));
-    command
-        .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "200000");
+    let manager = Manager::of(&mut command, &world);
     let mut server = Running::start(command);
-    let told = |words: &str| {
-        let mut message = [0; 256];
-        loop {
-            let len = manager.recv(&mut message).unwrap();
-            if str::from_utf8(&message[..len]).unwrap().contains(words) {
-                return;
-            }
-        }
-    };
-    told("READY=1");
-    told("WATCHDOG=1");
-    told("WATCHDOG=1");
+    let address = server.said("listening on ");
+    let ready = manager.told("READY=1");
+    assert!(
+        ready.contains(&format!("STATUS=listening on {address}")),
+        "{ready}"
+    );
+    manager.told("WATCHDOG=1");
+    manager.told("WATCHDOG=1");
+    fs::write(&config, "deny = ['10.0.0.0/8']\n").unwrap();
+    manager.hears_of_reload(&server, "settings read again");
+    fs::write(&config, "deni = ['10.0.0.0/8']\n").unwrap();
+    manager.hears_of_reload(&server, "settings stay as they are: ");
     server.terminate();
-    told("STOPPING=1");
+    manager.told("STOPPING=1");
     assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_service_manager_is_told_that_the_client_ends_while_streams_still_do() {
+    let world = World::new();
+    let mut command = world.client(&["--drain", "60"]);
+    let manager = Manager::of(&mut command, &world);
+    let mut client = Running::start(command);
+    let proxy = client.said("listening on ");
+    manager.told("READY=1");
+    manager.told("WATCHDOG=1");
+    manager.hears_of_reload(&client, "settings read again");
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = socks5(&proxy, target.local_addr().unwrap());
+    let (mut far, _) = target.accept().unwrap();
+    client.terminate();
+    manager.told("STOPPING=1");
+    // It lives on, and its stream with it.
+    manager.told("WATCHDOG=1");
+    far.write_all(b"last words").unwrap();
+    drop(far);
+    let mut near = near;
+    let mut words = String::new();
+    near.read_to_string(&mut words).unwrap();
+    assert_eq!(words, "last words");
+    drop(near);
+    assert!(client.child.wait().unwrap().success());
 }

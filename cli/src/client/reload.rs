@@ -6,9 +6,11 @@ use rp_proxy::{Client, auth::Credentials};
 
 use crate::{
     args::client::ClientOptions,
+    exit_code::Failure,
     logging::{self, Level},
     reach::Reach,
-    reload::{Source, say_unchanged},
+    reload::Source,
+    service_manager,
     settings::ClientSettings,
     signals::{Draining, Signals, Told},
 };
@@ -33,12 +35,12 @@ impl Service {
     pub(super) async fn heed(mut self, mut signals: Signals) {
         loop {
             match signals.next().await {
-                Told::Reload => self.reload(),
+                Told::Reload => service_manager::reload(|| self.reload()),
                 Told::End => return,
                 Told::Drain => break,
             }
         }
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        service_manager::stopping(self.drain);
         self.draining.start();
         let link = self.client.link();
         signals.drain(self.drain, || link.users() as u64).await;
@@ -46,16 +48,16 @@ impl Service {
 
     /// Reads the settings and the users again and applies what is different; a mistake in them changes
     /// nothing.
-    fn reload(&mut self) {
-        let read = self.source.read(ClientOptions::or, ClientSettings::new);
-        let (settings, effective) = match read {
-            Ok(read) => read,
-            Err(failure) => return say_unchanged(&failure),
-        };
+    ///
+    /// # Errors
+    /// That mistake.
+    fn reload(&mut self) -> Result<(), Failure> {
+        let (settings, effective) = self.source.read(ClientOptions::or, ClientSettings::new)?;
         self.credentials.replace(&settings.credentials);
         self.reach.set_rate(settings.policy, settings.rate);
         self.drain = settings.drain;
         logging::set_level(settings.log_level.unwrap_or(Level::INFO));
         self.source.say_changed(&effective, &APPLIED);
+        Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{Server, own_listeners};
 use crate::{
     args::server::ServerOptions,
+    exit_code::Failure,
     logging::{self, Level},
-    reload::{Source, say_unchanged},
+    reload::Source,
     settings::ServerSettings,
 };
 
@@ -27,11 +28,15 @@ const APPLIED: [&str; 11] = [
 
 /// Reads the settings again and applies what is different; a mistake in them changes nothing. Lists of
 /// keys and passwords are read anew whenever they are asked.
-pub(super) fn reload(server: &Arc<Server>, source: &mut Source<ServerOptions>, local: SocketAddr) {
-    let (settings, effective) = match source.read(ServerOptions::or, ServerSettings::new) {
-        Ok(read) => read,
-        Err(failure) => return say_unchanged(&failure),
-    };
+///
+/// # Errors
+/// That mistake.
+pub(super) fn reload(
+    server: &Arc<Server>,
+    source: &mut Source<ServerOptions>,
+    local: SocketAddr,
+) -> Result<(), Failure> {
+    let (settings, effective) = source.read(ServerOptions::or, ServerSettings::new)?;
     let policy = own_listeners(&settings.policy, local, server.admin);
     server.policy.replace(&policy);
     server.set_listen_access(settings.listen_access);
@@ -41,4 +46,5 @@ pub(super) fn reload(server: &Arc<Server>, source: &mut Source<ServerOptions>, l
     server.set_drain(settings.drain);
     logging::set_level(settings.log_level.unwrap_or(Level::INFO));
     source.say_changed(&effective, &APPLIED);
+    Ok(())
 }
