@@ -3,19 +3,16 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     time::Duration,
 };
 
 use rp_netem_tests::{
     clients::{self, News, Options},
-    implementation::Kit,
     quantity::{Rate, Share, Time},
-    record,
     report::clients::{Record, table},
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,15 +37,8 @@ pub(crate) struct Args {
     /// Of the link's chances
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
@@ -68,11 +58,11 @@ impl Args {
             seed: self.seed,
             plain_limit: self.plain_limit.0.max(Duration::from_secs(1)),
             is_proxied_only: self.no_plain,
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
         };
-        let (programs, is_offline) = (self.programs, self.offline);
+        let tools = self.recorded.tools;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let mut records = Vec::new();
             let summary = clients::run(&options, &kit, &is_stopped, &mut |news| {

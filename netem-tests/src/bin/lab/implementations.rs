@@ -1,28 +1,21 @@
 //! `lab implementations`: what there is to compare with, with versions; what is missing is installed.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
-use rp_netem_tests::implementation::{self, Kit};
+use rp_netem_tests::implementation;
 
-use crate::{End, interrupt};
+use crate::{End, given::Tools, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Tools,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
         interrupt::guard(move |_| {
-            let kit = Kit::new(self.programs, self.offline)?;
+            let kit = self.tools.kit()?;
             let mut out = io::stdout().lock();
             let mut end = End::Good;
             for implementation in implementation::ALL {

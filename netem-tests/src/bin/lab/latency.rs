@@ -8,14 +8,12 @@ use std::{
 
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
-    implementation::Kit,
     latency::{self, Options, Setup},
     quantity::{Rate, Share, Time},
-    record,
     report::latency::Record,
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -42,26 +40,19 @@ pub(crate) struct Args {
     /// Of the link's and the client's chances
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
     /// Keep our programs' event traces, in a folder for each run (`lab trace` draws them)
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
-        let (programs, is_offline) = (self.programs.clone(), self.offline);
+        let tools = self.recorded.tools.clone();
         let options = self.options()?;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let summary = latency::run(&options, &kit, &is_stopped, &mut |line| {
                 // Nobody to tell if standard error is closed.
@@ -104,7 +95,7 @@ impl Args {
             losses: self.loss.iter().map(|share| share.0).collect(),
             seconds: self.seconds,
             seed: self.seed,
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
             traces: self.trace.map(std::path::absolute).transpose()?,
         })
     }

@@ -9,6 +9,7 @@ mod clean;
 mod clients;
 mod connections;
 mod first_byte;
+mod given;
 mod implementations;
 mod interrupt;
 mod latency;

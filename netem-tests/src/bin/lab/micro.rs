@@ -1,20 +1,16 @@
 //! `lab micro`: goodput and processor time without an emulator. What is measured how is in `micro`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
-    implementation::{self, Implementation, Kit},
+    implementation::{self, Implementation},
     micro::{self, Options},
     quantity::Size,
-    record,
     report::micro::Record,
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,15 +23,8 @@ pub(crate) struct Args {
     /// How often each
     #[arg(long, default_value_t = 3)]
     repeat: u32,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
@@ -55,11 +44,11 @@ impl Args {
             implementations,
             bytes: self.size.0,
             repeat: self.repeat,
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
         };
-        let (programs, is_offline) = (self.programs, self.offline);
+        let tools = self.recorded.tools;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let summary = micro::run(&options, &kit, &is_stopped, &mut |line| {
                 // Nobody to tell if standard error is closed.

@@ -5,30 +5,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rp_netem_tests::{implementation::Kit, status_page};
+use rp_netem_tests::status_page;
 
-use crate::{End, interrupt};
+use crate::{End, given::Tools, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the pictures go
     #[arg(long, value_name = "DIR", default_value = "target/status-page")]
     pictures: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Tools,
     /// The browser
     #[arg(long, value_name = "FILE", default_value = "/usr/bin/chromium")]
     chromium: PathBuf,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
         interrupt::guard(move |_| {
-            let kit = Kit::new(self.programs, self.offline)?;
+            let kit = self.tools.kit()?;
             if !Path::new(&self.chromium).exists() {
                 kit.install_chromium()?;
             }

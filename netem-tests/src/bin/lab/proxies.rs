@@ -1,20 +1,15 @@
 //! `lab proxies`: processor time of proxies. What is measured how is in the library's `proxies`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
 use anyhow::ensure;
 use rp_netem_tests::{
-    implementation::Kit,
     proxies::{self, Options},
     quantity::{Rate, Share, Time},
-    record,
     report::proxies::{Record, table},
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -38,15 +33,8 @@ pub(crate) struct Args {
     /// Of the link's chances
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
@@ -61,11 +49,11 @@ impl Args {
             losses: self.loss.iter().map(|share| share.0).collect(),
             seconds: self.seconds,
             seed: self.seed,
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
         };
-        let (programs, is_offline) = (self.programs, self.offline);
+        let tools = self.recorded.tools;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let mut records = Vec::new();
             let is_good = proxies::run(&options, &kit, &is_stopped, &mut |record| {

@@ -2,20 +2,18 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use rp_netem_tests::{
     grid::{self, Grid, Options},
-    implementation::{self, Implementation, Kit},
-    record,
+    implementation::{self, Implementation},
     report::grid::Record,
     scenario::Scenario,
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -39,26 +37,19 @@ pub(crate) struct Args {
     /// Of the first repetition; the next ones count up
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
     /// Leave out what the file has already
     #[arg(long)]
     resume: bool,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<End> {
-        let (programs, is_offline) = (self.programs.clone(), self.offline);
+        let tools = self.recorded.tools.clone();
         let options = self.options()?;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let summary = grid::run(&options, &kit, &is_stopped, &mut |line| {
                 // Nobody to tell if standard error is closed.
@@ -128,7 +119,7 @@ impl Args {
             seconds: self.seconds,
             limit: Duration::from_secs_f64(limit),
             seed: self.seed,
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
             resume: self.resume,
         })
     }

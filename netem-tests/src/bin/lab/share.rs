@@ -2,20 +2,18 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::ensure;
 use rp_netem_tests::{
-    implementation::{self, Kit},
+    implementation,
     quantity::{Rate, Share, Time},
-    record,
     report::share::Record,
     share::{self, Case, CaseError, Options},
 };
 
-use crate::{End, interrupt};
+use crate::{End, given::Recorded, interrupt};
 
 /// Beside kernel TCP at every depth of buffer.
 const CROSS_TRAFFIC: [&str; 3] = ["rpcp+tcp-cubic", "rpcp+4xtcp-cubic", "rpcp+tcp-bbr"];
@@ -56,15 +54,8 @@ pub(crate) struct Args {
     warm_up: Option<u32>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 impl Args {
@@ -92,10 +83,10 @@ impl Args {
                 "there is no implementation {peer} (see lab implementations)"
             );
         }
-        let (programs, is_offline) = (self.programs.clone(), self.offline);
-        let (out, all) = (self.out.clone(), self.options(warm_up)?);
+        let tools = self.recorded.tools.clone();
+        let (out, all) = (self.recorded.out(Record::KIND), self.options(warm_up)?);
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let mut sum = share::Summary::default();
             for options in &all {
                 let is_stopped = || interrupt.is_requested();
@@ -131,7 +122,7 @@ impl Args {
             seconds: self.seconds,
             warm_up,
             seed: self.seed,
-            out: self.out.clone(),
+            out: self.recorded.out(Record::KIND),
         };
         let (round_trip, loss, buffers) = (self.round_trip.0, &self.loss, &self.buffers);
         if !self.cases.is_empty() {

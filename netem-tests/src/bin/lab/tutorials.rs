@@ -1,26 +1,19 @@
 //! `lab tutorials`: runs the pages of `proxy/docs`. How a page is read and run is in `tutorial`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
 use anyhow::{bail, ensure};
-use rp_netem_tests::{implementation::Kit, tutorial};
+use rp_netem_tests::tutorial;
 
-use crate::{End, interrupt};
+use crate::{End, given::Tools, interrupt};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only these pages, by the names of their files
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     only: Vec<String>,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    tools: Tools,
 }
 
 impl Args {
@@ -38,7 +31,7 @@ impl Args {
             ensure!(is_known, "there is no tutorial {name}");
         }
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(self.programs, self.offline)?;
+            let kit = self.tools.kit()?;
             let mut end = End::Good;
             for name in wanted {
                 if interrupt.is_requested() {
