@@ -42,6 +42,7 @@ use crate::{
 };
 use options::Options;
 
+pub(crate) mod fuzz;
 mod line;
 mod options;
 #[cfg(test)]

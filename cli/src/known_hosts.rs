@@ -28,6 +28,7 @@ use crate::{
     pattern::wildcard,
 };
 
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

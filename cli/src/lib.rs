@@ -17,6 +17,8 @@ pub mod exit_code;
 pub mod file_threads;
 pub mod forward;
 pub mod forwards;
+#[doc(hidden)]
+pub mod fuzz;
 mod guarded_file;
 pub mod host_key;
 pub mod identity;

@@ -1,5 +1,8 @@
 //! What the fuzz test runs: each function takes any bytes, must not panic and checks what must hold whatever they
-//! are. `tests/fuzz.rs` feeds them. Not part of the API.
+//! are. `cli/tests/fuzz` feeds them.
+//!
+//! Public, because an integration test is another crate; not part of the API. It is no feature of the crate, as that
+//! would have everything built twice for the tests; a program that does not call it has nothing of it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,7 +15,7 @@ use crate::{
     target::{Host, Target},
 };
 
-pub use crate::front::fuzz::{ftp_fetch, ftp_follower, http, socks};
+pub use crate::front::fuzz::{ftp_fetch, ftp_follower, http, pac, socks};
 
 /// The messages of client and exit: what decodes means the same when it is encoded, and nothing shorter decodes.
 pub fn wire(data: &[u8]) {

@@ -10,6 +10,7 @@
 //! A new command is one variant of [`Command`], and one arm in the [`Handler`] of the program it is for.
 
 mod call;
+pub(crate) mod fuzz;
 mod message;
 mod serve;
 mod socket;

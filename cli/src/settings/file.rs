@@ -54,7 +54,7 @@ impl<T: Args + DeserializeOwned + Default> SettingsFile<T> {
         }
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
         let mistake = |span: Option<Range<usize>>, what: &str| {
             let line = line_at(text, span.map_or(0, |span| span.start));
             Failure::usage(format!("{} line {line}: {what}", path.display()))

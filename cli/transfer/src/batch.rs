@@ -1,6 +1,7 @@
 //! Many small files in one request, so that none of them waits for a round trip. Their data stream holds for
 //! each an Entry message and behind it the file's bytes (spec/20-copy.md, "Batches").
 
+pub(crate) mod fuzz;
 mod parser;
 mod receiver;
 mod sender;

@@ -4,6 +4,7 @@
 //! A header and records of fixed size, each guarded by a CRC-32: what a torn record and all behind it would
 //! say is not there.
 
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +58,8 @@ impl Known {
         let mut missing = Vec::new();
         let mut next = 0;
         for index in there.into_iter().chain([self.size.div_ceil(GROUP)]) {
-            let (start, end) = (next * GROUP, (index * GROUP).min(self.size));
+            let offset = |index: u64| index.saturating_mul(GROUP).min(self.size);
+            let (start, end) = (offset(next), offset(index));
             if start < end {
                 missing.push((start, end - start));
             }

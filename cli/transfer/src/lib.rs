@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod digest;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod journal;
 pub mod message;
 pub mod path;

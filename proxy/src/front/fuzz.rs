@@ -3,7 +3,7 @@
 use super::{Parsed, socks4, socks5, socks5_udp};
 
 pub use super::{
-    http::fuzz::{ftp_fetch, http},
+    http::fuzz::{ftp_fetch, http, pac},
     transparent::fuzz::ftp_follower,
 };
 

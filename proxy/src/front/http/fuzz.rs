@@ -8,7 +8,10 @@ use super::{
     forward::{self, Route},
     framing::{self, Framing},
     head::{BadHead, HeadEnd, Reading, RequestHead, ResponseHead},
+    pac,
 };
+
+use crate::target::Target;
 
 pub use super::ftp::fuzz::ftp_fetch;
 
@@ -53,6 +56,25 @@ pub fn http(data: &[u8]) {
             "what is forwarded is a response"
         );
     }
+}
+
+/// The file for browsers: whoever asks for it, it is the same script with an address in it.
+pub fn pac(data: &[u8]) {
+    let Ok(Some(head)) = RequestHead::take(&mut BytesMut::from(data), &mut HeadEnd::default())
+    else {
+        return;
+    };
+    let _ = pac::is_asked(&head);
+    let local = ([192, 0, 2, 1], 1080).into();
+    let script = pac::content(&head, local);
+    let script = str::from_utf8(&script).expect("it is text");
+    let (before, rest) = script.split_once("\"PROXY ").expect("it names a proxy");
+    let (proxy, after) = rest.split_once("; SOCKS5 ").expect("in both ways");
+    let (again, after) = after.split_once("\";\n}\n").expect("and ends");
+    assert_eq!((proxy, after), (again, ""));
+    assert!(before.ends_with("return "));
+    assert!(Target::parse(proxy, None).is_ok());
+    assert!(!proxy.contains(['"', '\\', ';', ' ', '\n', '\r']));
 }
 
 /// The head in `data` as a whole, which must be the one that is found in pieces.

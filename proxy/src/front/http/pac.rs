@@ -24,7 +24,7 @@ pub(super) fn answer(head: &RequestHead, local: SocketAddr) -> Answer {
 }
 
 /// Names the address as the client wrote it, which is the one that works from where it is.
-fn content(head: &RequestHead, local: SocketAddr) -> Bytes {
+pub(super) fn content(head: &RequestHead, local: SocketAddr) -> Bytes {
     let host = head.fields.all("host").next();
     let host = host.and_then(|host| std::str::from_utf8(host).ok());
     // What is a target can be put in quotation marks.
