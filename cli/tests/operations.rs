@@ -50,6 +50,8 @@ fn the_status_page_of_both_programs_shows_what_went_through() {
         assert!(get(page, "/", page, "").contains("<title>Rapidpath</title>"));
         let json = get(page, "/status.json", page, "");
         assert!(json.contains("\"up-bytes\":18"), "{json}");
+        // The client has asked whether it is let in, which is no request that failed.
+        assert!(!json.contains("\"failed\":1"), "{json}");
         let metrics = get(page, "/metrics", page, "");
         assert!(
             metrics.contains("rapidpath_up_bytes_total 18\n"),

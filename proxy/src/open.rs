@@ -19,12 +19,16 @@ pub const MAX_REPLY_BYTES: usize = 1 + 1 + 255;
 pub const MAX_ARRIVAL_BYTES: usize = 1 + 8 + 1 + 16 + 2 + 1 + 255;
 
 const KIND_ARRIVAL: u8 = 1;
+const COMMAND_NONE: u8 = 0;
 const COMMAND_CONNECT: u8 = 1;
 const COMMAND_LISTEN: u8 = 2;
 const COMMAND_ASSOCIATE: u8 = 3;
 const COMMAND_BIND: u8 = 4;
 const COMMAND_LISTEN_DATAGRAMS: u8 = 5;
 const STATUS_CONNECTED: u8 = 0;
+
+/// Why command 0 is not served: whoever sends it wants an answer, and nothing else.
+pub(crate) const NOTHING_ASKED: &str = "nothing was asked for";
 
 /// What the client asks of the exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +96,10 @@ impl Request {
                 None => return Ok(None),
                 Some((host, port)) => Self::ListenDatagrams(host, port),
             },
+            Some(COMMAND_NONE) => {
+                let kind = FailureKind::CommandUnsupported;
+                return Err(DialFailure::because(kind, NOTHING_ASKED));
+            }
             //= spec/10-proxy.md#request
             //# An exit MUST answer a command it does not know with status 7.
             Some(_) => return Err(DialFailure::new(FailureKind::CommandUnsupported)),

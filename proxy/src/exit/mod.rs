@@ -43,7 +43,7 @@ use crate::{
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     listening::NO_ADDRESS,
-    open::Request,
+    open::{NOTHING_ASKED, Request},
     relay::{Account, Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
@@ -261,6 +261,7 @@ impl Exit {
             Ok(Request::Bind(from)) => {
                 return self.bind((send, recv), client, from).await;
             }
+            Err(failure) if failure.reason == NOTHING_ASKED => Err(failure),
             Err(failure) => {
                 client.account.failed(failure.kind);
                 info!(client = client.name, %failure, "request not served");

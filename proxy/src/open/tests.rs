@@ -126,6 +126,7 @@ fn unknown_commands_and_addresses_have_their_own_status() {
     //# An exit MUST answer a command it does not know with status 7.
     let kind = |bytes: &[u8]| Request::decode(bytes).unwrap_err().kind;
     assert_eq!(kind(&[200]), FailureKind::CommandUnsupported);
+    assert_eq!(kind(&[0]), FailureKind::CommandUnsupported);
     assert_eq!(kind(&[1, 7]), FailureKind::AddressUnsupported);
     assert_eq!(kind(&[1, 3, 1, b' ']), FailureKind::Malformed);
     assert_eq!(kind(&[1, 3, 0]), FailureKind::Malformed);
