@@ -177,7 +177,9 @@ pub(crate) fn fuzz<S: AsRef<[u8]>>(seeds: &[S], target: impl Fn(&[u8]) + RefUnwi
         let input = match usize::try_from(inputs) {
             Ok(number) if number <= seeds.len() => seeds[number - 1].as_ref().to_vec(),
             _ => {
-                let from = random.below(pool.len());
+                // Far from the seeds little is understood, so every other input is made of one.
+                let near = [pool.len(), seeds.len()][random.below(2)];
+                let from = random.below(near);
                 random.mutate(&pool[from], &pool)
             }
         };
