@@ -146,7 +146,10 @@ impl Streams {
         }
         Self {
             table: Table::new(config.side, config.max_streams_bi, config.max_streams_uni),
-            queues: Queues::default(),
+            queues: Queues {
+                data: Scheduler::favouring_sparse(),
+                ..Queues::default()
+            },
             wants: Wants::default(),
             events: VecDeque::new(),
             send_credit: SendCredit::default(),
@@ -308,7 +311,7 @@ impl Streams {
         };
         let dir = stream.id.dir();
         for queue in self.queues.all() {
-            queue.remove(slot);
+            queue.forget(slot);
         }
         if self.table.remove(slot) {
             self.wants.max_streams[dir as usize] = true;

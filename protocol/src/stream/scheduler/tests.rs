@@ -93,8 +93,146 @@ fn classes_that_are_empty_are_swept_out() {
     assert_eq!(scheduler.nodes.capacity(), 0);
 }
 
+//= spec/05-streams.md#sending
+//= type=test
+//# A sender SHOULD serve a stream before the others of its priority as long as it sends less than
+//# one turn in the time in which each of them has one.
+#[test]
+fn a_sparse_stream_waits_for_no_turn_of_a_thousand_busy_ones() {
+    let mut scheduler = Scheduler::favouring_sparse();
+    for slot in 0..1000 {
+        scheduler.insert(slot, 0);
+    }
+    // Whoever is new has a first turn.
+    run(&mut scheduler, 5000, |_| 1200);
+    for _ in 0..10 {
+        // Ten messages in each round of the others.
+        for _ in 0..10 {
+            scheduler.insert(1000, 0);
+            assert_eq!(scheduler.first(), Some(1000));
+            scheduler.charge(1000, 400);
+            scheduler.remove(1000);
+            run(&mut scheduler, 4 * 101, |_| 1200);
+        }
+    }
+}
+
+#[test]
+fn a_sparse_stream_that_goes_on_sending_has_one_turn_and_then_waits_for_the_others() {
+    let mut scheduler = Scheduler::favouring_sparse();
+    for slot in 0..3 {
+        scheduler.insert(slot, 0);
+    }
+    run(&mut scheduler, 3 * 4, |_| 1200);
+    scheduler.insert(3, 0);
+    let order: Vec<u32> = (0..8)
+        .map(|_| {
+            let slot = scheduler.first().unwrap();
+            scheduler.charge(slot, 4096);
+            slot
+        })
+        .collect();
+    assert_eq!(order, [3, 0, 1, 2, 3, 0, 1, 2]);
+}
+
+#[test]
+fn streams_that_leave_and_return_as_sparse_ones_get_no_more_than_one_that_stays() {
+    let mut scheduler = Scheduler::favouring_sparse();
+    for slot in 0..10 {
+        scheduler.insert(slot, 0);
+    }
+    let mut bytes = [0_u64; 10];
+    let mut away = Vec::new();
+    for step in 0..100_000 {
+        let slot = scheduler.first().unwrap();
+        bytes[slot as usize] += 1200;
+        scheduler.charge(slot, 1200);
+        // All but one leave as often as they can.
+        if slot > 0 {
+            scheduler.remove(slot);
+            away.push(slot);
+        }
+        if step % 3 == 0 {
+            away.drain(..).for_each(|slot| scheduler.insert(slot, 0));
+        }
+    }
+    let stays = bytes[0];
+    assert!(
+        bytes[1..].iter().all(|&bytes| bytes <= stays + 2 * 4096),
+        "{bytes:?}"
+    );
+}
+
+#[test]
+fn short_streams_one_after_the_other_leave_a_busy_one_its_turns() {
+    let mut scheduler = Scheduler::favouring_sparse();
+    scheduler.insert(0, 0);
+    run(&mut scheduler, 4, |_| 1200);
+    let mut busy = 0_u64;
+    for _ in 0..17_000 {
+        // Another stream each time, in the place of the last one.
+        scheduler.insert(1, 0);
+        let slot = scheduler.first().unwrap();
+        scheduler.charge(slot, 4096);
+        if slot == 0 {
+            busy += 1;
+        } else {
+            scheduler.forget(1);
+        }
+    }
+    assert!(busy >= 1000, "{busy}");
+}
+
+#[test]
+fn a_new_stream_is_sparse_whatever_the_last_one_in_its_place_has_sent() {
+    let mut scheduler = Scheduler::favouring_sparse();
+    for slot in 0..10 {
+        scheduler.insert(slot, 0);
+    }
+    run(&mut scheduler, 100, |_| 1200);
+    scheduler.remove(7);
+    scheduler.insert(7, 0);
+    assert_ne!(scheduler.first(), Some(7));
+    scheduler.forget(7);
+    scheduler.insert(7, 0);
+    assert_eq!(scheduler.first(), Some(7));
+}
+
 proptest! {
     #![proptest_config(proptest_config())]
+
+    #[test]
+    fn sparse_ones_are_members_too(
+        steps in prop::collection::vec((0_u32..20, -2_i32..3, 0_u8..5), 1..300)
+    ) {
+        let mut scheduler = Scheduler::favouring_sparse();
+        let mut model = std::collections::BTreeMap::new();
+        for (slot, priority, what) in steps {
+            match what {
+                0 | 1 => {
+                    scheduler.insert(slot, priority);
+                    model.entry(slot).or_insert(priority);
+                }
+                2 => {
+                    scheduler.remove(slot);
+                    model.remove(&slot);
+                }
+                3 => {
+                    scheduler.forget(slot);
+                    model.remove(&slot);
+                }
+                _ => scheduler.charge(slot, 1500),
+            }
+            let first = scheduler.first().map(|slot| model.get(&slot).copied());
+            prop_assert_eq!(first, model.values().max().copied().map(Some));
+            prop_assert_eq!(scheduler.len(), model.len());
+        }
+        while let Some(slot) = scheduler.first() {
+            scheduler.remove(slot);
+            prop_assert!(model.remove(&slot).is_some());
+        }
+        prop_assert!(model.is_empty());
+    }
 
     #[test]
     fn members_are_those_inserted_and_not_removed(
