@@ -162,6 +162,47 @@ fn open_stream_keeps_the_connection_alive_and_nothing_else_does() {
     assert_eq!(closed(&pair, false), Some(ConnectionError::TimedOut));
 }
 
+/// Lets `span` pass in which the client's host is suspended: it sees no packet and no time.
+fn suspend_client(pair: &mut Pair, span: Duration) {
+    let handle = pair.client_handle;
+    let connection = pair.client.connections.remove(&handle).expect("it lives");
+    pair.run(span);
+    pair.client.connections.insert(handle, connection);
+}
+
+#[test]
+fn a_client_suspended_for_long_knows_at_once_that_its_connection_is_over() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    pair.client().write(id, b"before").expect("there is room");
+    pair.drive();
+    suspend_client(&mut pair, Duration::from_secs(3600));
+    assert_eq!(closed(&pair, true), Some(ConnectionError::TimedOut));
+    let woken = pair.now;
+    pair.drive_while(|pair| closed(pair, false).is_none());
+    assert_eq!(closed(&pair, false), Some(ConnectionError::TimedOut));
+    assert!(pair.now - woken <= Duration::from_millis(100));
+}
+
+#[test]
+fn a_client_suspended_for_less_than_the_idle_timeout_goes_on() {
+    let mut pair = Pair::new();
+    pair.connect();
+    let id = pair.client().open(Dir::Uni).expect("allowed");
+    pair.client().write(id, b"before ").expect("there is room");
+    pair.drive();
+    suspend_client(&mut pair, Duration::from_secs(20));
+    pair.client().write(id, b"after").expect("there is room");
+    pair.drive();
+    assert_eq!(pair.server().accept(Dir::Uni), Some(id));
+    let mut read = Vec::new();
+    while let Ok(Some(bytes)) = pair.server().read(id, 100) {
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(read, b"before after");
+}
+
 #[test]
 fn idle_connection_sends_nothing() {
     let mut pair = Pair::new();
