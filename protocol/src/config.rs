@@ -31,6 +31,7 @@ pub struct EndpointConfig {
     pub(crate) retry_above: usize,
     pub(crate) max_udp_payload: u16,
     pub(crate) receive_budget: u64,
+    pub(crate) send_budget: u64,
     pub(crate) instance: Vec<u8>,
 }
 
@@ -78,6 +79,15 @@ impl EndpointConfig {
         self.receive_budget = bytes;
         self
     }
+
+    /// Bytes all connections together may hold that were written and not acknowledged, beside 64 KiB for each.
+    /// Default 1 GiB. A connection gets as much as is left for others, and at most its
+    /// [`TransportConfig::send_buffer`].
+    #[must_use]
+    pub fn send_budget(mut self, bytes: u64) -> Self {
+        self.send_budget = bytes;
+        self
+    }
 }
 
 impl Default for EndpointConfig {
@@ -87,6 +97,7 @@ impl Default for EndpointConfig {
             retry_above: 256,
             max_udp_payload: 8952,
             receive_budget: 1 << 30,
+            send_budget: 1 << 30,
             instance: Vec::new(),
         }
     }

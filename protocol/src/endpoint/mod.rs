@@ -123,7 +123,7 @@ impl Endpoint {
             None => ResetKey::from_seed(&seed),
         };
         let tokens = RetryTokens::from_seed(&seed);
-        let budgets = Budgets::new(config.receive_budget);
+        let budgets = Budgets::new(config.receive_budget, config.send_budget);
         Self {
             server: server.map(|config| Server {
                 crypto: ServerCrypto::new(&config),

@@ -1,5 +1,5 @@
-//! The memory all connections of an endpoint may promise their peers, and who may have how much of it.
-//! What a connection does with its part lives in `credit`.
+//! The memory all connections of an endpoint may promise their peers or hold for them, and who may have how
+//! much of it. What a connection does with its part lives in `credit` and `buffering`.
 
 #[cfg(test)]
 mod tests;
@@ -20,10 +20,13 @@ const PART: u64 = 8;
 /// Most all connections of one network may have, as a divisor.
 const NETWORK_PART: u64 = 4;
 
+/// Bytes that any connection may hold to send, however much others hold: enough to go on.
+const LEAST_SEND_BYTES: u64 = 64 << 10;
+
 /// Networks kept at least before those without connections are swept out.
 const SPARE_NETWORKS: usize = 64;
 
-/// Receive memory a connection may take its promises from: a part of the endpoint's, and of its
+/// Memory a connection may take its promises and its send buffer from: a part of the endpoint's, and of its
 /// network's.
 ///
 /// A promise is counted from the moment it is announced until it is consumed, so that the sum of all
@@ -32,6 +35,8 @@ const SPARE_NETWORKS: usize = 64;
 pub struct Budget {
     all: Arc<Account>,
     network: Option<Arc<Account>>,
+    /// What is held to be sent.
+    sending: Arc<Account>,
 }
 
 #[derive(Debug)]
@@ -77,12 +82,30 @@ impl Account {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes, all for one network.
+    /// A budget of `limit` bytes, all for one network, and as many to send.
     pub fn new(limit: u64) -> Self {
+        Self::with_sending(limit, limit)
+    }
+
+    fn with_sending(limit: u64, sending: u64) -> Self {
         Self {
             all: Account::new(limit),
             network: None,
+            sending: Account::new(sending),
         }
+    }
+
+    /// Bytes held to be sent at the moment, by all connections.
+    pub fn sending(&self) -> u64 {
+        self.sending.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Most that a connection may hold to send which holds `own` bytes: as much as all leave free, which is the
+    /// dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998). One that takes all it can has a half,
+    /// and of several each as much as is left for the next.
+    pub(super) fn send_ceiling(&self, own: u64) -> u64 {
+        // What it takes is free no longer.
+        ((own + self.sending.free()) / 2).max(LEAST_SEND_BYTES)
     }
 
     /// Bytes promised at the moment, by all connections.
@@ -132,6 +155,45 @@ impl Default for Budget {
     }
 }
 
+/// What one connection holds to send, counted in its budget.
+#[derive(Debug)]
+pub(super) struct Sending {
+    bytes: u64,
+    budget: Budget,
+}
+
+impl Sending {
+    /// Nothing yet.
+    pub(super) const fn new(budget: Budget) -> Self {
+        Self { bytes: 0, budget }
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Most it may come to.
+    pub(super) fn ceiling(&self) -> u64 {
+        self.budget.send_ceiling(self.bytes)
+    }
+
+    /// A stream holds `now` instead of `before`.
+    pub(super) fn change(&mut self, before: u64, now: u64) {
+        if now > before {
+            self.budget.sending.add(now - before);
+        } else if now < before {
+            self.budget.sending.give_back(before - now);
+        }
+        self.bytes = self.bytes - before + now;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.budget.sending.give_back(self.bytes);
+    }
+}
+
 /// An endpoint's budget, and which network has what of it.
 #[derive(Debug)]
 pub(crate) struct Budgets {
@@ -143,10 +205,10 @@ pub(crate) struct Budgets {
 }
 
 impl Budgets {
-    /// A budget of `limit` bytes.
-    pub(crate) fn new(limit: u64) -> Self {
+    /// A budget of `limit` bytes for what is received, and of `sending` for what is sent.
+    pub(crate) fn new(limit: u64, sending: u64) -> Self {
         Self {
-            all: Budget::new(limit),
+            all: Budget::with_sending(limit, sending),
             networks: HashMap::new(),
             sweep_at: SPARE_NETWORKS,
         }
@@ -174,6 +236,7 @@ impl Budgets {
         Budget {
             all: Arc::clone(all),
             network: Some(account),
+            sending: Arc::clone(&self.all.sending),
         }
     }
 }

@@ -31,7 +31,12 @@ impl Streams {
     /// is counted as unacknowledged; a peer that acknowledges every other byte must not double that
     /// for ever, hence the second term.
     fn used(&self) -> u64 {
-        self.unacked.max(self.held / 4)
+        self.unacked.max(self.held.bytes() / 4)
+    }
+
+    /// What [`used`](Self::used) may come to: as much as the path needs, and as the endpoint has.
+    fn send_limit(&self) -> u64 {
+        self.send_limit.min(self.held.ceiling())
     }
 
     /// Bytes the stream may take from its application. Bytes are taken only within the stream's
@@ -39,7 +44,8 @@ impl Streams {
     /// the buffer the others need.
     pub(super) fn room(&mut self, slot: u32) -> u64 {
         let used = self.used();
-        let (limit, hard_limit) = (self.send_limit, self.config.send_buffer);
+        let limit = self.send_limit();
+        let hard_limit = self.config.send_buffer.min(self.held.ceiling());
         let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
             return 0;
         };
@@ -55,7 +61,7 @@ impl Streams {
 
     /// Whether it is worth to wake a writer: there should be room for more than one packet.
     pub(super) fn is_worth_waking(&mut self, slot: u32) -> bool {
-        let has_shared_room = self.used() <= self.send_limit / 4 * 3;
+        let has_shared_room = self.used() <= self.send_limit() / 4 * 3;
         let Some(send) = self.table.get(slot).and_then(|s| s.send.as_ref()) else {
             return false;
         };
@@ -66,11 +72,12 @@ impl Streams {
     /// Tells writers that there is room: as many as it is likely enough for, and all when half of
     /// the buffer is free. Those left have acknowledgements to come that wake them.
     pub(super) fn wake_writers(&mut self) {
-        if self.queues.writers.is_empty() || self.used() > self.send_limit / 4 * 3 {
+        let limit = self.send_limit();
+        if self.queues.writers.is_empty() || self.used() > limit / 4 * 3 {
             return;
         }
-        let mut waking = match self.send_limit - self.used() {
-            room if room >= self.send_limit / 2 => usize::MAX,
+        let mut waking = match limit - self.used() {
+            room if room >= limit / 2 => usize::MAX,
             room => usize::try_from(room / STREAM_RESERVE_BYTES).map_or(1, |n| n.max(1)),
         };
         while waking > 0

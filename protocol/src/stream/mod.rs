@@ -38,6 +38,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::budget::Budgets;
 use self::{
+    budget::Sending,
     buffering::MIN_SEND_BUFFER_BYTES,
     credit::{ConnectionCredit, SendCredit},
     scheduler::Scheduler,
@@ -119,8 +120,8 @@ pub struct Streams {
     /// Of those, bytes never sent.
     unsent: u64,
     /// Bytes of memory held for them.
-    held: u64,
-    /// What `used` should stay below.
+    held: Sending,
+    /// What `used` should stay below, as far as the path goes.
     send_limit: u64,
     now: Option<Instant>,
     rtt: Duration,
@@ -161,7 +162,7 @@ impl Streams {
             },
             unacked: 0,
             unsent: 0,
-            held: 0,
+            held: Sending::new(config.budget.clone()),
             send_limit: MIN_SEND_BUFFER_BYTES.min(config.send_buffer),
             now: None,
             rtt: config.initial_rtt,
@@ -250,7 +251,7 @@ impl Streams {
         let result = change(send);
         self.unsent = self.unsent - unsent + send.unsent();
         self.unacked = self.unacked - unacked + send.buffer.unacked();
-        self.held = self.held - held + send.buffer.held();
+        self.held.change(held, send.buffer.held());
         Some(result)
     }
 

@@ -37,7 +37,7 @@ fn no_connection_has_more_than_an_eighth() {
 //# it, and the connections of one network together no more than a quarter.
 #[test]
 fn a_network_with_many_connections_leaves_the_others_theirs() {
-    let mut budgets = Budgets::new(8000);
+    let mut budgets = Budgets::new(8000, 8000);
     let greedy: Vec<Budget> = (0..100).map(|last| budgets.of(address(last))).collect();
     let taken: u64 = greedy.iter().map(|budget| budget.take(1000, 0)).sum();
     assert_eq!(taken, 2000);
@@ -54,7 +54,7 @@ fn mapped_addresses_are_of_the_network_they_stand_for() {
 
 #[test]
 fn networks_without_connections_are_forgotten() {
-    let mut budgets = Budgets::new(8000);
+    let mut budgets = Budgets::new(8000, 8000);
     let kept = budgets.of(address(1));
     kept.insist(10);
     for high in 0..=255 {
@@ -64,4 +64,40 @@ fn networks_without_connections_are_forgotten() {
     }
     assert!(budgets.networks.len() <= 2 * SPARE_NETWORKS);
     assert_eq!(budgets.of(address(2)).network.unwrap().free(), 1990);
+}
+
+#[test]
+fn of_the_send_budget_as_much_is_left_for_the_next_as_each_has() {
+    let budget = Budget::new(12 << 20);
+    let take = |sending: &mut Sending| {
+        let (held, most) = (sending.bytes(), sending.ceiling());
+        sending.change(held, most);
+    };
+    let mut alone = Sending::new(budget.clone());
+    take(&mut alone);
+    assert_eq!(alone.bytes(), 6 << 20);
+    assert_eq!(alone.ceiling(), 6 << 20);
+    // Who has more than the threshold gets nothing, and so both come to the same.
+    let mut next = Sending::new(budget.clone());
+    for _ in 0..40 {
+        take(&mut next);
+        let (held, most) = (alone.bytes(), alone.ceiling());
+        alone.change(held, most);
+    }
+    assert!(alone.bytes().abs_diff(next.bytes()) <= 1);
+    assert!(budget.sending.free().abs_diff(4 << 20) <= 4);
+    drop((alone, next));
+    assert_eq!(budget.sending(), 0);
+}
+
+#[test]
+fn a_full_send_budget_leaves_each_connection_what_it_needs_to_go_on() {
+    let budget = Budget::new(1 << 20);
+    let mut all: Vec<Sending> = (0..100).map(|_| Sending::new(budget.clone())).collect();
+    for sending in &mut all {
+        let most = sending.ceiling();
+        sending.change(0, most);
+    }
+    assert_eq!(all[99].bytes(), LEAST_SEND_BYTES);
+    assert!(budget.sending() <= (1 << 20) + 100 * LEAST_SEND_BYTES);
 }

@@ -309,3 +309,34 @@ fn lost_bytes_go_before_new_ones() {
     assert_eq!(data_of(&first.sent), [id]);
     assert_eq!(repair.sent, first.sent);
 }
+
+#[test]
+fn a_full_send_budget_shrinks_buffers_and_stops_nobody() {
+    const LIMIT: u64 = 4 << 20;
+    let transport = TransportConfig::default().initial_stream_credit(8 << 20);
+    let pair = Pair::with(&transport);
+    let budget = crate::stream::credit::Budget::new(LIMIT);
+    let started: Vec<_> = (0..50)
+        .map(|_| {
+            let config = crate::stream::StreamsConfig::new(
+                crate::units::Side::Client,
+                &transport,
+                budget.clone(),
+            );
+            let mut streams = crate::stream::Streams::new(config);
+            super::pair::introduce(&mut streams, &pair.server);
+            streams.tune(pair.now, RTT, 64 << 20);
+            let id = streams.open(Dir::Bi).unwrap();
+            let written = write_up_to(&mut streams, id, 0, 8 << 20);
+            (streams, written)
+        })
+        .collect();
+    assert!(started[0].1 > LIMIT / 4, "{}", started[0].1);
+    for (_, written) in &started {
+        assert!(*written >= 32 << 10, "{written}");
+    }
+    let held = budget.sending();
+    assert!(held <= LIMIT + 50 * (80 << 10), "{held}");
+    drop(started);
+    assert_eq!(budget.sending(), 0);
+}
