@@ -18,8 +18,8 @@ use anyhow::{Context, ensure};
 
 use self::crowd::Crowd;
 use crate::{
-    adversary::stage::{Running, Stage},
-    ports::free_port,
+    adversary::stage::{Running, Stage, TIMEOUT},
+    peer::echo::LISTENING,
     programs::{self, Programs},
     threshold::Row,
     usage::Usage,
@@ -39,6 +39,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// How long memory has to fall back.
 const FALL: Duration = Duration::from_secs(30);
+
+/// What the echo server's output is called by.
+const ECHO: &str = "echo";
 
 /// Descriptors that each process needs beside those of connections.
 const OTHER_DESCRIPTORS: usize = 1000;
@@ -198,16 +201,20 @@ fn measure(
 
 /// Starts what answers every byte with the same, in a process of its own; where it listens.
 pub(crate) fn echo(stage: &Stage) -> anyhow::Result<(Running, SocketAddr)> {
-    let target = SocketAddr::new([127, 0, 0, 1].into(), free_port()?.port());
     let mut command = Command::new(std::env::current_exe().context("no program of our own")?);
-    command.args(["peer", "echo", "--port", &target.port().to_string()]);
-    let running = stage.beside(command, "echo")?;
+    command.args(["peer", "echo", "--port", "0"]);
+    let running = stage.beside(command, ECHO)?;
     let began = Instant::now();
-    while std::net::TcpStream::connect(target).is_err() {
-        ensure!(began.elapsed() < SETTLE, "the echo server does not listen");
+    loop {
+        let said = stage.said(ECHO)?;
+        if let Some((line, _)) = said.split_once('\n') {
+            let address = line.strip_prefix(LISTENING);
+            let address = address.with_context(|| format!("the echo server says: {said}"))?;
+            return Ok((running, address.parse()?));
+        }
+        ensure!(began.elapsed() < TIMEOUT, "the echo server does not listen");
         sleep(Duration::from_millis(20));
     }
-    Ok((running, target))
 }
 
 /// What both sides hold and have used; of several clients, each.

@@ -79,9 +79,7 @@ fn remove(is_meant: impl Fn(ProcessId) -> bool, namespaces: Vec<String>) -> io::
             let entry = entry?;
             let owner = owner(&entry.file_name().to_string_lossy());
             if let Some(owner) = owner.filter(|owner| is_meant(*owner)) {
-                end_programs(&entry.path())?;
-                sysctl::restore(&entry.path())?;
-                fs::remove_dir_all(entry.path())?;
+                undo(&entry.path())?;
                 owners.push(owner);
             }
         }
@@ -92,6 +90,20 @@ fn remove(is_meant: impl Fn(ProcessId) -> bool, namespaces: Vec<String>) -> io::
         namespaces,
         runs: owners.len(),
     })
+}
+
+/// Undoes what the notes in `folder` say and removes it. Others may do the same at this moment.
+fn undo(folder: &Path) -> io::Result<()> {
+    unless_gone(end_programs(folder))?;
+    unless_gone(sysctl::restore(folder))?;
+    unless_gone(fs::remove_dir_all(folder))
+}
+
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// The process in a folder's name; `None` if the folder is not the lab's.
@@ -117,6 +129,17 @@ fn end_programs(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_vanishes_meanwhile_stops_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        undo(&parent.path().join("gone")).unwrap();
+        let folder = parent.path().join("there");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("it"), "").unwrap();
+        undo(&folder).unwrap();
+        assert!(!folder.exists());
+    }
 
     #[test]
     fn a_folder_names_its_process_and_foreign_folders_none() {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a program may take until it listens, and an honest transfer until it counts as failed.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The server's settings.
 const SETTINGS: &str = "rpserver.toml";
@@ -162,7 +162,13 @@ impl Stage {
 
     /// What the server has said.
     pub(crate) fn server_log(&self) -> anyhow::Result<String> {
-        Ok(fs::read_to_string(self.folder.path().join("rpserver.log"))?)
+        self.said("rpserver")
+    }
+
+    /// What the program that was started as `name` has said.
+    pub(crate) fn said(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.folder.path().join(name).with_extension("log");
+        Ok(fs::read_to_string(path)?)
     }
 
     /// Lets another user in; where his key is.

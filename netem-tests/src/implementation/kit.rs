@@ -271,18 +271,10 @@ impl Kit {
         quiet(program, arguments)
     }
 
-    /// Where implementations that are built end up: beside this program's own folder.
+    /// Where implementations that are built end up: beside this program's own folder, or where that would be if
+    /// this program has been copied to another place.
     pub(crate) fn implementations_dir(&self) -> PathBuf {
-        // From target/release/lab, or target/debug/deps/... in a test.
-        let target = self.lab.ancestors().find(|folder| {
-            folder
-                .file_name()
-                .is_some_and(|name| name == "release" || name == "debug")
-        });
-        target
-            .and_then(Path::parent)
-            .unwrap_or_else(|| Path::new("target"))
-            .join("implementations")
+        target_of(&self.lab).join("implementations")
     }
 
     /// Compiles a file of `netem-tests/implementations`, unless its program is newer.
@@ -334,6 +326,23 @@ impl Kit {
     }
 }
 
+/// The folder that `program` was built in.
+fn target_of(program: &Path) -> PathBuf {
+    // From target/release/lab, or target/debug/deps/... in a test.
+    let built = program.ancestors().find(|folder| {
+        folder
+            .file_name()
+            .is_some_and(|name| name == "release" || name == "debug")
+    });
+    match built.and_then(Path::parent) {
+        Some(target) => target.to_owned(),
+        None => env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+            PathBuf::from,
+        ),
+    }
+}
+
 fn implementations_source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("implementations")
 }
@@ -358,4 +367,18 @@ fn quiet(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     bail!("{program} failed: {}", last.unwrap_or("it did not say why"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_copied_finds_what_was_built_beside_its_original() {
+        let target = |program: &str| target_of(Path::new(program));
+        assert_eq!(target("/x/target/release/lab"), Path::new("/x/target"));
+        assert_eq!(target("/x/out/debug/deps/lab-1"), Path::new("/x/out"));
+        let copied = target("/somewhere/else/lab");
+        assert!(copied.is_absolute(), "{}", copied.display());
+    }
 }

@@ -2,7 +2,7 @@
 //! costs it next to nothing.
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
 };
 
@@ -14,7 +14,10 @@ use tokio::{
 /// Bytes of one read.
 const BLOCK: usize = 16 << 10;
 
-/// Serves `port` until killed.
+/// What it says first: where it listens follows.
+pub(crate) const LISTENING: &str = "listening on ";
+
+/// Serves `port`, or any if it is 0, until killed; says on standard output where it listens.
 ///
 /// # Errors
 /// The port cannot be had.
@@ -26,6 +29,7 @@ pub fn serve(port: u16) -> io::Result<()> {
     runtime.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await?;
+        writeln!(io::stdout(), "{LISTENING}{}", listener.local_addr()?)?;
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(async move {
