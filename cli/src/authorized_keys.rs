@@ -42,6 +42,8 @@ use crate::{
 };
 use options::Options;
 
+pub use options::Sources;
+
 pub(crate) mod fuzz;
 mod line;
 mod options;
@@ -64,6 +66,8 @@ pub struct Grant {
     pub is_read_only: bool,
     /// The most it may receive, and the most it may send, with all its connections together.
     pub rate: Option<Bandwidth>,
+    /// What it may say that connections come from; nothing if its line does not say.
+    pub sources: Option<Sources>,
     /// It showed no key we know and is let in all the same.
     pub is_anonymous: bool,
 }
@@ -114,6 +118,12 @@ impl Grant {
                 .iter()
                 .any(|target| names((&target.host, target.port), host, port)),
         }
+    }
+
+    /// Whether the client may say that a connection comes from `source`.
+    pub fn permits_source(&self, source: IpAddr) -> bool {
+        let sources = self.sources.as_ref();
+        sources.is_some_and(|sources| sources.contains(source))
     }
 
     /// Where the client may have the server listen; `default` where its line does not say.
@@ -329,6 +339,7 @@ impl AuthorizedKeys {
             root: Some(root.clone()),
             is_read_only: true,
             rate: None,
+            sources: None,
             is_anonymous: true,
         })
     }
@@ -393,6 +404,7 @@ impl Entry {
             root: options.root.clone(),
             is_read_only: options.is_read_only,
             rate: options.rate,
+            sources: options.proxy_source.clone(),
             is_anonymous: false,
         })
     }

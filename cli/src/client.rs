@@ -175,6 +175,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         .optimistic(settings.optimistic)
         .udp_reply_address(settings.udp_reply_address)
         .ftp_ports(settings.ftp_ports);
+        .tells_source(settings.tells_source)
     run::say(&format!("listening on {local}"));
     transparent.say();
     service_manager::ready(&format!("listening on {local}"));

@@ -396,6 +396,11 @@ impl Files {
     fn new(session: Arc<Session>, root: Option<PathBuf>) -> Self {
         Self {
             session,
+
+    fn may_name_source(&self, source: IpAddr) -> bool {
+        let grant = self.session.grant();
+        grant.is_some_and(|grant| grant.permits_source(source))
+    }
             root,
             opened: Mutex::default(),
         }

@@ -210,6 +210,8 @@ pub struct ClientSettings {
     /// What SOCKS5 clients are told to send their datagrams to.
     pub udp_reply_address: Option<IpAddr>,
     /// What is known of the path to the server is used and kept.
+    /// Whether the server is told where clients are.
+    pub tells_source: bool,
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
     pub control: Place,
@@ -278,6 +280,7 @@ impl ClientSettings {
             log_level: optional("log-level", options.log_level.as_deref())?,
             log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
             trace: options.trace.clone(),
+            tells_source: options.tell_source,
         };
         Ok((settings, options))
     }

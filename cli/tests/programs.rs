@@ -69,6 +69,7 @@ fn help_names_every_option() {
                 "--remote-forward",
                 "--udp-reply-address",
                 "--policy",
+                "--tell-source",
                 "--rate",
                 "--control",
                 "--admin",

@@ -31,7 +31,8 @@ use crate::{
         transparent::{self, TransparentCounters, TransparentListener},
     },
     link::{Generation, Link},
-    open::{self, Request},
+    open::{self, Options, Request},
+    pace::Pace,
     places::Places,
     ports::PortSet,
     relay::Traffic,
@@ -85,6 +86,8 @@ pub struct ClientConfig {
     pub(crate) optimistic: PortSet,
     pub(crate) udp_reply_address: Option<IpAddr>,
     pub(crate) ftp_ports: PortSet,
+    pub(crate) pace: Pace,
+    pub(crate) tells_source: bool,
 }
 
 impl Default for ClientConfig {
@@ -97,6 +100,8 @@ impl Default for ClientConfig {
             optimistic: PortSet::default(),
             udp_reply_address: None,
             ftp_ports: DEFAULT_FTP_PORTS.parse().expect("a port"),
+            pace: Pace::default(),
+            tells_source: false,
         }
     }
 }
@@ -129,6 +134,20 @@ impl ClientConfig {
     #[must_use]
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
+        self
+    }
+
+    /// How fast clients are taken on. Default: at once.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Whether the exit is told where clients are, for targets that want to know. Default: it is not.
+    #[must_use]
+    pub fn tells_source(mut self, tells: bool) -> Self {
+        self.tells_source = tells;
         self
     }
 
@@ -179,6 +198,8 @@ pub struct Client {
     transparent: Arc<TransparentCounters>,
     arrivals: Arc<Arrivals>,
     counters: Arc<ClientCounters>,
+    /// On whose behalf it asks, if the exit is to know.
+    source: Option<SocketAddr>,
 }
 
 impl Client {
@@ -192,6 +213,18 @@ impl Client {
             transparent: Arc::default(),
             arrivals: Arc::default(),
             counters: Arc::default(),
+            source: None,
+        }
+    }
+
+    /// The same on behalf of whoever is at `source`, which the exit is told where the user asked for that.
+    //= spec/10-proxy.md#request
+    //# A client MUST NOT say where a connection comes from unless its user has asked for that.
+    #[must_use]
+    pub fn on_behalf_of(&self, source: SocketAddr) -> Self {
+        Self {
+            source: self.config.tells_source.then_some(source),
+            ..self.clone()
         }
     }
 
@@ -304,7 +337,10 @@ impl Client {
             let current = self.link.current_for(&mut guard, failed).await;
             let (connection, generation) =
                 current.inspect_err(|error| self.counters.on_outcome(Err(error)))?;
-            let mut stream = match Self::open_on(&connection, target).await {
+            let options = Options {
+                source: self.source,
+            };
+            let mut stream = match Self::open_with(&connection, target, options).await {
                 Ok(stream) => stream,
                 // Nothing has left yet.
                 Err(OpenError::ConnectionLost(_)) => {
@@ -345,9 +381,18 @@ impl Client {
         connection: &Connection,
         target: impl Into<Destination>,
     ) -> Result<TargetStream, OpenError> {
+        Self::open_with(connection, target, Options::default()).await
+    }
+
+    async fn open_with(
+        connection: &Connection,
+        target: impl Into<Destination>,
+        options: Options,
+    ) -> Result<TargetStream, OpenError> {
         let (send, recv) = connection.open_bi().await?;
         let mut stream = TargetStream::new(send, recv);
-        stream.ask(&Request::Connect(target.into())).await?;
+        let request = Request::Connect(target.into());
+        stream.ask(&request, options).await?;
         Ok(stream)
     }
 
@@ -364,6 +409,7 @@ impl Client {
         let context = FrontEndContext::new(self.clone(), self.config.clone(), self.traffic.clone());
         loop {
             let place = places.free().await;
+            self.config.pace.turn().await;
             match listener.accept().await {
                 Ok((tcp, from)) => {
                     let Some(place) = places.take(place, from.ip()) else {
@@ -371,7 +417,7 @@ impl Client {
                         warn!(%from, "client refused: its host has its share of connections");
                         continue;
                     };
-                    let (context, counters) = (context.clone(), self.counters.clone());
+                    let (context, counters) = (context.on_behalf_of(from), self.counters.clone());
                     tokio::spawn(async move {
                         if let Err(error) = front::serve(tcp, &context, place).await {
                             counters.on_unserved(&error);

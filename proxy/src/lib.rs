@@ -19,6 +19,7 @@ pub mod link;
 pub mod listening;
 mod network;
 pub mod open;
+pub mod pace;
 pub mod places;
 pub mod ports;
 pub mod relay;

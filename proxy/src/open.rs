@@ -26,6 +26,7 @@ const COMMAND_ASSOCIATE: u8 = 3;
 const COMMAND_BIND: u8 = 4;
 const COMMAND_LISTEN_DATAGRAMS: u8 = 5;
 const STATUS_CONNECTED: u8 = 0;
+const OPTION_SOURCE: u8 = 1;
 
 /// Why command 0 is not served: whoever sends it wants an answer, and nothing else.
 pub(crate) const NOTHING_ASKED: &str = "nothing was asked for";
@@ -45,9 +46,71 @@ pub enum Request {
     ListenDatagrams(Host, u16),
 }
 
+/// What a client may say beside its request.
+///
+/// ```
+/// use rp_proxy::open::{Options, Request};
+/// # use rp_proxy::target::Target;
+///
+/// let request = Request::Connect(Target::parse("192.0.2.7:80", None)?.into());
+/// let options = Options { source: Some("198.51.100.3:40000".parse()?) };
+/// let mut bytes = Vec::new();
+/// request.encode_with(options, &mut bytes);
+/// let decoded = Request::decode_with_options(&bytes).expect("well-formed").expect("whole");
+/// assert_eq!(decoded, (request, options, bytes.len()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where the connection comes from for which it asks.
+    pub source: Option<SocketAddr>,
+}
+
+impl Options {
+    /// Appends the wire form, its length first.
+    fn encode(self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(0);
+        if let Some(source) = self.source {
+            let mut value = Vec::new();
+            put_ip(source.ip(), &mut value);
+            value.extend_from_slice(&source.port().to_be_bytes());
+            out.push(OPTION_SOURCE);
+            put_counted(&value, out);
+        }
+        out[start] = u8::try_from(out.len() - start - 1).expect("21 bytes at most");
+    }
+
+    //= spec/10-proxy.md#request
+    //# An exit MUST ignore options it does not know.
+    fn decode(bytes: &[u8]) -> Self {
+        let mut options = Self::default();
+        let mut prefix = Prefix::new(bytes);
+        while let (Some(kind), Some(value)) = (prefix.u8(), prefix.counted()) {
+            if kind == OPTION_SOURCE {
+                options.source = source(value);
+            }
+        }
+        options
+    }
+}
+
+//= spec/10-proxy.md#request
+//# An exit MUST ignore an option whose value is malformed.
+fn source(value: &[u8]) -> Option<SocketAddr> {
+    let mut prefix = Prefix::new(value);
+    let source = socket_addr(&mut prefix).ok()??;
+    (prefix.taken() == value.len()).then_some(source)
+}
+
 impl Request {
     /// Appends the wire form to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_with(Options::default(), out);
+    }
+
+    /// Appends the wire form with `options` to `out`.
+    pub fn encode_with(&self, options: Options, out: &mut Vec<u8>) {
         out.push(match self {
             Self::Connect(_) => COMMAND_CONNECT,
             Self::Listen(_) => COMMAND_LISTEN,
@@ -67,13 +130,23 @@ impl Request {
             }
             Self::Associate => {}
         }
-        // No options are defined.
-        out.push(0);
+        options.encode(out);
     }
 
     /// Reads a request from the front of `bytes`: the request and its length, `None` while more
     /// bytes are needed, or what to answer if it can never become one.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, DialFailure> {
+        let decoded = Self::decode_with_options(bytes)?;
+        Ok(decoded.map(|(request, _options, len)| (request, len)))
+    }
+
+    /// The same with what the client has said beside it.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_with_options(
+        bytes: &[u8],
+    ) -> Result<Option<(Self, Options, usize)>, DialFailure> {
         let mut prefix = Prefix::new(bytes);
         let request = match prefix.u8() {
             None => return Ok(None),
@@ -104,9 +177,8 @@ impl Request {
             //# An exit MUST answer a command it does not know with status 7.
             Some(_) => return Err(DialFailure::new(FailureKind::CommandUnsupported)),
         };
-        //= spec/10-proxy.md#request
-        //# An exit MUST ignore options it does not know.
-        Ok(prefix.counted().map(|_options| (request, prefix.taken())))
+        let options = prefix.counted().map(Options::decode);
+        Ok(options.map(|options| (request, options, prefix.taken())))
     }
 }
 

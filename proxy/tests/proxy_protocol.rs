@@ -2,12 +2,30 @@
 
 mod support;
 
-use rp_proxy::{ExitConfig, TargetAccess};
+use std::net::IpAddr;
+
+use rp_proxy::{AccessCheck, ClientConfig, ExitConfig, TargetAccess};
 use support::*;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc::unbounded_channel,
 };
+
+/// A key that may reach everything, and may or may not say where connections come from.
+#[derive(Clone, Copy)]
+struct Key {
+    may_name: bool,
+}
+
+impl AccessCheck for Key {
+    fn target_access(&self) -> Option<TargetAccess> {
+        Some(TargetAccess::All)
+    }
+
+    fn may_name_source(&self, source: IpAddr) -> bool {
+        self.may_name && source.is_loopback()
+    }
+}
 
 /// Bytes of the header over IPv4.
 const HEADER: usize = 28;
@@ -36,7 +54,7 @@ async fn a_target_gets_the_header_before_the_first_byte() {
     let config = ExitConfig::default()
         .policy(loopback_allowed())
         .proxy_protocol(vec![rule]);
-    let world = world_of(config, TargetAccess::All, rp_proxy::ClientConfig::default()).await;
+    let world = world_of(config, TargetAccess::All, ClientConfig::default()).await;
     let mut tcp = socks5(world.proxy, target).await.unwrap();
     tcp.write_all(b"hello").await.unwrap();
     tcp.shutdown().await.unwrap();
@@ -52,4 +70,42 @@ async fn a_target_gets_the_header_before_the_first_byte() {
     tcp.write_all(b"hello").await.unwrap();
     tcp.shutdown().await.unwrap();
     assert_eq!(read_to_end(&mut tcp).await, b"hello");
+}
+
+//= spec/10-proxy.md#proxy-protocol
+//= type=test
+//# An exit MUST NOT write a source into it that the client has said and its key may not.
+//= spec/10-proxy.md#request
+//= type=test
+//# A client MUST NOT say where a connection comes from unless its user has asked for that.
+#[tokio::test]
+async fn the_source_is_what_the_client_says_where_its_user_wants_and_its_key_may() {
+    for (tells, may_name) in [(false, true), (true, false), (true, true)] {
+        let (sender, mut seen) = unbounded_channel();
+        let target = origin(move |mut tcp| {
+            let sender = sender.clone();
+            async move {
+                let mut header = [0; HEADER];
+                tcp.read_exact(&mut header).await.unwrap();
+                sender.send(header).unwrap();
+            }
+        })
+        .await;
+        let config = ExitConfig::default()
+            .policy(loopback_allowed())
+            .proxy_protocol(vec!["*:*".parse().unwrap()]);
+        let client = ClientConfig::default().tells_source(tells);
+        let world = world_of(config, Key { may_name }, client).await;
+        let tcp = socks5(world.proxy, target).await.unwrap();
+        let header = soon(seen.recv()).await.unwrap();
+        let source = match tells && may_name {
+            true => tcp.local_addr().unwrap(),
+            false => world.near.local_addr().unwrap(),
+        };
+        assert_eq!(
+            header[24..26],
+            source.port().to_be_bytes(),
+            "{tells} {may_name}"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rp_proxy::{
     datagram::Datagram,
     error::{DialFailure, FailureKind},
-    open::{Arrival, Request, decode_reply, encode_reply},
+    open::{Arrival, Options, Request, decode_reply, encode_reply},
     target::{Destination, Host, ListenAt, Target},
 };
 use serde_json::Value;
@@ -82,16 +82,22 @@ fn arrivals_are_those_of_the_vectors() {
     }
 }
 
+//= spec/10-proxy.md#request
+//= type=test
+//# An exit MUST ignore an option whose value is malformed.
 #[test]
 fn requests_are_those_of_the_vectors() {
     for case in vectors("requests") {
         let bytes = hex(&case);
         let request = request(&case);
-        let decoded = Request::decode(&bytes);
-        assert_eq!(decoded, Ok(Some((request.clone(), bytes.len()))), "{case}");
+        let source = case["source"].as_str().map(|text| text.parse().unwrap());
+        let options = Options { source };
+        let decoded = Request::decode_with_options(&bytes);
+        let expected = (request.clone(), options, bytes.len());
+        assert_eq!(decoded, Ok(Some(expected)), "{case}");
         if is_canonical(&case) {
             let mut out = Vec::new();
-            request.encode(&mut out);
+            request.encode_with(options, &mut out);
             assert_eq!(out, bytes, "{case}");
         }
     }

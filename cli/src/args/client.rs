@@ -230,6 +230,11 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
 
+    /// Tell the server where the clients of this proxy are, for targets that it tells by the PROXY protocol; the
+    /// server believes what this key's line in its authorized_keys allows (proxy-source="10.0.0.0/8")
+    #[arg(long, env = "RPCLIENT_TELL_SOURCE", global = true)]
+    pub tell_source: bool,
+
     /// Neither use nor keep what is known of the path to the server [kept in ~/.local/state/rapidpath]
     #[arg(long, env = "RPCLIENT_NO_PATH_MEMORY", global = true)]
     pub no_path_memory: bool,
@@ -311,6 +316,7 @@ impl ClientOptions {
             admin_token_file: self.admin_token_file.or(file.admin_token_file),
             drain: self.drain.or(file.drain),
             log_level: self.log_level.or(file.log_level),
+            tell_source: self.tell_source || file.tell_source,
             log_format: self.log_format.or(file.log_format),
             trace: self.trace.or(file.trace),
         }

@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub(super) root: Option<PathBuf>,
     pub(super) is_read_only: bool,
     pub(super) rate: Option<Bandwidth>,
+    /// What it may say that connections come from.
+    pub(super) proxy_source: Option<Sources>,
 }
 
 impl Options {
@@ -65,7 +67,7 @@ impl Options {
                 // Where there are several, the earliest counts, as in sshd.
                 self.expiry = Some(self.expiry.map_or(expiry, |other| other.min(expiry)));
             }
-            ("from", Some(value)) => self.from.push(Sources::parse(value)?),
+            ("from", Some(value)) => self.from.push(Sources::parse("from", value)?),
             ("permitopen", Some(value)) => self.targets.push(target(value)?),
             ("permitlisten", Some(value)) => self.listeners.push(listener(value)?),
             // As in sshd the last of them counts. Of what `restrict` takes away only forwarding is
@@ -79,6 +81,12 @@ impl Options {
                     return Err("root must be one absolute path".to_owned());
                 }
                 self.root = Some(root);
+            }
+            ("proxy-source", Some(value)) => {
+                if self.proxy_source.is_some() {
+                    return Err("there is more than one proxy-source".to_owned());
+                }
+                self.proxy_source = Some(Sources::parse("proxy-source", value)?);
             }
             ("rate", Some(value)) => {
                 let rate = rate::parse(value).map_err(|error| error.to_string())?;
@@ -117,11 +125,12 @@ const FLAGS: [&str; 4] = [
 ];
 
 /// Options with a value that mean something here.
-const VALUED: [&str; 6] = [
+const VALUED: [&str; 7] = [
     "expiry-time",
     "from",
     "permitlisten",
     "permitopen",
+    "proxy-source",
     "rate",
     "root",
 ];
@@ -222,9 +231,9 @@ fn port(text: &str) -> Option<Option<u16>> {
     }
 }
 
-/// The addresses a key may be used from.
+/// Addresses as `from` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sources(Vec<(bool, Pattern)>);
+pub struct Sources(Vec<(bool, Pattern)>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
@@ -234,7 +243,8 @@ enum Pattern {
 }
 
 impl Sources {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Those in the value of `option`.
+    fn parse(option: &str, text: &str) -> Result<Self, String> {
         text.split(',')
             .map(|item| {
                 let item = item.trim();
@@ -242,7 +252,7 @@ impl Sources {
                     Some(pattern) => (false, pattern),
                     None => (true, item),
                 };
-                Ok((is_allowed, Pattern::parse(pattern)?))
+                Ok((is_allowed, Pattern::parse(option, pattern)?))
             })
             .collect::<Result<_, String>>()
             .map(Self)
@@ -257,7 +267,7 @@ impl Sources {
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(option: &str, text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Net(address.to_canonical().into()));
         }
@@ -265,7 +275,7 @@ impl Pattern {
             return if net == net.trunc() {
                 Ok(Self::Net(net))
             } else {
-                Err(format!("from {} has bits beyond its mask", shown(text)))
+                Err(format!("{option} {} has bits beyond its mask", shown(text)))
             };
         }
         let is_address = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | '*' | '?');
@@ -273,7 +283,7 @@ impl Pattern {
             return Ok(Self::Text(text.to_ascii_lowercase()));
         }
         Err(format!(
-            "from {} is not an address; host names are not looked up",
+            "{option} {} is not an address; host names are not looked up",
             shown(text)
         ))
     }

@@ -21,7 +21,7 @@ use super::{Client, TargetStream};
 use crate::{
     error::OpenError,
     link::{Generation, LinkGuard},
-    open::{Arrival, MAX_ARRIVAL_BYTES, Request},
+    open::{Arrival, MAX_ARRIVAL_BYTES, Options, Request},
     relay::{Far, abandon, code},
     target::{ListenAt, Target},
 };
@@ -240,7 +240,9 @@ impl Client {
         // Connections may come before the answer.
         lock(&inbox.0).insert(send.id().into_inner(), sender);
         let mut stream = TargetStream::new(send, recv);
-        let answered = stream.ask(&Request::Listen(at.clone())).await;
+        let answered = stream
+            .ask(&Request::Listen(at.clone()), Options::default())
+            .await;
         let bound = match answered {
             Ok(()) => stream.connected().await,
             Err(error) => Err(error),
@@ -276,7 +278,9 @@ impl Client {
         let (connection, generation) = self.link.current_for(&mut guard, None).await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = TargetStream::new(send, recv);
-        stream.ask(&Request::Bind(from.clone())).await?;
+        stream
+            .ask(&Request::Bind(from.clone()), Options::default())
+            .await?;
         stream.asked = Some(super::Asked {
             guard,
             link: self.link.clone(),

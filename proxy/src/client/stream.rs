@@ -18,7 +18,7 @@ use super::ClientCounters;
 use crate::{
     error::OpenError,
     link::{Generation, Link, LinkGuard},
-    open::{self, Request},
+    open::{self, Options, Request},
     relay::{Far, code},
 };
 
@@ -63,9 +63,13 @@ impl TargetStream {
         }
     }
 
-    pub(super) async fn ask(&mut self, request: &Request) -> Result<(), OpenError> {
+    pub(super) async fn ask(
+        &mut self,
+        request: &Request,
+        options: Options,
+    ) -> Result<(), OpenError> {
         let mut head = Vec::with_capacity(open::MAX_REQUEST_BYTES);
-        request.encode(&mut head);
+        request.encode_with(options, &mut head);
         Ok(self.send.write_bytes(head.into()).await?)
     }
 

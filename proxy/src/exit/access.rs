@@ -1,5 +1,7 @@
 //! What one client may reach, by the options of its key. What nobody may reach lives in `policy`.
 
+use std::net::IpAddr;
+
 use super::ListenAccess;
 use crate::target::{Destination, Target};
 
@@ -24,6 +26,12 @@ pub trait AccessCheck: Send + Sync + 'static {
     /// Where the client may have the exit listen at present. `None` as above; by default nowhere.
     fn listen_access(&self) -> Option<ListenAccess> {
         Some(ListenAccess::default())
+    }
+
+    /// Whether the client may say that a connection comes from `source`, which its targets are told where they ask
+    /// for it. By default it may not, and they are told where the client itself is.
+    fn may_name_source(&self, _source: IpAddr) -> bool {
+        false
     }
 }
 

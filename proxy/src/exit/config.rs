@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{TargetPattern, datagram::DEFAULT_UDP_IDLE, policy::Policy};
-use crate::client::DEFAULT_IDLE;
+use crate::{client::DEFAULT_IDLE, pace::Pace};
 
 /// Time a stream has by default to bring its request, which is its first bytes, and to take the reply.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,6 +45,7 @@ pub struct ExitConfig {
     pub(super) max_targets_per_key: usize,
     pub(super) proxy_protocol: Vec<TargetPattern>,
     pub(super) name_servers: Vec<SocketAddr>,
+    pub(super) pace: Pace,
 }
 
 impl Default for ExitConfig {
@@ -59,6 +60,7 @@ impl Default for ExitConfig {
             max_targets_per_key: DEFAULT_MAX_TARGETS_PER_KEY,
             proxy_protocol: Vec::new(),
             name_servers: Vec::new(),
+            pace: Pace::default(),
         }
     }
 }
@@ -135,6 +137,13 @@ impl ExitConfig {
     #[must_use]
     pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
         self.name_servers = servers;
+        self
+    }
+
+    /// How fast requests are taken on. Default: at once.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 

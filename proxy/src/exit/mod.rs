@@ -10,6 +10,7 @@ mod listen;
 mod listen_access;
 mod listen_datagrams;
 mod lookups;
+mod peer;
 pub mod policy;
 mod proxy_header;
 mod request;
@@ -34,16 +35,17 @@ use tokio::{
 use tracing::{debug, info};
 
 use self::{
-    counters::{Accounts, Counters, KeyAccount, Subject, TargetAccount},
+    counters::{Accounts, Counters, Subject, TargetAccount},
+    peer::Peer,
     request::{answer, read_request},
     resolve::Resolver,
 };
 use crate::{
-    datagram::{queue::QueueBudget, router::Router},
+    datagram::queue::QueueBudget,
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     listening::NO_ADDRESS,
-    open::{NOTHING_ASKED, Request},
+    open::{NOTHING_ASKED, Options, Request},
     relay::{Account, Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
@@ -191,6 +193,7 @@ impl Exit {
             router: OnceLock::new(),
         });
         while let Ok(turn) = pending.clone().acquire_owned().await {
+            self.shared.config.pace.turn().await;
             match connection.accept_bi().await {
                 Ok((send, recv)) => {
                     let (exit, client) = (self.clone(), client.clone());
@@ -229,6 +232,10 @@ impl Exit {
         let Some(access) = client.access.target_access() else {
             return;
         };
+        let (request, options) = match request {
+            Ok((request, options)) => (Ok(request), options),
+            Err(failure) => (Err(failure), Options::default()),
+        };
         // Listeners and associations live long, and have bounds of their own.
         let turn = matches!(request, Ok(Request::Connect(_)) | Err(_)).then_some(turn);
         let opened = match request {
@@ -244,7 +251,8 @@ impl Exit {
                         drop(turn);
                         let connected = self.connect(&destination, client, &mut account).await;
                         connected.map(|(socket, bound)| {
-                            let header = self.header(&destination, &socket, client);
+                            let source = client.source(options);
+                            let header = self.header(&destination, &socket, source);
                             (bound, (socket, header, place, account))
                         })
                     }
@@ -319,16 +327,14 @@ impl Exit {
     //# An exit MAY begin its connection to a target with a header of the PROXY protocol, version 2, where its owner asked
     //# for that for the target.
     /// What a connection to `target` begins with, which is nothing for most.
-    fn header(&self, destination: &Destination, socket: &Socket, client: &Peer) -> Vec<u8> {
+    fn header(&self, destination: &Destination, socket: &Socket, source: SocketAddr) -> Vec<u8> {
         let (Destination::Tcp(target), Socket::Tcp(tcp)) = (destination, socket) else {
             return Vec::new();
         };
         let rules = &self.shared.config.proxy_protocol;
         let is_asked_for = rules.iter().any(|rule| rule.fits(target));
         match tcp.peer_addr() {
-            Ok(destination) if is_asked_for => {
-                proxy_header::encode(client.link.remote_address(), destination)
-            }
+            Ok(destination) if is_asked_for => proxy_header::encode(source, destination),
             _ => Vec::new(),
         }
     }
@@ -460,25 +466,6 @@ fn not_to_be_opened() -> DialFailure {
 
 fn exhausted(what: &str) -> DialFailure {
     DialFailure::because(FailureKind::Exhausted, what)
-}
-
-/// Who asks.
-struct Peer {
-    name: String,
-    key: PublicKey,
-    link: Connection,
-    account: KeyAccount,
-    connection: u64,
-    access: Box<dyn AccessCheck>,
-    /// Its UDP associations' datagrams, once it has any.
-    router: OnceLock<Arc<Router>>,
-}
-
-impl Peer {
-    fn may_dial(&self, target: &Target) -> bool {
-        let access = self.access.target_access();
-        access.is_some_and(|access| access.allows(target))
-    }
 }
 
 #[cfg(test)]

@@ -5,21 +5,23 @@ use rp_protocol::{RecvStream, SendStream};
 
 use crate::{
     error::DialFailure,
-    open::{self, Reply, Request},
+    open::{self, Options, Reply, Request},
 };
 
 /// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if
 /// the stream ended before.
 pub(super) async fn read_request(
     recv: &mut RecvStream,
-) -> Option<(Result<Request, DialFailure>, Bytes)> {
+) -> Option<(Result<(Request, Options), DialFailure>, Bytes)> {
     let mut head = BytesMut::new();
     loop {
         let piece = recv.read_bytes(open::MAX_REQUEST_BYTES).await.ok()??;
         head.extend_from_slice(&piece);
-        match Request::decode(&head) {
+        match Request::decode_with_options(&head) {
             Ok(None) => {}
-            Ok(Some((request, len))) => return Some((Ok(request), head.split_off(len).freeze())),
+            Ok(Some((request, options, len))) => {
+                return Some((Ok((request, options)), head.split_off(len).freeze()));
+            }
             Err(failure) => return Some((Err(failure), Bytes::new())),
         }
     }

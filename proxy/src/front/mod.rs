@@ -103,6 +103,14 @@ impl FrontEndContext {
         }
     }
 
+    /// The same for a client at `source`.
+    pub(crate) fn on_behalf_of(&self, source: SocketAddr) -> Self {
+        Self {
+            client: self.client.on_behalf_of(source),
+            ..self.clone()
+        }
+    }
+
     fn credentials(&self) -> &Credentials {
         &self.config.credentials
     }

@@ -108,7 +108,11 @@ pub(crate) fn exit_at(addr: SocketAddr, policy: Policy, access: TargetAccess) ->
     exit_of(addr, ExitConfig::default().policy(policy), access)
 }
 
-fn exit_of(addr: SocketAddr, config: ExitConfig, access: TargetAccess) -> (Endpoint, Exit) {
+fn exit_of(
+    addr: SocketAddr,
+    config: ExitConfig,
+    access: impl AccessCheck + Clone,
+) -> (Endpoint, Exit) {
     let server = server_at(addr).unwrap();
     let exit = Exit::new(config);
     serve_exit(&server, &exit, access);
@@ -130,7 +134,7 @@ pub(crate) async fn world_with(
 
 pub(crate) async fn world_of(
     exit: ExitConfig,
-    access: TargetAccess,
+    access: impl AccessCheck + Clone,
     config: ClientConfig,
 ) -> World {
     let (server, exit) = exit_of(local(), exit, access);

@@ -15,7 +15,7 @@ fn at(seconds: u64) -> Option<SystemTime> {
 }
 
 fn lets_pass(from: &str, source: &str) -> bool {
-    Sources::parse(from)
+    Sources::parse("from", from)
         .unwrap()
         .contains(source.parse().unwrap())
 }
@@ -267,4 +267,20 @@ fn exclusion_wins_wherever_it_stands_and_allows_nothing_by_itself() {
         assert!(!lets_pass(from, "10.1.0.1"));
     }
     assert!(!lets_pass("!10.1.0.0/16", "10.2.0.1"));
+}
+
+#[test]
+fn a_key_may_say_sources_only_as_far_as_its_line_says() {
+    let sources = options(r#"proxy-source="10.0.0.0/8,!10.1.0.0/16""#).proxy_source;
+    let may = |source: &str| {
+        let sources = sources.as_ref().unwrap();
+        sources.contains(source.parse().unwrap())
+    };
+    assert!(may("10.2.3.4"));
+    assert!(!may("10.1.2.3") && !may("192.0.2.1"));
+    assert_eq!(options("").proxy_source, None);
+    let wrong = reason(r#"proxy-source="elsewhere""#);
+    assert!(wrong.starts_with("proxy-source `elsewhere`"), "{wrong}");
+    reason(r#"proxy-source="10.0.0.0/8",proxy-source="0.0.0.0/0""#);
+    reason("proxy-source");
 }

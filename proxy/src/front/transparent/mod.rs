@@ -82,6 +82,7 @@ async fn serve_tcp(
     let expected = Arc::<Expected>::default();
     loop {
         let place = places.free().await;
+        context.config.pace.turn().await;
         let (tcp, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -115,7 +116,7 @@ async fn serve_tcp(
             target,
             place,
         };
-        let (context, expected) = (context.clone(), expected.clone());
+        let (context, expected) = (context.on_behalf_of(diverted.client), expected.clone());
         tokio::spawn(async move { diverted.serve(&context, &expected).await });
     }
 }
