@@ -172,10 +172,11 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     let route = Route::of(&settings);
     let config = ClientConfig::default()
         .credentials(settings.credentials.clone())
+        .pace(settings.memory.pace())
         .optimistic(settings.optimistic)
         .udp_reply_address(settings.udp_reply_address)
-        .ftp_ports(settings.ftp_ports);
         .tells_source(settings.tells_source)
+        .ftp_ports(settings.ftp_ports);
     run::say(&format!("listening on {local}"));
     transparent.say();
     service_manager::ready(&format!("listening on {local}"));

@@ -18,7 +18,7 @@ use std::{
 
 use rp_protocol::{
     Connection, Endpoint,
-    config::{ClientConfig, EndpointConfig, TransportConfig},
+    config::{ClientConfig, TransportConfig},
     crypto::identity::Identity,
     error::{ConnectError, ConnectionError, TransportCode},
     units::CloseCode,
@@ -35,6 +35,7 @@ use crate::{
     host_key::{HostKeyError, HostKeyPolicy},
     identity::{self, IdentityError},
     known_hosts::{HostName, KnownHosts},
+    memory::MemoryBudget,
     openssh::Fingerprint,
     prompt::Prompt,
 };
@@ -307,6 +308,7 @@ pub struct Connector {
     family: Family,
     identities: Arc<Identities>,
     policy: Arc<HostKeyPolicy>,
+    memory: MemoryBudget,
 }
 
 impl Connector {
@@ -328,7 +330,15 @@ impl Connector {
             family,
             identities,
             policy,
+            memory: MemoryBudget::of_machine(),
         })
+    }
+
+    /// What its connections may use. Default: a part of what the machine has.
+    #[must_use]
+    pub fn memory(mut self, memory: MemoryBudget) -> Self {
+        self.memory = memory;
+        self
     }
 
     /// The server.
@@ -371,6 +381,7 @@ impl Connector {
             policy: Arc::clone(&self.policy),
             service: service.to_owned(),
             transport,
+            memory: self.memory,
         };
         let connected = self.identities.try_each(&addresses, &attempt).await;
         connected.map_err(|failure| match failure {
@@ -412,6 +423,7 @@ struct Attempt {
     policy: Arc<HostKeyPolicy>,
     service: String,
     transport: TransportConfig,
+    memory: MemoryBudget,
 }
 
 /// Why one attempt failed.
@@ -439,7 +451,7 @@ impl Attempt {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let local = SocketAddr::new(any, 0);
-        let endpoint = Endpoint::bind(local, EndpointConfig::default(), None);
+        let endpoint = Endpoint::bind(local, self.memory.client(), None);
         let endpoint = endpoint.map_err(Failure::Socket)?;
         let config = ClientConfig::new(self.identity, self.policy, &self.service);
         let connection = retry::connect(&endpoint, address, config.transport(self.transport));

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod key_rates;
 pub mod known_hosts;
 pub mod logging;
+pub mod memory;
 pub mod openssh;
 pub mod path_memory;
 mod pattern;

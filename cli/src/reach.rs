@@ -68,11 +68,11 @@ impl Reach {
     /// # Errors
     /// We have no usable key, or no place for known hosts.
     pub fn new(settings: &ClientSettings) -> Result<Self, Failure> {
-        let connectors = settings
-            .servers
-            .iter()
-            .map(|(server, trust)| Connector::new(server.clone(), Family::Any, trust, &Terminal));
-        let connectors = connectors.collect::<Result<_, _>>()?;
+        let connectors = settings.servers.iter().map(|(server, trust)| {
+            let connector = Connector::new(server.clone(), Family::Any, trust, &Terminal)?;
+            Ok(connector.memory(settings.memory))
+        });
+        let connectors = connectors.collect::<Result<_, ConnectFailure>>()?;
         Ok(Self {
             servers: Servers::new(connectors, settings.server_order),
             transport: Arc::new(Mutex::new(settings.transport.clone())),

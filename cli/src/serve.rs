@@ -2,6 +2,7 @@
 //! The services live in `rp_proxy` and `copy`.
 
 mod commands;
+mod descriptors;
 mod present;
 mod reload;
 
@@ -16,17 +17,23 @@ use std::{
 use clap::Parser as _;
 use rp_protocol::{
     Connection, Endpoint, Incoming,
-    config::{EndpointConfig, ServerConfig, TransportConfig},
+    config::{ServerConfig, TransportConfig},
     crypto::identity::PublicKey,
     trace::Tracer,
 };
 use rp_proxy::{
     Exit, ExitConfig, TargetAccess,
     exit::{ListenAccess, policy::Policy},
+    pace::Pace,
 };
 use tracing::{debug, info, warn};
 
-use self::{commands::Commands, present::Present, reload::reload};
+use self::{
+    commands::Commands,
+    descriptors::{Divided, most_of},
+    present::Present,
+    reload::reload,
+};
 use crate::{
     address::{self, ListenAddress},
     admin::{Admin, serve as serve_admin},
@@ -43,6 +50,7 @@ use crate::{
     identity,
     key_rates::{KeyRates, MaxRate},
     logging::{self, Level},
+    memory::MemoryBudget,
     path_memory::KnownClients,
     prompt::Terminal,
     reload::Source,
@@ -92,6 +100,7 @@ struct Server {
     clients: Clients,
     exit: Exit,
     copies: CopyService,
+    pace: Pace,
     listen_access: Arc<RwLock<ListenAccess>>,
     root: Option<PathBuf>,
     policy: Policy,
@@ -136,7 +145,7 @@ async fn serve(
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),
     );
-    let listen = listen(&settings.listen, config).await;
+    let listen = listen(&settings.listen, settings.memory, config).await;
     let (endpoint, local) = listen
         .map_err(|error| address::cannot_listen(format_args!("udp {}", settings.listen), &error))?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
@@ -155,9 +164,11 @@ async fn serve(
     let policy = own_listeners(&settings.policy, local, admin.as_ref().map(Admin::local));
     let (targets, copies) = limits(&settings, descriptors);
     let server = Arc::new(Server {
+    let pace = settings.memory.pace();
         authorized_keys,
         clients: Clients::new(settings.connections),
-        exit: Exit::new(targets.policy(policy.clone())),
+        exit: Exit::new(targets.policy(policy.clone()).pace(pace.clone())),
+        pace,
         policy,
         copies: CopyService::new(copies),
         listen_access: Arc::new(RwLock::new(settings.listen_access)),
@@ -198,9 +209,10 @@ async fn listen(
     address: &ListenAddress,
     config: ServerConfig,
 ) -> io::Result<(Endpoint, SocketAddr)> {
+    memory: MemoryBudget,
     let mut failed = None;
     for address in address.resolve(Ipv4Addr::UNSPECIFIED.into()).await? {
-        match Endpoint::bind(address, EndpointConfig::default(), Some(config.clone())) {
+        match Endpoint::bind(address, memory.server(), Some(config.clone())) {
             Ok(endpoint) => {
                 let local = endpoint.local_addr()?;
                 return Ok((endpoint, local));
@@ -211,17 +223,16 @@ async fn listen(
     Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
-/// What proxied connections and copies may take of the process's descriptors: three quarters and an eighth,
-/// so that some are left for connecting and for the server itself; and one key gets seven eighths of that at most.
+/// What proxied connections and copies may take of the process's descriptors.
 fn limits(settings: &ServerSettings, descriptors: usize) -> (ExitConfig, CopyLimits) {
-    let most_of = |all: usize| all - all / 8;
-    let targets = settings.max_targets.min(descriptors - descriptors / 4);
+    let divided = Divided::of(descriptors, settings.root.is_some());
+    let targets = settings.max_targets.min(divided.targets);
     let exit = ExitConfig::default()
         .max_targets(targets)
         .max_targets_per_key(settings.max_targets_per_key.min(most_of(targets)))
         .proxy_protocol(settings.proxy_protocol.clone());
     let default = CopyLimits::default();
-    let copies = default.copies.min(descriptors / 8);
+    let copies = default.copies.min(divided.copies);
     let copies = CopyLimits {
         copies,
         copies_per_user: default.copies_per_user.min(most_of(copies)),
@@ -271,6 +282,7 @@ async fn accept(endpoint: &Endpoint, server: &Arc<Server>) {
         }
         tokio::spawn(welcome(incoming, server.clone()));
     }
+        server.pace.turn().await;
 }
 
 /// Takes one client on: its key decides what it may do.
@@ -383,6 +395,11 @@ impl rp_proxy::AccessCheck for Targets {
     }
 }
 
+
+    fn may_name_source(&self, source: IpAddr) -> bool {
+        let grant = self.session.grant();
+        grant.is_some_and(|grant| grant.permits_source(source))
+    }
 /// Which files the client of a session may touch.
 struct Files {
     session: Arc<Session>,
@@ -396,11 +413,6 @@ impl Files {
     fn new(session: Arc<Session>, root: Option<PathBuf>) -> Self {
         Self {
             session,
-
-    fn may_name_source(&self, source: IpAddr) -> bool {
-        let grant = self.session.grant();
-        grant.is_some_and(|grant| grant.permits_source(source))
-    }
             root,
             opened: Mutex::default(),
         }

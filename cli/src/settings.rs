@@ -41,6 +41,7 @@ use crate::{
     guarded_file::{self, Guard, GuardError},
     identity,
     logging::{Format, Level},
+    memory::MemoryBudget,
     openssh::Fingerprint,
     rate,
     servers::ServerOrder,
@@ -87,6 +88,8 @@ pub struct ServerSettings {
     pub control: Place,
     /// Where the numbers are shown.
     pub admin: Option<AdminSettings>,
+    /// What may be used for what is on its way.
+    pub memory: MemoryBudget,
     /// How long what is under way may take to end.
     pub drain: Duration,
     /// How much is logged.
@@ -151,6 +154,8 @@ impl ServerSettings {
                 options.admin.as_deref(),
                 options.admin_token_file.as_deref(),
             )?,
+            memory: optional("memory", options.memory.as_deref())?
+                .unwrap_or_else(MemoryBudget::of_machine),
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
             log_level: optional("log-level", options.log_level.as_deref())?,
             log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
@@ -205,18 +210,20 @@ pub struct ClientSettings {
     pub credentials: Credentials,
     /// Ports for which success is said before the dial.
     pub optimistic: PortSet,
+    /// Whether the server is told where clients are.
+    pub tells_source: bool,
     /// What is forwarded, and in which direction.
     pub forwards: Vec<(Direction, ForwardSpec)>,
     /// What SOCKS5 clients are told to send their datagrams to.
     pub udp_reply_address: Option<IpAddr>,
     /// What is known of the path to the server is used and kept.
-    /// Whether the server is told where clients are.
-    pub tells_source: bool,
     pub remembers_paths: bool,
     /// Where commands to the running program are taken.
     pub control: Place,
     /// Where the numbers are shown.
     pub admin: Option<AdminSettings>,
+    /// What may be used for what is on its way.
+    pub memory: MemoryBudget,
     /// How long what is under way may take to end.
     pub drain: Duration,
     /// How much is logged.
@@ -248,13 +255,18 @@ impl ClientSettings {
             Some(path) => read_users(path)?,
             None => Credentials::default(),
         };
+        let memory: Option<MemoryBudget> = optional("memory", options.memory.as_deref())?;
+        let memory = memory.unwrap_or_else(MemoryBudget::of_machine);
         let settings = Self {
             servers: servers(&options, identity.as_ref())?,
             server_order: parse(
                 "server-order",
                 options.server_order.as_deref().unwrap_or_default(),
             )?,
-            transport: TransportConfig::default().policy(policy).max_rate(rate),
+            transport: TransportConfig::default()
+                .policy(policy)
+                .max_rate(rate)
+                .initial_stream_credit(memory.first_window()),
             policy,
             rate,
             listen: parse("listen", options.listen.as_deref().unwrap_or_default())?,
@@ -268,6 +280,7 @@ impl ClientSettings {
                 .optimistic
                 .as_deref()
                 .map_or_else(|| Ok(PortSet::default()), |text| parse("optimistic", text))?,
+            tells_source: options.tell_source,
             forwards: forwards(&options)?,
             udp_reply_address: optional("udp-reply-address", options.udp_reply_address.as_deref())?,
             remembers_paths: !options.no_path_memory,
@@ -276,11 +289,11 @@ impl ClientSettings {
                 options.admin.as_deref(),
                 options.admin_token_file.as_deref(),
             )?,
+            memory,
             drain: options.drain.map_or(DEFAULT_DRAIN, Duration::from_secs),
             log_level: optional("log-level", options.log_level.as_deref())?,
             log_format: optional("log-format", options.log_format.as_deref())?.unwrap_or_default(),
             trace: options.trace.clone(),
-            tells_source: options.tell_source,
         };
         Ok((settings, options))
     }

@@ -261,6 +261,12 @@ pub struct ClientOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token_file: Option<PathBuf>,
 
+    /// Most memory for what is on its way, in all: 512M, 1.5G; past it windows shrink and writers wait [default: a
+    /// quarter of what the machine or the control group has, 4G at most]
+    #[arg(long, value_name = "SIZE", env = "RPCLIENT_MEMORY", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+
     /// How long to let what is under way end after SIGTERM, in seconds; a second signal, and SIGINT, end it
     /// at once [default: 10]
     #[arg(long, value_name = "SECONDS", env = "RPCLIENT_DRAIN", global = true)]
@@ -310,13 +316,14 @@ impl ClientOptions {
             udp_reply_address: self.udp_reply_address.or(file.udp_reply_address),
             policy: self.policy.or(file.policy),
             rate: self.rate.or(file.rate),
+            tell_source: self.tell_source || file.tell_source,
             no_path_memory: self.no_path_memory || file.no_path_memory,
             control: self.control.or(file.control),
             admin: self.admin.or(file.admin),
             admin_token_file: self.admin_token_file.or(file.admin_token_file),
+            memory: self.memory.or(file.memory),
             drain: self.drain.or(file.drain),
             log_level: self.log_level.or(file.log_level),
-            tell_source: self.tell_source || file.tell_source,
             log_format: self.log_format.or(file.log_format),
             trace: self.trace.or(file.trace),
         }

@@ -1,5 +1,7 @@
 //! What can be said about connecting without a server.
 
+use rp_protocol::config::EndpointConfig;
+
 use super::*;
 
 #[test]
@@ -125,6 +127,7 @@ async fn a_busy_server_is_asked_again() {
         )),
         service: "test/1".to_owned(),
         transport: TransportConfig::default(),
+        memory: MemoryBudget::of_machine(),
     };
     let accept = async {
         for _ in 0..2 {
