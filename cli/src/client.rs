@@ -42,6 +42,7 @@ use crate::{
     status, tproxy,
     trace_files::TraceFiles,
     transparent::TransparentListeners,
+    trim,
 };
 
 /// Bytes taken from standard input at once; a pipe holds as many by default.
@@ -171,11 +172,11 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
     };
     let route = Route::of(&settings);
     let config = ClientConfig::default()
-        .credentials(settings.credentials.clone())
         .pace(settings.memory.pace())
+        .credentials(settings.credentials.clone())
         .optimistic(settings.optimistic)
-        .udp_reply_address(settings.udp_reply_address)
         .tells_source(settings.tells_source)
+        .udp_reply_address(settings.udp_reply_address)
         .ftp_ports(settings.ftp_ports);
     run::say(&format!("listening on {local}"));
     transparent.say();
@@ -207,6 +208,7 @@ async fn serve(settings: ClientSettings, source: Source<ClientOptions>) -> Resul
         () = return_to_preferred(&reach, client.link()) => {}
         () = logging::report_floods() => {}
         () = service_manager::keep_watchdog() => {}
+        () = trim::keep_small() => {}
         () = service.heed(signals) => {}
     }
     reach.shut_down().await;

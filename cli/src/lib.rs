@@ -45,5 +45,6 @@ pub mod status;
 pub mod tproxy;
 pub mod trace_files;
 pub mod transparent;
+pub mod trim;
 
 pub use guarded_file::GuardError;

@@ -60,6 +60,7 @@ use crate::{
     signals::{Draining, Signals, Told},
     status,
     trace_files::TraceFiles,
+    trim,
 };
 
 /// How long it may take to send our goodbye to all clients at the end.
@@ -99,8 +100,8 @@ struct Server {
     authorized_keys: Arc<AuthorizedKeys>,
     clients: Clients,
     exit: Exit,
-    copies: CopyService,
     pace: Pace,
+    copies: CopyService,
     listen_access: Arc<RwLock<ListenAccess>>,
     root: Option<PathBuf>,
     policy: Policy,
@@ -163,8 +164,8 @@ async fn serve(
     // Nobody is to reach the status page as a target.
     let policy = own_listeners(&settings.policy, local, admin.as_ref().map(Admin::local));
     let (targets, copies) = limits(&settings, descriptors);
-    let server = Arc::new(Server {
     let pace = settings.memory.pace();
+    let server = Arc::new(Server {
         authorized_keys,
         clients: Clients::new(settings.connections),
         exit: Exit::new(targets.policy(policy.clone()).pace(pace.clone())),
@@ -188,6 +189,7 @@ async fn serve(
         () = serve_control(socket, commands) => {}
         () = logging::report_floods() => {}
         () = service_manager::keep_watchdog() => {}
+        () = trim::keep_small() => {}
         () = heed(signals, &server, source, local) => {}
     }
     info!("shutting down");
@@ -207,9 +209,9 @@ fn own_listeners(policy: &Policy, local: SocketAddr, admin: Option<SocketAddr>) 
 
 async fn listen(
     address: &ListenAddress,
+    memory: MemoryBudget,
     config: ServerConfig,
 ) -> io::Result<(Endpoint, SocketAddr)> {
-    memory: MemoryBudget,
     let mut failed = None;
     for address in address.resolve(Ipv4Addr::UNSPECIFIED.into()).await? {
         match Endpoint::bind(address, memory.server(), Some(config.clone())) {
@@ -280,9 +282,9 @@ async fn accept(endpoint: &Endpoint, server: &Arc<Server>) {
             incoming.refuse();
             continue;
         }
+        server.pace.turn().await;
         tokio::spawn(welcome(incoming, server.clone()));
     }
-        server.pace.turn().await;
 }
 
 /// Takes one client on: its key decides what it may do.
@@ -393,13 +395,13 @@ impl rp_proxy::AccessCheck for Targets {
         let default = self.listen_access.read();
         Some(grant.listen_access(&default.unwrap_or_else(PoisonError::into_inner)))
     }
-}
-
 
     fn may_name_source(&self, source: IpAddr) -> bool {
         let grant = self.session.grant();
         grant.is_some_and(|grant| grant.permits_source(source))
     }
+}
+
 /// Which files the client of a session may touch.
 struct Files {
     session: Arc<Session>,
