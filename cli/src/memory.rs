@@ -168,13 +168,23 @@ fn bytes(text: &str) -> Option<u64> {
     (bytes < 1e15).then_some(bytes as u64)
 }
 
-/// What the machine has.
+/// What the machine has. A unit that sees nothing of `/proc` but processes (`ProcSubset=pid`) still sees its nodes.
 fn machine_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let all = fs::read_to_string("/proc/meminfo").ok();
+    all.and_then(|text| total(&text)).or_else(|| {
+        let nodes = fs::read_dir("/sys/devices/system/node").ok()?;
+        let nodes = nodes.flatten().map(|node| node.path().join("meminfo"));
+        let bytes: u64 = nodes
+            .filter_map(|path| total(&fs::read_to_string(path).ok()?))
+            .sum();
+        (bytes > 0).then_some(bytes)
+    })
+}
+
+/// What stands behind `MemTotal:`, in bytes.
+fn total(text: &str) -> Option<u64> {
+    let (_, rest) = text.split_once("MemTotal:")?;
+    let kib: u64 = rest.split_whitespace().next()?.parse().ok()?;
     Some(kib << 10)
 }
 

@@ -38,3 +38,12 @@ fn memory_is_looked_at_now_and_then() {
     assert!(!pressure.is_high(start + 2 * LOOK, || None));
     assert!(resident_bytes().unwrap() > 1 << 20);
 }
+
+#[test]
+fn what_a_machine_has_is_read_for_all_of_it_and_for_a_node() {
+    let all = "MemTotal:       24683520 kB\nMemFree:        14052352 kB\n";
+    assert_eq!(total(all), Some(24_683_520 << 10));
+    let node = "Node 0 MemTotal:       8388608 kB\nNode 0 MemFree:  1 kB\n";
+    assert_eq!(total(node), Some(8 << 30));
+    assert_eq!(total("MemFree: 1 kB"), None);
+}
