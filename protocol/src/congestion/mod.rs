@@ -154,6 +154,10 @@ pub trait Controller: Send + fmt::Debug {
     fn burst_time(&self) -> Duration {
         pacer::BURST_TIME
     }
+    /// Loss that is not congestion, 0 to 1, where the controller tells the two apart.
+    fn random_loss(&self) -> f64 {
+        0.0
+    }
     /// Sets the user's maximum rate, which holds whatever the path would carry; `None` lifts it.
     fn set_max_rate(&mut self, max_rate: Option<Bandwidth>);
     /// Changes to `policy` and keeps what is known of the path; false if that takes another controller.

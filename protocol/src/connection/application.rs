@@ -152,7 +152,7 @@ impl Connection {
     /// See [`SendDatagramError`].
     pub fn send_datagram(&mut self, data: Bytes) -> Result<(), SendDatagramError> {
         self.lost()?;
-        let path = &self.paths[0];
+        let path = self.paths.active();
         let room = packet_builder::data_room(path.packet_size());
         let queue = path.bytes_in(datagrams::QUEUE_TIME);
         self.datagrams

@@ -11,7 +11,10 @@ use crate::{
     error::TransportCode,
     path::MIN_PAYLOAD,
     units::Side,
-    wire::frame::{Close, Frame},
+    wire::{
+        frame::{Close, Frame},
+        id::PathId,
+    },
 };
 
 impl Connection {
@@ -21,10 +24,11 @@ impl Connection {
             return None;
         };
         let frame = closing.frame.clone();
+        let path = self.paths.active().id;
         if std::mem::take(&mut closing.pending)
-            && let Some(len) = self.write_close(&frame, out)
+            && let Some(len) = self.write_close(path, &frame, out)
         {
-            return Some(self.transmit_of(len, None));
+            return Some(self.transmit_of(path, len, None));
         }
         let State::Closing(closing) = &mut self.state else {
             return None;
@@ -32,12 +36,12 @@ impl Connection {
         if !std::mem::take(&mut closing.pending_elsewhere) {
             return None;
         }
-        self.transmit_close_to_candidate(now, frame, out)
+        self.transmit_close_to_candidate(path, now, frame, out)
     }
 
     /// One datagram with CLOSE at each level that the peer may be able to open; says its length.
-    fn write_close(&mut self, frame: &Close, out: &mut Vec<u8>) -> Option<usize> {
-        let allowance = self.paths[0].validation.allowance();
+    fn write_close(&mut self, path: PathId, frame: &Close, out: &mut Vec<u8>) -> Option<usize> {
+        let allowance = self.paths[path].validation.allowance();
         let room = usize::from(MIN_PAYLOAD).min(allowance);
         //= spec/06-lifecycle.md#closing
         //# Until the handshake is confirmed, an endpoint MUST send CLOSE in a packet of each level whose keys it has, in one
@@ -48,18 +52,18 @@ impl Connection {
             }
         }
         if !self.handshake.session().is_handshaking() {
-            self.write_data_close(frame.clone(), room, out);
+            self.write_data_close(path, frame.clone(), room, out);
         }
         (!out.is_empty()).then_some(out.len())
     }
 
-    fn write_data_close(&mut self, frame: Close, room: usize, out: &mut Vec<u8>) {
+    fn write_data_close(&mut self, path: PathId, frame: Close, room: usize, out: &mut Vec<u8>) {
         let start = out.len();
-        let Some((packet, number)) = self.begin_packet(room.saturating_sub(start), out) else {
+        let Some((packet, number)) = self.begin_packet(path, room.saturating_sub(start), out)
+        else {
             return;
         };
         let is_written = packet.writer(out).put(&Frame::Close(frame));
-        let path = self.paths[0].id;
         let sealed = is_written
             && self
                 .keys

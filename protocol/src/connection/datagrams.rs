@@ -7,7 +7,10 @@ use bytes::Bytes;
 use super::{Connection, event::Event, packet_builder::data_room};
 use crate::{
     error::SendDatagramError,
-    wire::frame::{Datagram, FrameWriter},
+    wire::{
+        frame::{Datagram, FrameWriter},
+        id::PathId,
+    },
 };
 
 /// Bytes a DATAGRAM frame adds to its data at most.
@@ -156,11 +159,11 @@ impl Datagrams {
 
 impl Connection {
     /// Write queued datagrams into what is left of a packet.
-    pub(super) fn write_datagrams(&mut self, out: &mut FrameWriter<'_>) {
+    pub(super) fn write_datagrams(&mut self, path: PathId, out: &mut FrameWriter<'_>) {
         if !self.datagrams.interest() {
             return;
         }
-        let whole = out.remaining() >= data_room(self.paths[0].packet_size());
+        let whole = out.remaining() >= data_room(self.paths[path].packet_size());
         if self.datagrams.write(out, whole) {
             self.events.push_back(Event::DatagramsUnblocked);
         }

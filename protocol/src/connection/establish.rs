@@ -22,7 +22,10 @@ use crate::{
     error::{ConnectionError, TransportCode, TransportError},
     stream::Streams,
     units::Side,
-    wire::{id::ConnectionId, params::TransportParameters},
+    wire::{
+        id::{ConnectionId, PathId},
+        params::TransportParameters,
+    },
 };
 
 /// Datagrams kept that arrived before their keys: the peer's first flight may overtake the last
@@ -272,7 +275,7 @@ impl Connection {
         self.streams.set_peer_parameters(&params);
         //= spec/07-paths.md#packet-size
         //# An endpoint MUST NOT send a packet larger than the peer's max_udp_payload.
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut() {
             path.mtu
                 .limit(u16::try_from(params.max_udp_payload).unwrap_or(u16::MAX));
         }
@@ -282,7 +285,7 @@ impl Connection {
     /// The handshake is complete on this side.
     fn establish(&mut self, now: Instant) {
         self.state = State::Established;
-        self.paths[0].on_established(now);
+        self.paths[PathId::INITIAL].on_established(now);
         self.idle.on_received(now);
         self.endpoint_events.push_back(EndpointEvent::Established);
         self.events.push_back(Event::Connected);
@@ -290,7 +293,7 @@ impl Connection {
             .offer_spares(&mut self.rng, &mut self.endpoint_events);
         if self.side == Side::Server {
             // The client's Finished proves both its key and its address.
-            self.paths[0].validation.set_validated();
+            self.paths[PathId::INITIAL].validation.set_validated();
             self.announce_done = true;
             self.confirm_handshake();
         }

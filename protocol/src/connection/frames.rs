@@ -27,7 +27,8 @@ impl Connection {
         };
         match frame {
             Frame::Ack(ack) => {
-                let progress = space.on_ack(now, &ack.ranges, &mut self.paths[0].rtt)?;
+                let progress =
+                    space.on_ack(now, &ack.ranges, &mut self.paths[PathId::INITIAL].rtt)?;
                 if progress {
                     self.handshake.spaces.on_progress();
                 }
@@ -110,7 +111,7 @@ impl Connection {
                 Ok(())
             }
             Frame::PathResponse(response) => {
-                self.on_path_response(now, &response);
+                self.on_path_response(now, origin.path, &response);
                 Ok(())
             }
             Frame::HandshakeDone => self.on_handshake_done(),
@@ -130,13 +131,10 @@ impl Connection {
         //= spec/07-paths.md#path-ids
         //# An endpoint MUST close the connection with PROTOCOL_VIOLATION when a frame names a path that was never
         //# opened.
-        self.paths
-            .iter_mut()
-            .find(|path| path.id == id)
-            .ok_or(TransportError::new(
-                TransportCode::PROTOCOL_VIOLATION,
-                "a frame names a path never opened",
-            ))
+        self.paths.get_mut(id).ok_or(TransportError::new(
+            TransportCode::PROTOCOL_VIOLATION,
+            "a frame names a path never opened",
+        ))
     }
 
     fn on_ack(&mut self, now: Instant, at: Instant, ack: &Ack) -> Result<(), TransportError> {
@@ -149,7 +147,7 @@ impl Connection {
         if let Some(keys) = &mut self.keys {
             keys.on_ack(ack.head.path, ack.ranges.largest());
         }
-        let path = &self.paths[0];
+        let path = self.paths.active();
         self.streams.tune(now, path.rtt.smoothed(), path.window());
         Ok(())
     }
@@ -193,7 +191,7 @@ impl Connection {
         match frame {
             SentFrame::Stream(sent) => self.streams.on_ack(sent),
             SentFrame::Ack { path, .. } | SentFrame::Nak { path, .. } => {
-                if let Some(path) = self.paths.iter_mut().find(|known| known.id == path) {
+                if let Some(path) = self.paths.get_mut(path) {
                     path.on_report_acked(frame);
                 }
             }
@@ -205,7 +203,11 @@ impl Connection {
     pub(super) fn on_frame_lost(&mut self, frame: SentFrame) {
         match frame {
             SentFrame::Stream(sent) => self.streams.on_loss(sent),
-            SentFrame::AckPolicy { sequence } => self.paths[0].on_policy_lost(sequence),
+            SentFrame::AckPolicy { path, sequence } => {
+                if let Some(path) = self.paths.get_mut(path) {
+                    path.on_policy_lost(sequence);
+                }
+            }
             SentFrame::HandshakeDone => self.announce_done = true,
             SentFrame::NewConnectionId { sequence } => self.ids.on_announcement_lost(sequence),
             SentFrame::RetireConnectionId { sequence } => self.ids.on_retirement_lost(sequence),

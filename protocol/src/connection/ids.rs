@@ -36,6 +36,7 @@ struct Remote {
 /// Both ends' ids for one path.
 #[derive(Debug)]
 pub(super) struct Ids {
+    path: PathId,
     local: Vec<Local>,
     next_sequence: u64,
     remote: Remote,
@@ -47,9 +48,15 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Reachable as `local`, reaching the peer as `remote`.
-    pub(super) fn new(local: ConnectionId, remote: ConnectionId, reset_key: ResetKey) -> Self {
+    /// On `path`, reachable as `local`, reaching the peer as `remote`.
+    pub(super) fn new(
+        path: PathId,
+        local: ConnectionId,
+        remote: ConnectionId,
+        reset_key: ResetKey,
+    ) -> Self {
         Self {
+            path,
             local: vec![Local {
                 sequence: 0,
                 id: local,
@@ -66,6 +73,11 @@ impl Ids {
             retire_prior_to: 0,
             reset_key,
         }
+    }
+
+    /// The path that these ids lead to.
+    pub(super) fn path(&self) -> PathId {
+        self.path
     }
 
     /// The id the peer's first packets carry.
@@ -135,7 +147,7 @@ impl Ids {
         let local = self.local.iter_mut().find(|local| local.announce)?;
         local.announce = false;
         Some(NewConnectionId {
-            path: PathId::INITIAL,
+            path: self.path,
             sequence: local.sequence,
             retire_prior_to: 0,
             id: local.id,
@@ -147,7 +159,7 @@ impl Ids {
     pub(super) fn next_retirement(&mut self) -> Option<RetireConnectionId> {
         let sequence = self.retired.pop()?;
         Some(RetireConnectionId {
-            path: PathId::INITIAL,
+            path: self.path,
             sequence,
         })
     }

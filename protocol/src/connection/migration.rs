@@ -13,7 +13,7 @@ use crate::{
     wire::{
         frame::{Close, Frame, FrameWriter, PathChallenge, PathResponse, kind},
         header::TAG_LEN,
-        id::ConnectionId,
+        id::{ConnectionId, PathId},
         packet_number,
     },
 };
@@ -23,21 +23,21 @@ const OVERHEAD: usize = 1 + ConnectionId::LEN + packet_number::MAX_LEN + TAG_LEN
 
 impl Connection {
     /// Whether a datagram from `remote` is looked at.
-    pub(super) fn accepts_from(&self, remote: SocketAddr) -> bool {
+    pub(super) fn accepts_from(&self, path: PathId, remote: SocketAddr) -> bool {
         match self.side {
             //= spec/07-paths.md#rebinding
             //# A client MUST discard datagrams that do not come from the address and port it sends to.
-            Side::Client => self.is_in_use(remote),
+            Side::Client => self.is_in_use(path, remote),
             //= spec/07-paths.md#rebinding
             //# A server MUST discard datagrams from any address but that of the client's first datagram until its handshake
             //# is complete.
-            Side::Server => self.is_in_use(remote) || !self.is_handshaking(),
+            Side::Server => self.is_in_use(path, remote) || !self.is_handshaking(),
         }
     }
 
-    /// Whether `remote` is where packets go. The scope of an IPv6 address is this host's affair.
-    pub(super) fn is_in_use(&self, remote: SocketAddr) -> bool {
-        let known = self.paths[0].remote;
+    /// Whether `remote` is where packets of `path` go. The scope of an IPv6 address is this host's affair.
+    pub(super) fn is_in_use(&self, path: PathId, remote: SocketAddr) -> bool {
+        let known = self.paths[path].remote;
         remote.ip() == known.ip() && remote.port() == known.port()
     }
 
@@ -51,12 +51,13 @@ impl Connection {
         //# A server MUST challenge a candidate, and MUST follow the client there when the challenge is answered, not before.
         let token = self.rng.random();
         let from = (origin.remote, origin.local_ip);
-        self.paths[0].on_packet_from_elsewhere(now, from, origin.bytes, token);
+        self.paths[origin.path].on_packet_from_elsewhere(now, from, origin.bytes, token);
     }
 
-    pub(super) fn on_path_response(&mut self, now: Instant, response: &PathResponse) {
+    pub(super) fn on_path_response(&mut self, now: Instant, path: PathId, response: &PathResponse) {
         let mut feedback = std::mem::take(&mut self.feedback);
-        let moved = self.paths[0].on_path_response(now, response.data, &self.config, &mut feedback);
+        let moved =
+            self.paths[path].on_path_response(now, response.data, &self.config, &mut feedback);
         self.feedback = feedback;
         if moved {
             //= spec/07-paths.md#rebinding
@@ -69,14 +70,21 @@ impl Connection {
     /// address in use as well: which of them the peer hears is the question.
     pub(super) fn transmit_to_candidate(
         &mut self,
+        path: PathId,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        (0..self.paths[0].candidates.len()).find_map(|index| self.ask_candidate(now, index, out))
+        (0..self.paths[path].candidates.len())
+            .find_map(|index| self.ask_candidate((path, index), now, out))
     }
 
-    fn ask_candidate(&mut self, now: Instant, index: usize, out: &mut Vec<u8>) -> Option<Transmit> {
-        let path = &self.paths[0];
+    fn ask_candidate(
+        &mut self,
+        (path_id, index): (PathId, usize),
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let path = &self.paths[path_id];
         let candidate = &path.candidates[index];
         let mut frames = Vec::new();
         let mut writer = FrameWriter::new(&mut frames, room(candidate)?);
@@ -87,8 +95,8 @@ impl Connection {
             let is_due = path.recv.ack.interest(now) && candidate.wants_ack(largest);
             is_due && write_ack(now, path, &mut writer)
         });
-        let transmit = self.transmit_unproven(now, index, &frames, out)?;
-        let candidate = &mut self.paths[0].candidates[index];
+        let transmit = self.transmit_unproven((path_id, index), now, &frames, out)?;
+        let candidate = &mut self.paths[path_id].candidates[index];
         if challenge.is_some() {
             candidate.on_challenge_sent(now);
         }
@@ -101,34 +109,35 @@ impl Connection {
     /// CLOSE to the newest address the peer may have moved to: it might not hear it at the one in use.
     pub(super) fn transmit_close_to_candidate(
         &mut self,
+        path: PathId,
         now: Instant,
         frame: Close,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let index = self.paths[0].candidates.len().checked_sub(1)?;
+        let index = self.paths[path].candidates.len().checked_sub(1)?;
         let mut frames = Vec::new();
-        let mut writer = FrameWriter::new(&mut frames, room(&self.paths[0].candidates[index])?);
+        let mut writer = FrameWriter::new(&mut frames, room(&self.paths[path].candidates[index])?);
         if !writer.put(&Frame::Close(frame.clone())) {
             writer.put(&Frame::Close(without_reason(frame)));
         }
-        self.transmit_unproven(now, index, &frames, out)
+        self.transmit_unproven((path, index), now, &frames, out)
     }
 
-    /// A packet of `frames`, which fit, to the candidate `index`.
+    /// A packet of `frames`, which fit, to the candidate `index` of a path.
     fn transmit_unproven(
         &mut self,
+        (path_id, index): (PathId, usize),
         now: Instant,
-        index: usize,
         frames: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let candidate = &self.paths[0].candidates[index];
+        let candidate = &self.paths[path_id].candidates[index];
         let to = (candidate.remote, candidate.local_ip);
         let size = candidate.allowance().min(usize::from(MIN_PAYLOAD));
         if frames.is_empty() {
             return None;
         }
-        let (packet, number) = self.begin_packet(size, out)?;
+        let (packet, number) = self.begin_packet(path_id, size, out)?;
         out.extend_from_slice(frames);
         //= spec/07-paths.md#validation
         //# A datagram with a PATH_CHALLENGE MUST be padded to 1200 bytes where the limit allows so many, and MUST be sent
@@ -136,12 +145,12 @@ impl Connection {
         if frames[0] == kind::PATH_CHALLENGE && size == usize::from(MIN_PAYLOAD) {
             packet.pad(out);
         }
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[path_id];
         let len = packet
             .seal_data(out, self.keys.as_mut()?, path.id, number)
             .ok()?;
         path.on_departure(now, Departure::apart(number, len));
-        Some(self.transmit_to(to, len))
+        Some(self.transmit_to(path_id, to, len))
     }
 }
 

@@ -4,22 +4,28 @@
 //! - `receive.rs`: datagram -> packets -> opened -> frames
 //! - `frames.rs`: what each frame means
 //! - `establish.rs`: driving TLS, and what a finished handshake settles
-//! - `transmit.rs`: what may leave now, in which order; `reports.rs`: what is said of arrivals;
-//!   `packet_builder.rs` lays it out; `probe.rs`, `close.rs`: packets that are sent alone
+//! - `paths.rs`: the one table of paths; everything else names a path or is given one
+//! - `transmit.rs`: what may leave now, in which order; `contents.rs`: what data packets hold, behind what
+//!   `reports.rs` says of arrivals; `packet_builder.rs` lays it out; `handshake_packets.rs`, `probe.rs`, `close.rs`:
+//!   packets that are sent alone
 //! - `migration.rs`: the peer at another address
 //! - `application.rs`: streams and datagrams as the application uses them
+//! - `timers.rs`: the one deadline, and what is done then
 //! - `state.rs`: lifecycle and silence; `handshake.rs`, `ids.rs`, `datagrams.rs`: parts with their own state
 
 mod application;
 mod close;
+mod contents;
 mod datagrams;
 mod establish;
 mod event;
 mod frames;
 mod handshake;
+mod handshake_packets;
 mod ids;
 mod migration;
 mod packet_builder;
+mod paths;
 mod probe;
 mod receive;
 mod redundancy;
@@ -27,6 +33,7 @@ mod reports;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod transmit;
 
 use std::{
@@ -44,6 +51,7 @@ pub use self::event::{Datagram, EndpointEvent, Event, Output, Transmit};
 use self::{
     datagrams::Datagrams,
     ids::Ids,
+    paths::Paths,
     receive::Origin,
     redundancy::Redundancy,
     state::{Closing, Idle, State},
@@ -79,7 +87,7 @@ pub struct Connection {
     handshake: Handshake,
     keys: Option<DataKeys>,
     ids: Ids,
-    paths: Vec<Path>,
+    paths: Paths,
     streams: Streams,
     datagrams: Datagrams,
     idle: Idle,
@@ -89,8 +97,6 @@ pub struct Connection {
     path_response: Option<([u8; 8], Origin)>,
     /// A sign of life is wanted.
     ping: bool,
-    /// The pacer lets the next packet go at this time; nothing else is in the way.
-    paced_until: Option<Instant>,
     events: VecDeque<Event>,
     endpoint_events: VecDeque<EndpointEvent>,
     feedback: Feedback,
@@ -135,15 +141,14 @@ impl Connection {
             rng,
             handshake,
             keys: None,
-            ids: Ids::new(local_id, remote_id, reset_key),
-            paths: vec![path],
+            ids: Ids::new(PathId::INITIAL, local_id, remote_id, reset_key),
+            paths: Paths::new(path),
             streams,
             datagrams: Datagrams::new(config.datagram_buffer),
             idle: Idle::new(now, config.idle_timeout, config.keep_alive),
             announce_done: false,
             path_response: None,
             ping: false,
-            paced_until: None,
             events: VecDeque::new(),
             endpoint_events: VecDeque::new(),
             feedback: Feedback::default(),
@@ -184,96 +189,6 @@ impl Connection {
             return None;
         }
         self.streams.poll_event().map(Event::Stream)
-    }
-
-    /// The one deadline: call [`handle_timeout`](Self::handle_timeout) then.
-    fn due_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Drained => return None,
-            State::Closing(_) | State::Draining { .. } => return self.state.due_at(),
-            State::Handshaking | State::Established => {}
-        }
-        let path = self.paths.iter().filter_map(Path::due_at).min();
-        let ping = self.wants_keep_alive().then(|| self.ping_at());
-        [
-            path,
-            self.handshake.due_at(&self.paths[0].rtt),
-            Some(self.expires_at()),
-            ping,
-            self.keys.as_ref().and_then(DataKeys::due_at),
-            self.paced_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// A deadline passed; harmless to call early.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        match &self.state {
-            State::Drained => return,
-            State::Closing(_) | State::Draining { .. } => {
-                if self.state.due_at().is_some_and(|due| due <= now) {
-                    self.drain();
-                }
-                return;
-            }
-            State::Handshaking | State::Established => {}
-        }
-        self.paced_until = None;
-        if self.expires_at() <= now {
-            let error = match self.state {
-                State::Handshaking => ConnectionError::HandshakeTimedOut,
-                _ => ConnectionError::TimedOut,
-            };
-            self.fail_silently(now, error);
-            return;
-        }
-        if self
-            .handshake
-            .due_at(&self.paths[0].rtt)
-            .is_some_and(|due| due <= now)
-        {
-            self.handshake.on_timeout();
-        }
-        if let Some(keys) = &mut self.keys {
-            keys.on_timeout(now);
-        }
-        if self.wants_keep_alive() && self.ping_at() <= now {
-            self.ping = true;
-        }
-        for path in &mut self.paths {
-            path.on_timeout(now, &mut self.feedback);
-        }
-        self.settle();
-    }
-
-    fn wants_keep_alive(&self) -> bool {
-        //= spec/06-lifecycle.md#keep-alive
-        //# An endpoint SHOULD send a PING when it has streams open and has sent nothing that asks for an ACK
-        //# for the keep-alive interval, and MUST NOT send one for this reason while no stream is open.
-        matches!(self.state, State::Established) && !self.ping && self.streams.has_open()
-    }
-
-    /// When a PING is due while streams are open.
-    fn ping_at(&self) -> Instant {
-        let keep_alive = self.idle.keep_alive_at();
-        let silence = match self.side {
-            Side::Client => self.idle.silence_at(self.paths[0].rtt.smoothed()),
-            Side::Server => None,
-        };
-        silence.map_or(keep_alive, |at| at.min(keep_alive))
-    }
-
-    fn expires_at(&self) -> Instant {
-        let idle = self.idle.expires_at(self.paths[0].probe_interval());
-        match self.state {
-            State::Handshaking => self
-                .handshake
-                .deadline()
-                .min(idle.max(self.handshake.deadline())),
-            _ => idle,
-        }
     }
 
     /// Close with `code` and `reason`; everything not yet acknowledged is abandoned.
@@ -342,7 +257,7 @@ impl Connection {
 
     fn leave_open(&mut self, now: Instant, error: ConnectionError) {
         let close = || trace::Event::Closed((&error).into());
-        self.paths[0].trace.emit(now, close);
+        self.paths.active_mut().trace.emit(now, close);
         if matches!(self.state, State::Handshaking) {
             self.endpoint_events.push_back(EndpointEvent::Established);
         }
@@ -356,7 +271,7 @@ impl Connection {
     }
 
     fn linger(&self) -> Duration {
-        self.paths[0].probe_interval() * LINGER
+        self.paths.probe_interval() * LINGER
     }
 
     /// Hand the fate of frames to their owners.
@@ -405,9 +320,9 @@ impl Connection {
         self.handshake.session().service()
     }
 
-    /// Where packets of the first path go.
+    /// Where packets with data go.
     pub fn remote_address(&self) -> SocketAddr {
-        self.paths[0].remote
+        self.paths.active().remote
     }
 
     /// Smallest round trip of any path so far, once the handshake is complete.
@@ -437,7 +352,7 @@ impl Connection {
     /// Set or lift the maximum rate, on all paths.
     pub fn set_max_rate(&mut self, max_rate: Option<Bandwidth>) {
         self.config.max_rate = max_rate;
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut() {
             path.set_max_rate(max_rate);
         }
     }
@@ -445,20 +360,20 @@ impl Connection {
     /// Decide the rate by `policy` from here on.
     pub fn set_policy(&mut self, now: Instant, policy: Policy) {
         self.config.policy = policy;
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut() {
             path.set_policy(now, &self.config);
         }
     }
 
-    /// The first path may be one known from before: to be said before the first data is sent.
+    /// The path of the data may be one known from before: to be said before the first data is sent.
     pub fn recall(&mut self, memory: &PathMemory) {
-        self.paths[0].recall(memory);
+        self.paths.active_mut().recall(memory);
     }
 
-    /// What was learnt of the first path, to be kept for [`recall`](Self::recall) on a later connection;
+    /// What was learnt of the path of the data, to be kept for [`recall`](Self::recall) on a later connection;
     /// `None` as long as it has carried too little to tell.
     pub fn path_memory(&self) -> Option<PathMemory> {
-        self.paths[0].memory()
+        self.paths.active().memory()
     }
 }
 

@@ -5,25 +5,29 @@ use std::time::Instant;
 use super::{Connection, event::Transmit};
 use crate::{
     path::{Departure, MIN_PAYLOAD, SentFrame, SentFrames},
-    wire::frame::{Frame, PathResponse},
+    wire::{
+        frame::{Frame, PathResponse},
+        id::PathId,
+    },
 };
 
 impl Connection {
     /// A packet of the size the MTU search wants to try; its loss is no congestion.
     pub(super) fn transmit_mtu_probe(
         &mut self,
+        path_id: PathId,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[path_id];
         if !self.handshake.confirmed || !path.has_room() {
             return None;
         }
         let size = path.mtu.poll(now)?;
-        let (packet, number) = self.begin_packet(usize::from(size), out)?;
+        let (packet, number) = self.begin_packet(path_id, usize::from(size), out)?;
         packet.writer(out).put(&Frame::Ping);
         packet.pad(out);
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[path_id];
         let len = packet
             .seal_data(out, self.keys.as_mut()?, path.id, number)
             .ok()?;
@@ -36,7 +40,7 @@ impl Connection {
             frames: SentFrames::from_iter([SentFrame::MtuProbe { bytes: size }]),
         };
         path.on_departure(now, departure);
-        Some(self.transmit_of(len, None))
+        Some(self.transmit_of(path_id, len, None))
     }
 
     /// A PATH_RESPONSE goes where the challenge came from, which need not be the path's address.
@@ -46,15 +50,15 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let (data, origin) = self.path_response.take()?;
-        let (packet, number) = self.begin_packet(usize::from(MIN_PAYLOAD), out)?;
+        let (packet, number) = self.begin_packet(origin.path, usize::from(MIN_PAYLOAD), out)?;
         packet
             .writer(out)
             .put(&Frame::PathResponse(PathResponse { data }));
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[origin.path];
         let len = packet
             .seal_data(out, self.keys.as_mut()?, path.id, number)
             .ok()?;
         path.on_departure(now, Departure::apart(number, len));
-        Some(self.transmit_to((origin.remote, origin.local_ip), len))
+        Some(self.transmit_to(origin.path, (origin.remote, origin.local_ip), len))
     }
 }

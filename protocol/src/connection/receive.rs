@@ -21,13 +21,15 @@ use crate::{
         frame::{Frame, FrameIter, Train},
         header::{FirstByte, PacketKind, PartialHeader, VERSION, VersionNegotiation},
         id::ConnectionId,
+        id::PathId,
         packet_number,
     },
 };
 
-/// Where a packet came from and how it was marked.
+/// Which path a packet is of, where it came from and how it was marked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
+    pub(super) path: PathId,
     pub(super) remote: SocketAddr,
     pub(super) local_ip: Option<std::net::IpAddr>,
     pub(super) ecn: Option<EcnCodepoint>,
@@ -51,7 +53,8 @@ struct Traits {
 impl Connection {
     /// A datagram for this connection arrived.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        if !self.accepts_from(datagram.remote) {
+        let path = self.ids.path();
+        if !self.accepts_from(path, datagram.remote) {
             self.dropped.unexpected += 1;
             return;
         }
@@ -61,7 +64,7 @@ impl Connection {
             State::Handshaking | State::Established => {}
         }
         let (remote, bytes) = (datagram.remote, datagram.payload.len());
-        self.paths[0].on_datagram(remote, bytes);
+        self.paths[path].on_datagram(remote, bytes);
         self.handle_packets(now, datagram);
     }
 
@@ -74,9 +77,11 @@ impl Connection {
             received_at,
             payload: mut rest,
         } = datagram;
-        let known = self.paths[0].remote;
+        let path = self.ids.path();
+        let known = self.paths[path].remote;
         let origin = Origin {
-            remote: if self.is_in_use(remote) {
+            path,
+            remote: if self.is_in_use(path, remote) {
                 known
             } else {
                 remote
@@ -111,7 +116,7 @@ impl Connection {
     fn is_reset(&self, origin: Origin, bytes: &[u8]) -> bool {
         //= spec/02-handshake.md#stateless-reset
         //# An endpoint MUST NOT take a datagram for a stateless reset unless it comes from the address the endpoint sends to.
-        self.is_in_use(origin.remote) && self.ids.is_reset(bytes)
+        self.is_in_use(origin.path, origin.remote) && self.ids.is_reset(bytes)
     }
 
     fn handle_packet(
@@ -216,7 +221,7 @@ impl Connection {
         if self.side == Side::Server && level == Level::Handshake {
             //= spec/02-handshake.md#amplification
             //# A server MUST take the client's address as validated when a Handshake packet from it opens.
-            self.paths[0].validation.set_validated();
+            self.paths[PathId::INITIAL].validation.set_validated();
             self.handshake.spaces.discard(Level::Initial);
         }
     }
@@ -286,7 +291,7 @@ impl Connection {
                 return;
             }
         };
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[origin.path];
         let Some(unprotected) = keys.unprotect_header(&mut packet, pn_offset) else {
             self.on_unreadable(now, origin, &packet);
             return;
@@ -346,8 +351,9 @@ impl Connection {
         if !matches!(self.state, State::Established) {
             return;
         }
-        let path = &self.paths[0];
+        let path = self.paths.active();
         let origin = Origin {
+            path: path.id,
             remote: path.remote,
             local_ip: None,
             ecn,
@@ -413,7 +419,7 @@ impl Connection {
     }
 
     fn record(&mut self, now: Instant, origin: Origin, number: u64, traits: Traits) {
-        let path = &mut self.paths[0];
+        let path = &mut self.paths[origin.path];
         path.recv.on_packet(
             now,
             Arrival {

@@ -45,6 +45,7 @@ fn hand(pair: &mut Pair, to: To, frame: Frame) -> Result<(), TransportError> {
         To::Server => pair.client.address,
     };
     let origin = Origin {
+        path: PathId::INITIAL,
         remote,
         local_ip: None,
         ecn: None,
@@ -345,7 +346,9 @@ fn datagram_above_the_announced_limit_is_a_violation() {
 fn sealed(pair: &mut Pair, bits: u8) -> Vec<u8> {
     let client = pair.client();
     let mut out = Vec::new();
-    let (packet, number) = client.begin_packet(1200, &mut out).expect("there is space");
+    let (packet, number) = client
+        .begin_packet(PathId::INITIAL, 1200, &mut out)
+        .expect("there is space");
     assert!(packet.writer(&mut out).put(&Frame::Ping));
     out[0] |= bits;
     let keys = client.keys.as_mut().expect("the handshake is complete");
@@ -433,7 +436,7 @@ fn largest_datagram_is_what_the_peer_takes() {
 fn end_of_the_handshake_proves_the_address() {
     let mut pair = Pair::new();
     pair.drive_while(|pair| pair.server_handle.is_none());
-    let allowance = |pair: &mut Pair| pair.server().paths[0].validation.allowance();
+    let allowance = |pair: &mut Pair| pair.server().paths.active().validation.allowance();
     assert!(allowance(&mut pair) < usize::MAX);
     pair.connect();
     assert_eq!(allowance(&mut pair), usize::MAX);

@@ -200,6 +200,7 @@ impl Path {
 
     /// On timeout: packets are declared lost, or probes become due.
     pub(crate) fn on_timeout(&mut self, now: Instant, out: &mut Feedback) {
+        self.paced_until = None;
         self.detect_losses(now, out);
         self.on_candidate_timeout(now);
         //= spec/03-reliability.md#probes
@@ -253,7 +254,7 @@ impl Path {
                 //= spec/07-paths.md#packet-size
                 //# The loss of a probe MUST NOT be reported to the congestion controller as a loss.
                 self.controller.on_discarded(&packet.sample);
-                let random_loss = self.controller.report().random_loss;
+                let random_loss = self.controller.random_loss();
                 shrunk |= self.mtu.on_probe_lost(now, bytes, random_loss);
                 continue;
             }
@@ -306,7 +307,7 @@ impl Path {
 
     /// Whether at least one packet in two hundred was lost of late.
     pub(crate) fn is_lossy(&self) -> bool {
-        let believed = self.controller.report().random_loss >= 0.005;
+        let believed = self.controller.random_loss() >= 0.005;
         believed || self.loss.is_lossy()
     }
 

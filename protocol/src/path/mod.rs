@@ -82,6 +82,8 @@ pub(crate) struct Path {
     policy: send::PolicyState,
     trains: train::TrainSender,
     ecn: send::EcnState,
+    /// The pacer lets the next packet go at this time; nothing else is in the way.
+    pub(crate) paced_until: Option<Instant>,
     /// Probe packets to send after a timeout.
     pub(crate) probes: u8,
 }
@@ -136,6 +138,7 @@ impl Path {
             policy: send::PolicyState::new(),
             trains: train::TrainSender::default(),
             ecn: send::EcnState::default(),
+            paced_until: None,
             probes: 0,
         }
     }
@@ -164,7 +167,7 @@ impl Path {
         self.rtt.pto(self.peer_ack_delay())
     }
 
-    /// When this path wants `on_timeout` called, whatever the reason; the pacer's wish is apart.
+    /// When this path wants `on_timeout` called, whatever the reason.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         [
             self.loss
@@ -172,6 +175,7 @@ impl Path {
             self.recv.ack.due_at(),
             self.recv.nak.due_at(),
             self.candidates.iter().map(Candidate::due_at).min(),
+            self.paced_until,
         ]
         .into_iter()
         .flatten()

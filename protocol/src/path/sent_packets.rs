@@ -21,7 +21,7 @@ pub(crate) enum SentFrame {
     /// A NAK naming gaps of a path up to `largest`.
     Nak { path: PathId, largest: u64 },
     /// The ACK policy with this sequence number.
-    AckPolicy { sequence: u64 },
+    AckPolicy { path: PathId, sequence: u64 },
     /// HANDSHAKE_DONE.
     HandshakeDone,
     /// Our connection id with this sequence number.

@@ -477,8 +477,12 @@ impl Controller for Adaptive {
             min_rtt: self.min_rtt,
             queue_delay: Duration::try_from_secs_f64(self.model.delay.queuing_delay)
                 .unwrap_or_default(),
-            random_loss: self.model.random_loss.loss(),
+            random_loss: self.random_loss(),
         }
+    }
+
+    fn random_loss(&self) -> f64 {
+        self.model.random_loss.loss()
     }
 
     fn estimates(&self, visit: &mut dyn FnMut(&'static str, f64)) {
