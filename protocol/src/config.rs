@@ -104,6 +104,22 @@ impl Default for EndpointConfig {
 }
 
 /// Settings of one connection's transport.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rp_protocol::{
+///     config::{Policy, TransportConfig},
+///     units::Bandwidth,
+/// };
+///
+/// // A backup that gives way to everybody, takes at most half of the line, and bears two minutes of silence.
+/// let transport = TransportConfig::default()
+///     .policy(Policy::Low)
+///     .max_rate(Some(Bandwidth::from_bits_per_second(50_000_000)))
+///     .idle_timeout(Duration::from_secs(120));
+/// # drop(transport);
+/// ```
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
     pub(crate) policy: Policy,

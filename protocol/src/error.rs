@@ -8,11 +8,6 @@ use thiserror::Error;
 
 use crate::units::CloseCode;
 
-/// A number does not fit a variable-length integer (2^62 - 1 at most).
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("value exceeds 2^62 - 1")]
-pub struct OutOfRange;
-
 /// Close codes the transport itself uses (spec/registry.md).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransportCode(u64);

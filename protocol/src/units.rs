@@ -3,15 +3,31 @@
 
 use std::{fmt, time::Duration};
 
-use crate::error::OutOfRange;
+use thiserror::Error;
 
 /// Largest value a variable-length integer carries on the wire, 2^62 - 1 (spec/01-packet.md).
 pub const MAX_VARINT: u64 = (1 << 62) - 1;
+
+/// A number does not fit a variable-length integer.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("value exceeds 2^62 - 1")]
+pub struct OutOfRange;
 
 /// A rate in whole bytes per second.
 ///
 /// A rate and not a period, so that cutting it never rounds: at 10 Gbit/s one packet lasts
 /// 1.2 us and a period kept in whole microseconds is 40 % off after one step.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rp_protocol::units::Bandwidth;
+///
+/// let line = Bandwidth::from_bits_per_second(100_000_000);
+/// assert_eq!(line.bytes_in(Duration::from_millis(200)), 2_500_000);
+/// assert_eq!(line.time_for(1250), Duration::from_micros(100));
+/// assert_eq!(line.scaled(0.956).to_string(), "95.6 Mbit/s");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bandwidth(u64);
 
@@ -127,6 +143,14 @@ pub enum Dir {
 }
 
 /// An application's reason for closing a connection, resetting or stopping a stream: 0 to 2^62 - 1.
+///
+/// ```
+/// use rp_protocol::units::CloseCode;
+///
+/// assert_eq!(CloseCode::from_u32(7), CloseCode::try_from(7_u64)?);
+/// assert!(CloseCode::try_from(1_u64 << 62).is_err());
+/// # Ok::<(), rp_protocol::units::OutOfRange>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u64);
 

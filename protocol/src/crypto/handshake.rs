@@ -366,14 +366,6 @@ pub(super) fn provider() -> CryptoProvider {
     }
 }
 
-/// The one suite of Initial packets, for both peers must know it in advance.
-pub(super) fn initial_suite() -> quic::Suite {
-    aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
-        .tls13()
-        .and_then(|suite| suite.quic_suite())
-        .expect("the suite is one of TLS 1.3 and serves QUIC")
-}
-
 fn has_aes() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return std::arch::is_x86_feature_detected!("aes");

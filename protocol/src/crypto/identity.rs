@@ -1,9 +1,9 @@
 //! Who an endpoint is and whom it trusts: Ed25519 keys and the verifier's question.
 //! Key files and lists of trusted keys belong to the programs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use rustls::{
     crypto::aws_lc_rs::sign::any_eddsa_type,
@@ -35,6 +35,13 @@ const PKCS8_PREFIX: [u8; 16] = [
 const SSH_KEY_TYPE: &str = "ssh-ed25519";
 
 /// An Ed25519 public key: the name of an endpoint.
+///
+/// ```
+/// use rp_protocol::crypto::identity::PublicKey;
+///
+/// let key = PublicKey::from_bytes([7; 32]);
+/// assert!(key.to_string().starts_with("SHA256:"), "as `ssh-keygen -l` prints it");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; Self::LEN]);
 
@@ -92,6 +99,16 @@ impl fmt::Debug for PublicKey {
 }
 
 /// An Ed25519 key pair. The private half never leaves the cryptographic library, which wipes it.
+///
+/// ```
+/// use rp_protocol::crypto::identity::Identity;
+///
+/// // One that ends with the process, and one that was kept.
+/// let fresh = Identity::generate()?;
+/// let kept = Identity::from_seed(&[1; 32]);
+/// assert_ne!(fresh.public_key(), kept.public_key());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Identity {
     public: PublicKey,
     signer: Arc<dyn SigningKey>,
@@ -99,6 +116,17 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A key pair that nobody else has.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn generate() -> io::Result<Self> {
+        let mut seed = Zeroizing::new([0; 32]);
+        rand::fill(&mut seed[..])
+            .map_err(|_| io::Error::other("the system gives no random numbers"))?;
+        Ok(Self::from_seed(&seed))
+    }
+
     /// The key pair grown from a 32-byte seed (the "private key" of RFC 8032 section 5.1.5, as
     /// OpenSSH stores it). The caller wipes its copy of `seed`.
     pub fn from_seed(seed: &[u8; 32]) -> Self {

@@ -6,10 +6,12 @@
 
 use std::fmt;
 
-use rustls::quic::{self, HeaderProtectionKey, PacketKeySet};
+use rustls::{
+    crypto::aws_lc_rs,
+    quic::{self, HeaderProtectionKey, PacketKeySet},
+};
 use thiserror::Error;
 
-use super::handshake::initial_suite;
 use crate::{
     error::{TransportCode, TransportError},
     units::Side,
@@ -157,6 +159,14 @@ fn split(packet: &mut [u8], pn_offset: usize) -> Option<(&mut u8, &mut [u8], &[u
 pub(crate) struct LevelKeys {
     header: HeaderKeys,
     packet: PacketKeySet,
+}
+
+/// The one suite of Initial packets, for both peers must know it in advance.
+fn initial_suite() -> quic::Suite {
+    aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .and_then(|suite| suite.quic_suite())
+        .expect("the suite is one of TLS 1.3 and serves QUIC")
 }
 
 /// The keys of Initial packets, which anybody who saw `dcid`, the client's first destination

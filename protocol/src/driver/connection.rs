@@ -28,6 +28,41 @@ use crate::{
 /// Cloning gives another handle to the same connection. When the last handle is dropped the connection
 /// is closed with code 0 and an empty reason; its streams do not keep it open. Every `async` method may
 /// be dropped at any await without losing anything.
+///
+/// ```
+/// # use std::{error::Error, net::Ipv4Addr, sync::Arc};
+/// # use rp_protocol::{Connection, Endpoint, config::{ClientConfig, EndpointConfig, ServerConfig}};
+/// # use rp_protocol::crypto::{identity::Identity, trust::AcceptAnyKey};
+/// # async fn pair() -> Result<(Connection, Connection), Box<dyn Error + Send + Sync>> {
+/// #     let any = (Ipv4Addr::LOCALHOST, 0).into();
+/// #     let who = || Identity::generate().map(Arc::new);
+/// #     let config = ServerConfig::new(who()?, Arc::new(AcceptAnyKey), &["doc/1"]);
+/// #     let server = Endpoint::bind(any, EndpointConfig::default(), Some(config))?;
+/// #     let client = Endpoint::bind(any, EndpointConfig::default(), None)?;
+/// #     let config = ClientConfig::new(who()?, Arc::new(AcceptAnyKey), "doc/1");
+/// #     let address = server.local_addr()?;
+/// #     let accept = async { server.accept().await.ok_or("closed")?.accept().await.map_err(Box::from) };
+/// #     let connect = async { client.connect(address, config).await.map_err(Box::from) };
+/// #     tokio::try_join!(connect, accept)
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+/// let (client, server) = pair().await?;
+/// assert_eq!(client.service(), "doc/1");
+///
+/// // Streams are reliable and independent; datagrams are neither.
+/// client.send_datagram("now or never".into()).await?;
+/// assert_eq!(&server.read_datagram().await?[..], b"now or never");
+///
+/// // A smaller rate from here on, and what the path is like.
+/// client.set_rate(Some(rp_protocol::units::Bandwidth::from_bits_per_second(8_000_000)));
+/// assert_eq!(client.stats().paths.len(), 1);
+///
+/// client.close(rp_protocol::units::CloseCode::from_u32(3), b"enough");
+/// assert!(server.closed().await.to_string().contains("enough"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,

@@ -6,7 +6,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -16,17 +16,21 @@ use rustc_hash::FxHashMap;
 use tokio::{runtime, sync::Notify};
 
 use super::{
-    clock, connection::Connection, instance, receive::Receiver, shared, socket::Socket, task::Task,
+    clock,
+    connection::Connection,
+    endpoint_state::{Shared, State},
+    instance,
+    receive::Receiver,
+    shared,
+    socket::Socket,
+    task::Task,
 };
 use crate::{
     config::{ClientConfig, EndpointConfig, ServerConfig},
-    engine::{self, ConnectionHandle, EndpointEvent, Transmit},
+    engine::{self, ConnectionHandle},
     error::{ConnectError, ConnectionError},
     units::CloseCode,
 };
-
-/// Attempts that may wait for [`Endpoint::accept`]; further ones are refused. A backlog as for TCP.
-const BACKLOG: usize = 1024;
 
 /// One UDP socket and the connections over it.
 ///
@@ -61,29 +65,6 @@ impl fmt::Debug for Endpoint {
             .field("local", &self.shared.socket.local_addr().ok())
             .finish_non_exhaustive()
     }
-}
-
-/// What handles, the receive loop and the connections' tasks share.
-pub(super) struct Shared {
-    pub(super) socket: Socket,
-    runtime: runtime::Handle,
-    state: Mutex<State>,
-    arrived: Notify,
-    idle: Notify,
-    /// Wakes the receive loop to see whether it is still wanted.
-    pub(super) stop: Notify,
-    pub(super) inbox_drops: AtomicU64,
-}
-
-/// The part of an endpoint behind its lock. A connection's lock may be held when this one is taken,
-/// never the other way round.
-pub(super) struct State {
-    pub(super) engine: engine::Endpoint,
-    pub(super) connections: FxHashMap<ConnectionHandle, Arc<shared::Shared>>,
-    incoming: VecDeque<engine::Incoming>,
-    closed: Option<(CloseCode, Bytes)>,
-    /// No handle is left.
-    abandoned: bool,
 }
 
 /// What an endpoint's socket did since it was bound.
@@ -183,7 +164,7 @@ impl Endpoint {
                 return Err(ConnectError::EndpointClosed);
             }
             let (handle, connection) = state.engine.connect(clock::now(), remote, config)?;
-            self.shared.spawn(&mut state, handle, connection)
+            spawn(&self.shared, &mut state, handle, connection)
         };
         Ok(Connection::established(connection).await?)
     }
@@ -289,93 +270,19 @@ impl Endpoint {
     }
 }
 
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic in another thread while it held the lock has been reported there.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether anybody can still want what the receive loop brings.
-    pub(super) fn is_wanted(&self) -> bool {
-        let state = self.lock();
-        !state.abandoned || !state.connections.is_empty()
-    }
-
-    /// A client wants to connect.
-    pub(super) fn arrived(&self, state: &mut State, incoming: engine::Incoming, out: &mut Vec<u8>) {
-        if state.closed.is_some() || state.abandoned || state.incoming.len() >= BACKLOG {
-            out.clear();
-            let transmit = state.engine.refuse(incoming, out);
-            self.send(&transmit, out);
-        } else {
-            state.incoming.push_back(incoming);
-            self.arrived.notify_waiters();
-        }
-    }
-
-    fn refuse(&self, incoming: engine::Incoming) {
-        let mut out = Vec::new();
-        let transmit = self.lock().engine.refuse(incoming, &mut out);
-        self.send(&transmit, &out);
-    }
-
-    /// Send an answer that no connection owns. If the socket is full it is lost, as it may be anywhere.
-    pub(super) fn send(&self, transmit: &Transmit, out: &[u8]) {
-        if let Some(contents) = out.get(..transmit.len)
-            && !contents.is_empty()
-        {
-            let _ = self.socket.try_send(transmit, contents);
-        }
-    }
-
-    fn spawn(
-        self: &Arc<Self>,
-        state: &mut State,
-        handle: ConnectionHandle,
-        connection: engine::Connection,
-    ) -> Arc<shared::Shared> {
-        let shared = Arc::new(shared::Shared::new(connection));
-        state.connections.insert(handle, Arc::clone(&shared));
-        let _runtime = self.runtime.enter();
-        let task = Task::new(Arc::clone(&shared), Arc::clone(self), handle);
-        self.runtime.spawn(task);
-        shared
-    }
-
-    /// A connection's word to the engine's endpoint.
-    pub(super) fn handle_event(&self, handle: ConnectionHandle, event: EndpointEvent) {
-        let mut state = self.lock();
-        state.engine.handle_event(handle, event);
-        if event == EndpointEvent::Drained {
-            // Under the same lock: the engine may give this handle to the next connection.
-            let connection = state.connections.remove(&handle);
-            let is_empty = state.connections.is_empty();
-            drop(state);
-            drop(connection);
-            self.on_forgotten(is_empty);
-        }
-    }
-
-    /// The task of `connection` has ended, maybe with the runtime and before its time.
-    pub(super) fn forget(&self, handle: ConnectionHandle, connection: &Arc<shared::Shared>) {
-        let mut state = self.lock();
-        let known = state.connections.get(&handle);
-        if known.is_some_and(|known| Arc::ptr_eq(known, connection)) {
-            let known = state.connections.remove(&handle);
-            state.engine.handle_event(handle, EndpointEvent::Drained);
-            let is_empty = state.connections.is_empty();
-            drop(state);
-            drop(known);
-            self.on_forgotten(is_empty);
-        }
-    }
-
-    fn on_forgotten(&self, is_empty: bool) {
-        if is_empty {
-            self.idle.notify_waiters();
-            self.stop.notify_one();
-        }
-    }
+/// Gives `connection` a task of its own.
+fn spawn(
+    endpoint: &Arc<Shared>,
+    state: &mut State,
+    handle: ConnectionHandle,
+    connection: engine::Connection,
+) -> Arc<shared::Shared> {
+    let shared = Arc::new(shared::Shared::new(connection));
+    state.connections.insert(handle, Arc::clone(&shared));
+    let _runtime = endpoint.runtime.enter();
+    let task = Task::new(Arc::clone(&shared), Arc::clone(endpoint), handle);
+    endpoint.runtime.spawn(task);
+    shared
 }
 
 /// A client that wants to connect. Nothing is known of it but its address; dropped, it is refused.
@@ -416,7 +323,7 @@ impl Incoming {
                 return Err(ConnectionError::LocallyClosed);
             }
             let (handle, connection) = state.engine.accept(clock::now(), incoming)?;
-            self.shared.spawn(&mut state, handle, connection)
+            spawn(&self.shared, &mut state, handle, connection)
         };
         Connection::established(connection).await
     }

@@ -14,6 +14,7 @@ mod buffer_pool;
 mod clock;
 mod connection;
 mod endpoint;
+mod endpoint_state;
 mod instance;
 mod io_error;
 mod moderation;

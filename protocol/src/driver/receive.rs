@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     clock::{self, Timer},
-    endpoint,
+    endpoint_state,
     moderation::{Found, MaxDelay, Moderation},
     shared::Shared,
     socket::{ReceiveSlots, Received, SLOTS, Watch},
@@ -21,7 +21,7 @@ use crate::engine::{ConnectionHandle, Datagram, Routed};
 
 /// Receives for one endpoint until nobody wants it any more.
 pub(super) struct Receiver {
-    endpoint: Arc<endpoint::Shared>,
+    endpoint: Arc<endpoint_state::Shared>,
     slots: ReceiveSlots,
     received: Vec<Received>,
     /// Datagrams of this batch by connection; a batch is rarely for more than a few.
@@ -82,7 +82,7 @@ enum Wake {
 }
 
 impl Receiver {
-    pub(super) fn new(endpoint: Arc<endpoint::Shared>) -> Self {
+    pub(super) fn new(endpoint: Arc<endpoint_state::Shared>) -> Self {
         Self {
             endpoint,
             slots: ReceiveSlots::new(),
@@ -249,7 +249,12 @@ impl Receiver {
         self.received = received;
     }
 
-    fn sort(&mut self, state: &endpoint::State, handle: ConnectionHandle, datagram: Datagram) {
+    fn sort(
+        &mut self,
+        state: &endpoint_state::State,
+        handle: ConnectionHandle,
+        datagram: Datagram,
+    ) {
         // Neighbours usually belong together.
         let known = self
             .deliveries

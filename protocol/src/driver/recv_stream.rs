@@ -22,6 +22,39 @@ use crate::{error::ReadError, units::CloseCode, wire::id::StreamId};
 ///
 /// Dropped before its end was read, the stream is stopped with code 0. Every `async` method may be
 /// dropped at any await without losing a byte.
+///
+/// ```
+/// # use std::{error::Error, net::Ipv4Addr, sync::Arc};
+/// # use rp_protocol::{Connection, Endpoint, config::{ClientConfig, EndpointConfig, ServerConfig}};
+/// # use rp_protocol::crypto::{identity::Identity, trust::AcceptAnyKey};
+/// # async fn pair() -> Result<(Connection, Connection), Box<dyn Error + Send + Sync>> {
+/// #     let any = (Ipv4Addr::LOCALHOST, 0).into();
+/// #     let who = || Identity::generate().map(Arc::new);
+/// #     let config = ServerConfig::new(who()?, Arc::new(AcceptAnyKey), &["doc/1"]);
+/// #     let server = Endpoint::bind(any, EndpointConfig::default(), Some(config))?;
+/// #     let client = Endpoint::bind(any, EndpointConfig::default(), None)?;
+/// #     let config = ClientConfig::new(who()?, Arc::new(AcceptAnyKey), "doc/1");
+/// #     let address = server.local_addr()?;
+/// #     let accept = async { server.accept().await.ok_or("closed")?.accept().await.map_err(Box::from) };
+/// #     let connect = async { client.connect(address, config).await.map_err(Box::from) };
+/// #     tokio::try_join!(connect, accept)
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+/// let (client, server) = pair().await?;
+/// let mut stream = client.open_uni().await?;
+/// stream.write_bytes("two words".into()).await?;
+/// stream.finish()?;
+///
+/// let mut stream = server.accept_uni().await?;
+/// assert_eq!(stream.read_bytes(4).await?.as_deref(), Some(&b"two "[..]));
+/// // In whatever order they arrive, each with its place: for files.
+/// let (offset, block) = stream.read_block().await?.ok_or("ended")?;
+/// assert_eq!((offset, &block[..]), (4, &b"words"[..]));
+/// assert!(stream.read_block().await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 pub struct RecvStream {
     shared: Arc<Shared>,
     id: StreamId,

@@ -23,6 +23,40 @@ use crate::{error::WriteError, units::CloseCode, wire::id::StreamId};
 /// Dropped before [`finish`](Self::finish), the stream is reset with code 0: the peer must not take a
 /// part for the whole. As `AsyncWrite`, shutting down is finishing, and flushing does nothing: what was
 /// accepted is sent without being asked for.
+///
+/// ```
+/// # use std::{error::Error, net::Ipv4Addr, sync::Arc};
+/// # use rp_protocol::{Connection, Endpoint, config::{ClientConfig, EndpointConfig, ServerConfig}};
+/// # use rp_protocol::crypto::{identity::Identity, trust::AcceptAnyKey};
+/// # async fn pair() -> Result<(Connection, Connection), Box<dyn Error + Send + Sync>> {
+/// #     let any = (Ipv4Addr::LOCALHOST, 0).into();
+/// #     let who = || Identity::generate().map(Arc::new);
+/// #     let config = ServerConfig::new(who()?, Arc::new(AcceptAnyKey), &["doc/1"]);
+/// #     let server = Endpoint::bind(any, EndpointConfig::default(), Some(config))?;
+/// #     let client = Endpoint::bind(any, EndpointConfig::default(), None)?;
+/// #     let config = ClientConfig::new(who()?, Arc::new(AcceptAnyKey), "doc/1");
+/// #     let address = server.local_addr()?;
+/// #     let accept = async { server.accept().await.ok_or("closed")?.accept().await.map_err(Box::from) };
+/// #     let connect = async { client.connect(address, config).await.map_err(Box::from) };
+/// #     tokio::try_join!(connect, accept)
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+/// let (client, server) = pair().await?;
+/// let mut stream = client.open_uni().await?;
+/// stream.write_bytes("half of it".into()).await?;
+/// drop(stream); // without `finish`
+///
+/// // The reader cannot take it for the whole.
+/// let mut stream = server.accept_uni().await?;
+/// let mut outcome = stream.read_bytes(100).await;
+/// while matches!(outcome, Ok(Some(_))) {
+///     outcome = stream.read_bytes(100).await;
+/// }
+/// assert!(outcome.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub struct SendStream {
     shared: Arc<Shared>,
     id: StreamId,

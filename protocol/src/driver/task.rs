@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     clock::{self, Timer},
-    endpoint,
+    endpoint_state,
     shared::{Shared, Wakers},
 };
 use crate::engine::{ConnectionHandle, Datagram, Output, Transmit};
@@ -26,7 +26,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Drives one connection until its engine is drained.
 pub(super) struct Task {
     shared: Arc<Shared>,
-    endpoint: Arc<endpoint::Shared>,
+    endpoint: Arc<endpoint_state::Shared>,
     handle: ConnectionHandle,
     timer: Timer,
     deadline: Option<Instant>,
@@ -51,7 +51,7 @@ impl Task {
     /// Must be called within a tokio runtime.
     pub(super) fn new(
         shared: Arc<Shared>,
-        endpoint: Arc<endpoint::Shared>,
+        endpoint: Arc<endpoint_state::Shared>,
         handle: ConnectionHandle,
     ) -> Self {
         Self {

@@ -53,6 +53,17 @@ impl fmt::Display for PathId {
 
 /// A stream of a connection. Bit 0: opened by the server; bit 1: unidirectional; the rest counts
 /// from 0 (spec/05-streams.md#stream-ids).
+///
+/// ```
+/// use rp_protocol::{
+///     units::{Dir, Side},
+///     wire::id::StreamId,
+/// };
+///
+/// let third = StreamId::new(Side::Server, Dir::Uni, 2);
+/// assert_eq!(third.into_inner(), 0b1011);
+/// assert_eq!(third.to_string(), "server uni stream 2");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u64);
 

@@ -11,6 +11,17 @@ use std::{collections::VecDeque, fmt, ops::Range};
 /// Ranges lie sorted in a ring: numbers arrive nearly in order and leave from the low end, so
 /// appending and dropping the lowest are O(1), finding is a binary search, and an insertion in
 /// the middle moves the shorter side (16 bytes per range).
+///
+/// ```
+/// use rp_protocol::wire::RangeSet;
+///
+/// let mut arrived = RangeSet::default();
+/// arrived.insert(0..4);
+/// arrived.insert_one(6);
+/// assert!(!arrived.contains(4));
+/// arrived.insert(4..6);
+/// assert_eq!(arrived.iter().collect::<Vec<_>>(), [0..7], "they touch, so they are one");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RangeSet {
     ranges: VecDeque<Span>,
