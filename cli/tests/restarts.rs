@@ -77,7 +77,7 @@ impl Load {
 
     /// Waits until each has had the first exchange over a connection after `since`.
     fn all_served(&self, since: Instant) {
-        let mut waiting = vec![true; CLIENTS];
+        let mut waiting = [true; CLIENTS];
         while waiting.contains(&true) {
             let (client, at) = self.served.recv_timeout(HUNG).unwrap();
             waiting[client] &= at < since;

@@ -37,7 +37,7 @@ use tracing::{debug, info};
 use self::{
     counters::{Accounts, Counters, Subject, TargetAccount},
     peer::Peer,
-    request::{answer, read_request},
+    request::{answer, read_request, refused},
     resolve::Resolver,
 };
 use crate::{
@@ -45,7 +45,7 @@ use crate::{
     error::{DialFailure, FailureKind},
     keep_alive::keep_alive,
     listening::NO_ADDRESS,
-    open::{NOTHING_ASKED, Options, Request},
+    open::{NOTHING_ASKED, Request},
     relay::{Account, Far, Near, Traffic, abandon, code, relay},
     shares::{Place, Shares},
     socket::Socket,
@@ -221,20 +221,16 @@ impl Exit {
             .take([(client.key, MAX_PENDING_PER_KEY)])
         {
             Ok(_pending) => timeout(within, read_request(&mut recv)).await,
-            Err(_) => Ok(Some((Err(exhausted("requests of this key")), Bytes::new()))),
+            Err(_) => Ok(Some(refused(exhausted("requests of this key")))),
         };
         //= spec/10-proxy.md#request
         //# An exit MUST reset a stream that brings no complete request within 30 seconds, with code 3.
-        let Ok(Some((request, early))) = request else {
+        let Ok(Some((request, options, early))) = request else {
             abandon(&mut send, &mut recv, code::MALFORMED);
             return;
         };
         let Some(access) = client.access.target_access() else {
             return;
-        };
-        let (request, options) = match request {
-            Ok((request, options)) => (Ok(request), options),
-            Err(failure) => (Err(failure), Options::default()),
         };
         // Listeners and associations live long, and have bounds of their own.
         let turn = matches!(request, Ok(Request::Connect(_)) | Err(_)).then_some(turn);

@@ -8,11 +8,16 @@ use crate::{
     open::{self, Options, Reply, Request},
 };
 
-/// The request at the head of a stream, or the failure it deserves, and what follows it. `None` if
-/// the stream ended before.
-pub(super) async fn read_request(
-    recv: &mut RecvStream,
-) -> Option<(Result<(Request, Options), DialFailure>, Bytes)> {
+/// A request, or the failure it deserves, what the client says beside it, and what follows.
+pub(super) type Head = (Result<Request, DialFailure>, Options, Bytes);
+
+/// What stands for a request that is not served.
+pub(super) fn refused(failure: DialFailure) -> Head {
+    (Err(failure), Options::default(), Bytes::new())
+}
+
+/// The request at the head of a stream. `None` if the stream ended before.
+pub(super) async fn read_request(recv: &mut RecvStream) -> Option<Head> {
     let mut head = BytesMut::new();
     loop {
         let piece = recv.read_bytes(open::MAX_REQUEST_BYTES).await.ok()??;
@@ -20,9 +25,9 @@ pub(super) async fn read_request(
         match Request::decode_with_options(&head) {
             Ok(None) => {}
             Ok(Some((request, options, len))) => {
-                return Some((Ok((request, options)), head.split_off(len).freeze()));
+                return Some((Ok(request), options, head.split_off(len).freeze()));
             }
-            Err(failure) => return Some((Err(failure), Bytes::new())),
+            Err(failure) => return Some(refused(failure)),
         }
     }
 }
