@@ -8,6 +8,7 @@ mod cgroup;
 pub mod clients;
 pub mod connections;
 mod content;
+pub mod copies;
 pub mod cost;
 pub mod demo;
 pub mod first_byte;

@@ -33,6 +33,7 @@ pub use self::{
     wire::Carrier,
 };
 pub(crate) use self::{
+    ssh::Files as SshFiles,
     stage::{PORT, Run, Stage, check, transfer_over, window},
     wire::Wire,
 };

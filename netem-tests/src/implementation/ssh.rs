@@ -146,11 +146,8 @@ impl Implementation for Ssh {
         let arrived = task.folder.join("arrived");
         fs::create_dir(&arrived)?;
         let to = format!("root@{FAR}:{}/", arrived.display());
-        let server = Invocation::new(Side::Far, SSHD)
-            .args(["-D", "-e", "-f"])
-            .arg(files.config.as_path());
         Ok(Recipe {
-            before: vec![(server, Ready::Port(task.port))],
+            before: vec![(files.server(), Ready::Port(task.port))],
             trigger: self.sender(task, &files, &to),
             progress: Progress::File {
                 folder: arrived,
@@ -161,13 +158,20 @@ impl Implementation for Ssh {
 }
 
 /// Keys and configuration of one transfer.
-struct Files {
+pub(crate) struct Files {
     config: std::path::PathBuf,
     key: std::path::PathBuf,
 }
 
 impl Files {
-    fn make(task: &Task<'_>) -> anyhow::Result<Self> {
+    /// OpenSSH's server with this configuration.
+    pub(crate) fn server(&self) -> Invocation {
+        Invocation::new(Side::Far, SSHD)
+            .args(["-D", "-e", "-f"])
+            .arg(self.config.as_path())
+    }
+
+    pub(crate) fn make(task: &Task<'_>) -> anyhow::Result<Self> {
         let folder = task.folder;
         let (host, key) = (folder.join("ssh_host_key"), folder.join("ssh_user_key"));
         for path in [&host, &key] {
@@ -198,7 +202,7 @@ impl Files {
     }
 
     /// For ssh and scp: this key, this server, nothing of the user's.
-    fn client_options(&self) -> Vec<String> {
+    pub(crate) fn client_options(&self) -> Vec<String> {
         let mut options = vec!["-F".to_owned(), "/dev/null".to_owned()];
         options.extend(["-i".to_owned(), self.key.display().to_string()]);
         for setting in [

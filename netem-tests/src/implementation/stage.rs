@@ -276,12 +276,16 @@ impl<W: Wire> Stage<W> {
     }
 
     /// Processor time of either side's programs so far.
-    fn used(&self) -> [Option<Duration>; 2] {
+    pub(crate) fn used(&self) -> [Option<Duration>; 2] {
         [0, 1].map(|side| self.groups[side].as_ref().and_then(Group::used))
     }
 
     /// Ends the programs and the link and adds up what they used.
-    fn end(self, run: Run, cpu_before: [Option<Duration>; 2]) -> anyhow::Result<Figures> {
+    pub(crate) fn end(
+        self,
+        run: Run,
+        cpu_before: [Option<Duration>; 2],
+    ) -> anyhow::Result<Figures> {
         for group in self.groups.iter().flatten() {
             group.kill();
         }

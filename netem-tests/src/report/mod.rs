@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod clients;
+pub mod copies;
 pub mod grid;
 pub mod latency;
 pub mod micro;
@@ -58,6 +59,12 @@ const KINDS: &[Kind] = &[
         heading: "Flows that share a link",
         command: "cargo lab share",
         section: share::section,
+    },
+    Kind {
+        name: copies::Record::KIND,
+        heading: "Copies of files and trees",
+        command: "cargo lab copies",
+        section: copies::section,
     },
     Kind {
         name: latency::Record::KIND,

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod clients;
 mod connections;
+mod copies;
 mod first_byte;
 mod given;
 mod implementations;
@@ -68,6 +69,8 @@ enum Command {
     Adversary(adversary::Args),
     /// Hold thousands of connections through our programs, and see what an idle one costs
     Connections(connections::Args),
+    /// Measure copies of files and trees beside scp, rsync and tar (root)
+    Copies(copies::Args),
     /// Kill our server and change its rules under load, and see who notices
     Restarts(restarts::Args),
     /// Measure the first byte of a small GET through each front end (root)
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Adversary(args) => args.run(),
         Command::Connections(args) => args.run(),
+        Command::Copies(args) => args.run(),
         Command::Restarts(args) => args.run(),
         Command::FirstByte(args) => args.run(),
         Command::Check(args) => args.run(),
