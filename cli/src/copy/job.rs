@@ -10,6 +10,7 @@ use rp_transfer::{error::Error, message::Status, source::Source};
 
 use super::{
     CopyError,
+    identity::Identity,
     location::{Location, LocationError, Remote},
     pull::{self, Target},
     push,
@@ -163,6 +164,12 @@ impl Job {
             }
         )
     }
+}
+
+/// What makes the copy that was typed this one and no other.
+pub(super) fn identity(args: &CopyArgs) -> Result<Option<Identity>, CopyError> {
+    let locations: Vec<_> = args.locations.iter().map(parse).collect::<Result<_, _>>()?;
+    Ok(Identity::of(&locations))
 }
 
 /// The name a folder keeps where it is copied to; empty for what ends in `.` or `..`, whose content is.

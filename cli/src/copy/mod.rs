@@ -10,6 +10,7 @@ mod arrivals;
 mod control;
 mod drive;
 pub mod files;
+mod identity;
 mod job;
 pub mod location;
 mod pull;
@@ -334,6 +335,7 @@ async fn copy(
             ResumeArg::Verify => Resume::Verify,
         },
     };
+    let identity = job::identity(args)?;
     let named = args.checksum.then(|| job.name());
     let to_stderr = job.prints_to_standard_output();
     let summary = match job {
@@ -344,6 +346,7 @@ async fn copy(
                 preserve: options.preserve,
                 durability: options.durability,
                 resume: options.resume,
+                copy: identity.map(|identity| identity.finish()),
                 ..Put::default()
             };
             requests.push(*source, put, progress).await?
@@ -356,11 +359,11 @@ async fn copy(
             })?
         }
         Job::PushTree { sources, to } => {
-            let tree = tree::Tree::new(requests, args, options, progress);
+            let tree = tree::Tree::new(requests, args, options, progress, identity);
             return tree.push(sources, to.path).await.map(Copied::Tree);
         }
         Job::PullTree { sources, to } => {
-            let tree = tree::Tree::new(requests, args, options, progress);
+            let tree = tree::Tree::new(requests, args, options, progress, identity);
             return tree.pull(sources, to).await.map(Copied::Tree);
         }
     };

@@ -13,7 +13,8 @@ use rp_transfer::{
     path::{Destination, RemotePath},
     receiver::{Announced, OpenSink, Receiver},
     session::{Progress, Summary},
-    writer::{Sink, StreamSink, Writer},
+    tree_copy::Member,
+    writer::{Noted, Sink, StreamSink, Writer},
 };
 
 use super::{
@@ -31,6 +32,8 @@ pub(super) enum Target {
     File(Destination),
     /// A file that an interrupted copy left a part of.
     Begun(Box<Writer>),
+    /// A file of a tree, and its path there.
+    Noted(Box<Self>, Member, Vec<u8>),
 }
 
 /// Resolves where the file goes, before anything is connected.
@@ -60,10 +63,19 @@ pub(super) fn open_target(location: &Location, remote: &Remote) -> Result<Target
 }
 
 impl Target {
+    /// The same, and the copy of the tree that `member` is a request of takes note of it.
+    pub(super) fn noted(self, member: Member, path: Vec<u8>) -> Self {
+        Self::Noted(Box::new(self), member, path)
+    }
+
     /// Looks for what an interrupted copy left, and says what is missing of it in `get`.
     fn begin(self, get: &mut Get, options: FileOptions) -> Result<Self, Error> {
-        let Self::File(destination) = self else {
-            return Ok(self);
+        let destination = match self {
+            Self::File(destination) => destination,
+            Self::Noted(target, member, path) => {
+                return Ok(target.begin(get, options)?.noted(member, path));
+            }
+            other => return Ok(other),
         };
         if options.resume == Resume::Never || !Writer::is_left(&destination) {
             return Ok(Self::File(destination));
@@ -84,16 +96,31 @@ impl Target {
                 let file = file.map_err(|error| Error::io(&shown, error))?;
                 Box::new(StreamSink::new(file, &shown))
             }
-            Self::File(destination) => {
-                let writer = Writer::begin(destination, options.resume)?;
-                Self::Begun(Box::new(writer)).open(announced, options)?
-            }
-            Self::Begun(writer) => {
-                let size = announced.attributes.size;
-                let writer = writer.announce(size, announced.version)?;
-                Box::new(writer.durability(options.durability))
-            }
+            Self::Noted(target, member, path) => match target.writer(announced, options)? {
+                Ok(writer) => Box::new(Noted::new(writer, member, path, announced.version)),
+                Err(other) => other.open(announced, options)?,
+            },
+            file => match file.writer(announced, options)? {
+                Ok(writer) => Box::new(writer),
+                Err(_) => return Err(Error::Protocol("a target that is no file")),
+            },
         })
+    }
+
+    /// What writes the file; what is none comes back.
+    fn writer(
+        self,
+        announced: &Announced,
+        options: FileOptions,
+    ) -> Result<Result<Writer, Self>, Error> {
+        let writer = match self {
+            Self::File(destination) => Writer::begin(destination, options.resume)?,
+            Self::Begun(writer) => *writer,
+            other => return Ok(Err(other)),
+        };
+        let size = announced.attributes.size;
+        let writer = writer.announce(size, announced.version)?;
+        Ok(Ok(writer.durability(options.durability)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future, sync::Arc, time::Duration};
 use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_transfer::{
     error::Error,
-    message::{Entry, Message, Status},
+    message::{Entry, Mark, Message, Status},
     session::Summary,
 };
 use tokio::{sync::watch, time::timeout};
@@ -141,6 +141,23 @@ pub(super) struct Answers<'a> {
 impl Answers<'_> {
     /// The next entry; `None` when all is said, and an error if that was a refusal.
     pub(super) async fn next(&mut self) -> Result<Option<Entry>, CopyError> {
+        match self.next_message().await? {
+            Some(Message::Entry(entry)) => Ok(Some(entry)),
+            Some(_) => Err(Error::Protocol("a message out of turn").into()),
+            None => Ok(None),
+        }
+    }
+
+    /// The next marks of what an interrupted copy finished, in the same way.
+    pub(super) async fn next_marks(&mut self) -> Result<Option<Vec<Mark>>, CopyError> {
+        match self.next_message().await? {
+            Some(Message::There(there)) => Ok(Some(there.marks)),
+            Some(_) => Err(Error::Protocol("a message out of turn").into()),
+            None => Ok(None),
+        }
+    }
+
+    async fn next_message(&mut self) -> Result<Option<Message>, CopyError> {
         loop {
             let silence = self.requests.silence;
             let next = tokio::select! {
@@ -150,10 +167,9 @@ impl Answers<'_> {
             let next = next.map_err(|_| CopyError::Stalled(silence))?;
             return match next {
                 Ok(Some(Message::Working)) => continue,
-                Ok(Some(Message::Entry(entry))) => Ok(Some(entry)),
                 Ok(Some(Message::Done(done))) if done.status == Status::Ok => Ok(None),
                 Ok(Some(Message::Done(done))) => Err(Error::Peer(done).into()),
-                Ok(Some(_)) => Err(Error::Protocol("a message out of turn").into()),
+                Ok(Some(message)) => Ok(Some(message)),
                 Ok(None) => Err(Error::Protocol("the stream ended without Done").into()),
                 Err(ControlError::Decode(error)) => Err(Error::Decode(error).into()),
                 Err(ControlError::Read(error)) => Err(lost(error)),

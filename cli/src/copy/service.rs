@@ -8,18 +8,20 @@ use rp_proxy::shares::{Place, Shares};
 use rp_transfer::{
     batch::max_open_of_all,
     error::Error,
-    message::{Get, Message, Put, PutBatch},
+    message::{CopyId, Get, Message, Put, PutBatch},
     path::{RemotePath, Root, printable_path},
     receiver::{OpenSink, Receiver},
     sender::Sender,
     session::Summary,
     source::Source,
-    writer::Writer,
+    writer::{Noted, Writer},
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+mod copies;
 mod tree;
 
+use self::copies::{Connected, Copies, Joined};
 use super::{
     CopyError,
     activity::{Patience, SILENCE},
@@ -142,6 +144,7 @@ pub struct CopyService {
     copies: Shares<Option<User>>,
     /// Files of batches that a user has open.
     open_files: Shares<User>,
+    made: Copies,
 }
 
 impl CopyService {
@@ -166,6 +169,7 @@ impl CopyService {
             service: self.clone(),
             arrivals: Arc::new(Arrivals::new(&connection, Side::Client)),
             worker: self.threads.connection(user),
+            connected: Arc::new(self.made.connect(user)),
             connection,
             user,
             access: Arc::new(access),
@@ -224,6 +228,7 @@ struct Request {
     service: CopyService,
     connection: Connection,
     user: User,
+    connected: Arc<Connected>,
     arrivals: Arc<Arrivals>,
     worker: Worker,
     access: Arc<dyn AccessCheck>,
@@ -288,8 +293,17 @@ impl Request {
         access: Access,
         put: Put,
         reader: ControlReader,
-        writer: ControlWriter,
+        mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
+        let joined = match self.join(&access, put.copy).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                self.arrivals.abandon(put.stream);
+                return Err(refuse(&mut writer, error).await);
+            }
+        };
+        let part = joined.clone();
+        let folder = put.folder.clone();
         let root = access.root;
         let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
         let (tree, durability) = (put.tree, put.durability);
@@ -303,11 +317,28 @@ impl Request {
             };
             let size = announced.attributes.size;
             let writer = Writer::begin(destination, resume)?.announce(size, announced.version)?;
-            Ok(Box::new(writer.durability(durability)))
+            let writer = writer.durability(durability);
+            let Some(joined) = part else {
+                return Ok(Box::new(writer));
+            };
+            let (member, path) = match folder {
+                Some(folder) => {
+                    let base = RemotePath::parse_named(&folder)?;
+                    let within = path.beneath(&base).unwrap_or_default();
+                    (joined.member(shared, base, durability)?, within)
+                }
+                None => (joined.alone(), Vec::new()),
+            };
+            Ok(Box::new(Noted::new(
+                writer,
+                member,
+                path,
+                announced.version,
+            )))
         });
         let stream = put.stream;
         let make = Box::new(move || Box::new(Receiver::accept(&put, open, Arc::default())) as _);
-        let result = self.drive(make, reader, writer, None).await;
+        let result = self.drive(make, reader, writer, None, joined).await;
         if result.is_err() {
             // Refused, its data may be on its way all the same.
             self.arrivals.abandon(stream);
@@ -343,7 +374,17 @@ impl Request {
         let stream = data.id().into_inner();
         let make =
             Box::new(move || Box::new(Sender::resume(&get, stream, source, Arc::default())) as _);
-        self.drive(make, reader, writer, Some(data)).await
+        self.drive(make, reader, writer, Some(data), None).await
+    }
+
+    /// What else this client does for the same copy, where the request says which it is and the client may write.
+    async fn join(&self, access: &Access, copy: Option<CopyId>) -> Result<Option<Joined>, Error> {
+        match copy {
+            Some(copy) if access.root.is_some() && !access.read_only => {
+                self.connected.join(copy).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn drive(
@@ -352,6 +393,7 @@ impl Request {
         reader: ControlReader,
         writer: ControlWriter,
         data: Option<SendStream>,
+        joined: Option<Joined>,
     ) -> Result<Summary, CopyError> {
         let streams = Streams {
             reader,
@@ -368,7 +410,13 @@ impl Request {
             },
             worker: &self.worker,
         };
-        drive(make, streams, future::pending()).await
+        let stopped = async {
+            match joined {
+                Some(joined) => joined.stopped().await,
+                None => future::pending().await,
+            }
+        };
+        drive(make, streams, stopped).await
     }
 
     fn log(&self, verb: &str, path: &str, result: &Result<Summary, CopyError>) {

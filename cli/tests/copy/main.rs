@@ -4,7 +4,10 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+mod killed;
 mod program;
+#[path = "../world/mod.rs"]
+mod programs;
 mod refusals;
 mod resume;
 mod service;

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::{
         Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Sender, channel},
     },
     thread,
@@ -189,6 +190,8 @@ impl World {
 pub(crate) struct Wire {
     pub(crate) port: u16,
     cut: Arc<Cut>,
+    /// Bytes of datagrams in both directions.
+    pub(crate) carried: Arc<AtomicU64>,
 }
 
 /// Whether a wire is cut.
@@ -222,26 +225,40 @@ impl Wire {
 
     /// Every datagram takes `delay` in each direction.
     pub(crate) fn slow(world: &World, delay: Duration) -> Self {
+        Self::between(world.port, delay)
+    }
+
+    /// The same to the server at `port`.
+    pub(crate) fn between(port_of_server: u16, delay: Duration) -> Self {
         let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
         let port = near.local_addr().unwrap().port();
         let cut = Arc::<Cut>::default();
-        let server = SocketAddr::from(([127, 0, 0, 1], world.port));
+        let server = SocketAddr::from(([127, 0, 0, 1], port_of_server));
+        let carried = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&carried);
         let whole = Arc::clone(&cut);
         thread::spawn(move || {
             let mut known = HashMap::new();
             let mut datagram = [0; 65536];
             // A socket to the server for each client, so that each is another address to it.
             while let Ok((length, client)) = near.recv_from(&mut datagram) {
+                count.fetch_add(length as u64, Ordering::Relaxed);
                 let to_server = known.entry(client).or_insert_with(|| {
                     let far = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
                     far.connect(server).unwrap();
                     let (from, near) = (Arc::clone(&far), Arc::clone(&near));
+                    let count = Arc::clone(&count);
                     let to_client = Self::carry(delay, &whole, move |datagram| {
                         let _ = near.send_to(datagram, client);
                     });
                     thread::spawn(move || {
                         let mut datagram = [0; 65536];
-                        while let Ok(length) = from.recv(&mut datagram) {
+                        // A server that is being restarted refuses what is sent to it.
+                        loop {
+                            let Ok(length) = from.recv(&mut datagram) else {
+                                continue;
+                            };
+                            count.fetch_add(length as u64, Ordering::Relaxed);
                             let _ = to_client.send((Instant::now(), datagram[..length].to_vec()));
                         }
                     });
@@ -253,7 +270,7 @@ impl Wire {
                 let _ = to_server.send((Instant::now(), datagram[..length].to_vec()));
             }
         });
-        Self { port, cut }
+        Self { port, cut, carried }
     }
 
     /// Hands datagrams to `send`, each `delay` after its time, until the wire is cut.

@@ -16,5 +16,7 @@ pub mod sender;
 pub mod session;
 pub mod simple;
 pub mod source;
+pub mod tree_copy;
+pub mod tree_journal;
 pub mod walk;
 pub mod writer;

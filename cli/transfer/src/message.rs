@@ -18,7 +18,10 @@ pub use self::{
     decoder::Decoder,
     resume::{Again, Data, Groups, Ranges, Resume, Sent},
     status::Status,
-    tree::{Depth, Durability, Entry, GetBatch, Kind, List, MakeFolder, PutBatch, Remove, Version},
+    tree::{
+        CopyId, Depth, Durability, Entry, GetBatch, Kind, List, MAX_MARKS, MakeFolder, Mark,
+        PutBatch, Remove, There, Version,
+    },
 };
 use self::{
     fields::{FieldReader, FieldWriter},
@@ -69,6 +72,8 @@ pub enum Message {
     Again(Again),
     /// The sender has sent the ranges it was to send.
     Sent(Sent),
+    /// The server tells what an interrupted copy finished.
+    There(There),
 }
 
 /// A file is offered: where it goes and what is known of it.
@@ -92,6 +97,10 @@ pub struct Put {
     pub version: Option<Version>,
     /// Whether what an interrupted copy left is gone on with.
     pub resume: Resume,
+    /// Which copy it is, or is a part of.
+    pub copy: Option<CopyId>,
+    /// The folder that the tree is copied into which the file belongs to.
+    pub folder: Option<Vec<u8>>,
 }
 
 /// A file is asked for.
@@ -201,6 +210,7 @@ mod kind {
     pub(super) const GROUPS: u16 = 14;
     pub(super) const AGAIN: u16 = 15;
     pub(super) const SENT: u16 = 16;
+    pub(super) const THERE: u16 = 17;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -217,6 +227,8 @@ mod tag {
     pub(super) const RANGES: u16 = 11;
     pub(super) const RESUME: u16 = 13;
     pub(super) const VERSION: u16 = 18;
+    pub(super) const COPY: u16 = 20;
+    pub(super) const FOLDER: u16 = 22;
     pub(super) const MODE: u16 = 6;
     pub(super) const MODIFIED: u16 = 8;
     pub(super) const DIGEST_SIZE: u16 = 2;
@@ -244,6 +256,10 @@ impl Message {
                 fields.version(put.version.as_ref());
                 put.resume.encode(&mut fields);
                 put.attributes.encode(&mut fields);
+                fields.copy(put.copy.as_ref());
+                if let Some(folder) = &put.folder {
+                    fields.bytes(tag::FOLDER, folder);
+                }
                 fields.finish();
             }
             Self::Get(get) => {
@@ -288,6 +304,7 @@ impl Message {
             Self::Groups(groups) => groups.encode(out),
             Self::Again(again) => again.encode(out),
             Self::Sent(sent) => sent.encode(out),
+            Self::There(there) => there.encode(out),
         }
     }
 
@@ -312,6 +329,7 @@ impl Message {
             kind::GROUPS => Groups::decode(rest).map(Self::Groups),
             kind::AGAIN => Again::decode(rest).map(Self::Again),
             kind::SENT => Sent::decode(rest).map(Self::Sent),
+            kind::THERE => There::decode(rest).map(Self::There),
             //= spec/20-copy.md#messages
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
@@ -334,6 +352,8 @@ impl Put {
                 tag::DURABILITY => put.durability = Durability::take(&field)?,
                 tag::VERSION => put.version = Some(field.array()?),
                 tag::RESUME => put.resume = Resume::take(&field)?,
+                tag::COPY => put.copy = Some(field.array()?),
+                tag::FOLDER => put.folder = Some(field.value.to_vec()),
                 _ => put.attributes.take(&field)?,
             }
         }

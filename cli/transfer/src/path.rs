@@ -145,6 +145,12 @@ impl RemotePath {
         }
     }
 
+    /// What this path is beneath another; `None` if it is not beneath it.
+    pub fn beneath(&self, other: &Self) -> Option<Vec<u8>> {
+        let rest = self.components.strip_prefix(other.components.as_slice())?;
+        (!rest.is_empty()).then(|| rest.join(OsStr::new("/")).into_encoded_bytes())
+    }
+
     /// The path as it is written; empty for the root.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self.components.is_empty() {
@@ -227,6 +233,14 @@ pub fn partial_name(name: &OsStr) -> OsString {
 /// What its journal is called.
 pub(crate) fn journal_name(name: &OsStr) -> OsString {
     hidden_name(name, JOURNAL)
+}
+
+/// What the journal of a copy of a tree is called, in the folder that the tree is copied into.
+pub(crate) fn copy_journal_name(copy: &[u8; 16]) -> OsString {
+    hidden_name(
+        OsStr::new(&format!("{:032x}", u128::from_be_bytes(*copy))),
+        JOURNAL,
+    )
 }
 
 fn hidden_name(name: &OsStr, end: &str) -> OsString {

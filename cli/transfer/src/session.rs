@@ -157,6 +157,12 @@ impl Progress {
         }
     }
 
+    /// Bytes of a file that is whole since an interrupted copy.
+    pub fn add_there(&self, bytes: u64) {
+        self.there.fetch_add(bytes, Ordering::Relaxed);
+        self.add_bytes(bytes);
+    }
+
     /// A file is whole.
     pub fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);

@@ -1,12 +1,17 @@
 //! The server's half of requests that need no data stream: what there is, a folder made, something removed.
 //! What that means for files is said in `walk` and `path`.
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::VecDeque,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::Error,
-    message::{Done, Entry, Message, Status},
+    message::{self, Done, Entry, MAX_MARKS, Message, Status},
     session::{Half, Input, Output, Summary},
+    tree_copy::There,
     walk::Found,
 };
 
@@ -61,6 +66,77 @@ impl<I: Iterator<Item = Found> + Send> Half for Listing<I> {
                 self.outputs.pop_front().unwrap_or(Output::Wait)
             }
         }
+    }
+}
+
+/// Marks are told of at the latest after so long: reading what they stand for may take time.
+const TELL_AFTER: Duration = Duration::from_millis(100);
+
+/// Tells what an interrupted copy finished.
+#[derive(Debug)]
+pub struct Telling {
+    marks: Option<There>,
+    outputs: VecDeque<Output>,
+}
+
+impl Telling {
+    /// Tells of `marks`, or why that cannot be.
+    pub fn new(marks: Result<There, Error>) -> Self {
+        let mut outputs = VecDeque::new();
+        let marks = match marks {
+            Ok(marks) => {
+                //= spec/20-copy.md#trees
+                //# A server MUST answer with There, be it without marks, when the copy was begun and is not over.
+                if marks.is_begun() {
+                    let begun = Message::There(message::There::default());
+                    outputs.push_back(Output::Message(begun));
+                }
+                Some(marks)
+            }
+            Err(error) => {
+                outputs = ended(Err(error));
+                None
+            }
+        };
+        Self { marks, outputs }
+    }
+
+    fn tell(&mut self) {
+        let Some(all) = &mut self.marks else { return };
+        let begun = Instant::now();
+        let mut marks = Vec::new();
+        while marks.len() < MAX_MARKS && begun.elapsed() < TELL_AFTER {
+            match all.next() {
+                Some(mark) => marks.push(mark),
+                None => {
+                    self.marks = None;
+                    self.outputs = ended(Ok(()));
+                    break;
+                }
+            }
+        }
+        if !marks.is_empty() {
+            let there = Message::There(message::There { marks });
+            self.outputs.push_front(Output::Message(there));
+        }
+    }
+}
+
+impl Half for Telling {
+    fn handle(&mut self, input: Input) {
+        if self.marks.is_some()
+            && let Some(error) = told_off(input)
+        {
+            self.marks = None;
+            self.outputs = VecDeque::from([Output::Over(Err(error))]);
+        }
+    }
+
+    fn poll(&mut self) -> Output {
+        while self.outputs.is_empty() && self.marks.is_some() {
+            self.tell();
+        }
+        self.outputs.pop_front().unwrap_or(Output::Wait)
     }
 }
 

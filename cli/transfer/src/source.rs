@@ -6,6 +6,7 @@ use std::{
     fmt,
     fs::{File, Metadata},
     io::{self, Read, Seek, SeekFrom},
+    num::NonZeroU64,
     os::unix::fs::MetadataExt,
 };
 
@@ -17,11 +18,15 @@ use crate::{
     error::Error,
     message::{Attributes, Modified, Ranges, Version},
     walk::version_of,
+    writer::HUGE,
 };
 
 /// Bytes of a file read at a time: few system calls per gigabyte, and small beside the send
 /// buffer, which keeps a piece until all of it is acknowledged.
 const PIECE: u64 = 256 << 10;
+
+/// Bytes of a huge file that stay in the page cache behind what was read: the kernel reads ahead of that anyway.
+const STAY: u64 = 16 << 20;
 
 /// Bytes of a pipe read at a time: what a Linux pipe holds.
 const PIPE_PIECE: u64 = 64 << 10;
@@ -34,6 +39,8 @@ pub struct Source {
     /// Read to learn the size, and still to be handed out.
     ahead: Option<Bytes>,
     read: u64,
+    /// Up to where it was taken out of the page cache.
+    forgotten: u64,
     /// What is still to be read, where that is not all of it.
     ranges: Option<VecDeque<(u64, u64)>>,
 }
@@ -82,6 +89,7 @@ impl Source {
             attributes,
             ahead: ahead.map(Bytes::from),
             read: 0,
+            forgotten: 0,
             ranges: None,
         })
     }
@@ -94,6 +102,7 @@ impl Source {
             attributes: Attributes::default(),
             ahead: None,
             read: 0,
+            forgotten: 0,
             ranges: None,
         }
     }
@@ -175,6 +184,25 @@ impl Source {
         }
     }
 
+    /// Takes what was read of a huge file out of the page cache: nobody else may want 50 GB of it there.
+    fn forget(&mut self) {
+        let Reader::File(file, metadata) = &self.reader else {
+            return;
+        };
+        if metadata.len() < HUGE || self.read < self.forgotten + 2 * STAY {
+            return;
+        }
+        let length = self.read - STAY - self.forgotten;
+        // Only a hint.
+        let _ = rustix::fs::fadvise(
+            file,
+            self.forgotten,
+            NonZeroU64::new(length),
+            Advice::DontNeed,
+        );
+        self.forgotten += length;
+    }
+
     /// Bytes handed out.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read
@@ -201,6 +229,7 @@ impl Source {
         };
         let piece = piece.map_err(|error| Error::io(&self.shown, error))?;
         self.read += piece.len() as u64;
+        self.forget();
         if piece.is_empty() {
             return self.check_size().map(|()| None);
         }

@@ -2,6 +2,8 @@
 //! Where it may stand is decided in `path`; what its bytes must be, in `digest`.
 
 mod flush;
+mod metadata;
+mod noted;
 mod open;
 mod reservation;
 pub mod shortfall;
@@ -11,33 +13,32 @@ mod tests;
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{File, Permissions},
     io,
-    os::unix::fs::FileExt,
-    sync::{Arc, OnceLock},
-    time::{Duration, SystemTime},
+    os::unix::fs::{FileExt, PermissionsExt},
+    sync::Arc,
 };
 
 use blake3::hazmat::ChainingValue;
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::AtFlags;
 
-pub use self::stream::StreamSink;
 use self::{
     flush::Flusher,
-    open::{Opened, is_named, open_locked, set_mode},
+    metadata::{is_of, umask, wanted_time},
+    open::{FileId, Opened, named, open_locked},
     reservation::Reservation,
     shortfall::{Shortfall, Shortfalls, is_refusal},
 };
+pub(crate) use self::{flush::HUGE, metadata::check_space};
+pub use self::{noted::Noted, stream::StreamSink};
 use crate::{
     digest::{GROUP, group_value},
     error::Error,
     journal::{Groups, Journal, Known},
     message::{Attributes, Durability, Resume, Status, Version, coarsened},
     path::{Destination, Existing, journal_name, partial_name},
+    tree_journal::Identity,
 };
-
-/// Coarsest step of a file's time: that of FAT.
-const TIME_STEP: Duration = Duration::from_secs(2);
 
 /// Where a receiver puts bytes.
 pub trait Sink: Send {
@@ -50,6 +51,9 @@ pub trait Sink: Send {
     fn on_right(&mut self, _groups: &[(u64, ChainingValue)]) -> Result<(), Error> {
         Ok(())
     }
+
+    /// All of the file is there and right, and this is its digest.
+    fn on_whole(&mut self, _digest: &[u8; 32]) {}
 
     /// Puts bytes at an offset.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
@@ -74,6 +78,13 @@ pub trait Sink: Send {
 #[derive(Debug)]
 pub struct Writer {
     file: Arc<File>,
+    id: FileId,
+    /// It is written in one piece and takes its name at once: nothing need be looked at twice.
+    is_brief: bool,
+    /// The permission bits that it is to have.
+    mode: Option<u32>,
+    /// What it was when it took its name.
+    identity: Option<Identity>,
     destination: Destination,
     partial: OsString,
     journal: OsString,
@@ -92,6 +103,15 @@ impl Writer {
     /// Begins the file at `destination`, of `size` bytes where that is known.
     pub fn create(destination: Destination, size: Option<u64>) -> Result<Self, Error> {
         Self::start(destination, None, Resume::Never)?.announce(size, None)
+    }
+
+    /// Begins a small file that is there already and is written in one piece, by who has made sure that there is
+    /// space for it.
+    pub(crate) fn create_brief(destination: Destination) -> Result<Self, Error> {
+        // Not by update syntax: what ends a writer early must see it whole.
+        let mut writer = Self::start(destination, None, Resume::Never)?;
+        writer.is_brief = true;
+        Ok(writer)
     }
 
     /// Begins the file at `destination`, or goes on with what an interrupted copy of it left there. What it is
@@ -119,7 +139,8 @@ impl Writer {
         );
         let mut shortfalls = Shortfalls::default();
         let keep = known.is_some();
-        let Opened { file, is_old } = open_locked(&destination, &partial, keep, &mut shortfalls)?;
+        let Opened { file, is_old, id } =
+            open_locked(&destination, &partial, keep, &mut shortfalls)?;
         let file = Arc::new(file);
         if known.is_some() && !is_old {
             // What it tells of is gone.
@@ -130,6 +151,10 @@ impl Writer {
             flusher: Flusher::new(Arc::clone(&file)),
             reservation: Reservation::new(0),
             file,
+            id,
+            is_brief: false,
+            mode: None,
+            identity: None,
             destination,
             partial,
             journal,
@@ -191,7 +216,9 @@ impl Writer {
         }
         let there = self.known.as_ref().map_or(0, Known::bytes);
         self.reservation = Reservation::new(size.unwrap_or(0));
-        if let Err(error) = self.check_space(size.unwrap_or(0).saturating_sub(there)) {
+        self.flusher.set_size(size.unwrap_or(0));
+        let needed = size.unwrap_or(0).saturating_sub(there);
+        if let Err(error) = check_space(&self.file, needed, &self.destination.shown) {
             if there == 0 {
                 Box::new(self).discard();
             }
@@ -216,27 +243,6 @@ impl Writer {
         writer
     }
 
-    /// Makes sure that `size` bytes fit.
-    fn check_space(&self, size: u64) -> Result<(), Error> {
-        //= spec/20-copy.md#files
-        //# A receiver that knows the size MUST refuse a file that does not fit the free space
-        //# before it takes any data.
-        let shown = &self.destination.shown;
-        let no_space = |free| Error::NoSpace {
-            name: shown.clone(),
-            needed: size,
-            free,
-        };
-        // Some file systems do not know their size and say 0 of 0, or nothing at all.
-        if let Ok(stat) = rustix::fs::fstatvfs(&*self.file) {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            if stat.f_blocks > 0 && size > free {
-                return Err(no_space(free));
-            }
-        }
-        Ok(())
-    }
-
     /// The permission bits the whole file gets.
     fn final_mode(&self, attributes: &Attributes, preserve: bool) -> Result<u32, Error> {
         //= spec/20-copy.md#files
@@ -247,7 +253,11 @@ impl Writer {
         }
         // As with scp, a file that is replaced keeps its mode, a new one gets the source's less
         // the umask.
-        Ok(match self.destination.existing()? {
+        let existing = match self.is_brief {
+            true => self.destination.found,
+            false => self.destination.existing()?,
+        };
+        Ok(match existing {
             Existing::File { mode: Some(mode) } => mode,
             _ => wanted & !umask(),
         })
@@ -277,12 +287,14 @@ impl Writer {
         self.note_refusal(Shortfall::Durability, flushed)
             .map_err(|error| Error::io(&self.destination.shown, error))?;
         // Drops what was set aside and not used, when the source was shorter than announced.
-        if let Ok(metadata) = self.file.metadata() {
+        if !self.is_brief
+            && let Ok(metadata) = self.file.metadata()
+        {
             let _ = self.file.set_len(metadata.len());
         }
-        if set_mode(&self.file, mode).is_err() {
-            self.shortfalls.add(Shortfall::Mode);
-        }
+        // Whether it was done is looked at when the file takes its name: some file systems only say so.
+        let _ = self.file.set_permissions(Permissions::from_mode(mode));
+        self.mode = Some(mode);
         if let Some(time) = wanted_time(attributes, preserve) {
             // Whether it lasted is looked at in the end.
             let _ = self.file.set_modified(time);
@@ -358,11 +370,16 @@ impl Writer {
             folder,
             name,
             shown,
+            ..
         } = &self.destination;
         //= spec/20-copy.md#files
         //# A receiver MUST NOT rename a partial file that another writer has put in place of its own.
-        if !is_named(&self.file, &self.destination, &self.partial) {
+        let Some(stat) = named(self.id, &self.destination, &self.partial) else {
             return Err(Error::Busy(shown.clone()));
+        };
+        self.identity = Some(Identity::of(&stat));
+        if self.mode.is_some_and(|mode| stat.st_mode & 0o777 != mode) {
+            self.shortfalls.add(Shortfall::Mode);
         }
         let Err(refused) = rustix::fs::renameat(folder, &self.partial, folder, name) else {
             return Ok(());
@@ -421,18 +438,38 @@ impl Sink for Writer {
         attributes: &Attributes,
         preserve: bool,
     ) -> Result<String, Error> {
+        self.commit_in_place(attributes, preserve)
+    }
+
+    fn discard(mut self: Box<Self>) {
+        self.remove();
+    }
+}
+
+impl Writer {
+    /// What the file was when it took its name; `None` before.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Makes the file last and gives it its name, as [`Sink::commit`].
+    fn commit_in_place(
+        &mut self,
+        attributes: &Attributes,
+        preserve: bool,
+    ) -> Result<String, Error> {
         match self.finish(attributes, preserve) {
             Ok(()) => Ok(self.note()),
             Err(error) => {
                 if error.status() == Status::NoSpace {
-                    self.discard();
+                    self.remove();
                 }
                 Err(error)
             }
         }
     }
 
-    fn discard(mut self: Box<Self>) {
+    fn remove(&mut self) {
         self.over = true;
         let folder = Arc::clone(&self.destination.folder);
         let _ = rustix::fs::unlinkat(&folder, &self.partial, AtFlags::empty());
@@ -458,30 +495,4 @@ impl Drop for Writer {
             let _ = self.file.set_len(metadata.len());
         }
     }
-}
-
-/// The time the file is to have, where it has to be that of its source.
-fn wanted_time(attributes: &Attributes, preserve: bool) -> Option<SystemTime> {
-    let modified = attributes.modified.filter(|_| preserve)?;
-    modified.to_system_time()
-}
-
-/// Whether `file` was modified at `time`, as far as its file system can tell.
-fn is_of(file: &File, time: SystemTime) -> bool {
-    let found = file.metadata().and_then(|metadata| metadata.modified());
-    found.is_ok_and(|found| {
-        let apart = found.duration_since(time);
-        apart.unwrap_or_else(|earlier| earlier.duration()) <= TIME_STEP
-    })
-}
-
-/// The process's umask. Reading it means setting it, so this is done once, and what is set for
-/// that instant is the strictest.
-fn umask() -> u32 {
-    static UMASK: OnceLock<u32> = OnceLock::new();
-    *UMASK.get_or_init(|| {
-        let mask = rustix::process::umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
-        rustix::process::umask(mask);
-        mask.bits() & 0o777
-    })
 }

@@ -6,9 +6,9 @@
 )]
 
 use rp_transfer::message::{
-    Again, Attributes, Data, Decoder, Depth, Digest, Done, Durability, Entry, Get, GetBatch,
-    Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready, Remove,
-    Resume, Sent, Status, Version,
+    Again, Attributes, CopyId, Data, Decoder, Depth, Digest, Done, Durability, Entry, Get,
+    GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready,
+    Remove, Resume, Sent, Status, There, Version,
 };
 use serde_json::Value;
 
@@ -59,6 +59,11 @@ fn version(case: &Value) -> Option<Version> {
     digits.map(|digits| hex(digits).try_into().unwrap())
 }
 
+fn copy(case: &Value) -> Option<CopyId> {
+    let digits = case["copy"].as_str();
+    digits.map(|digits| hex(digits).try_into().unwrap())
+}
+
 fn ranges(case: &Value, field: &str) -> Option<Ranges> {
     let pair = |range: &Value| (range[0].as_u64().unwrap(), range[1].as_u64().unwrap());
     let ranges = case[field].as_array();
@@ -78,6 +83,14 @@ fn part_message(case: &Value) -> Message {
             values: vec![hex(&text(case, "value")).try_into().unwrap()],
         }),
         "again" => Message::Again(Again { ranges: ranges() }),
+        "there" => Message::There(There {
+            marks: case["marks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|mark| hex(mark.as_str().unwrap()).try_into().unwrap())
+                .collect(),
+        }),
         "sent" => Message::Sent(Sent {
             size: case["size"].as_u64().unwrap(),
         }),
@@ -99,6 +112,8 @@ fn tree_message(case: &Value) -> Message {
             },
             follow: is("follow"),
             journal: is("journal"),
+            copy: copy(case),
+            verify: is("verify"),
         }),
         "entry" => Message::Entry(Entry {
             path,
@@ -125,6 +140,8 @@ fn tree_message(case: &Value) -> Message {
             preserve: is("preserve"),
             durability: durability(case),
             last: is("last"),
+            copy: copy(case),
+            after: case["after"].as_u64().unwrap_or(0),
         }),
         "get-batch" => Message::GetBatch(GetBatch {
             path,
@@ -155,6 +172,10 @@ fn message(case: &Value) -> Message {
                 Some("verify") => Resume::Verify,
                 _ => Resume::Auto,
             },
+            copy: copy(case),
+            folder: case["folder"]
+                .as_str()
+                .map(|folder| folder.as_bytes().to_vec()),
         }),
         "get" => Message::Get(Get {
             path: text(case, "path").into_bytes(),

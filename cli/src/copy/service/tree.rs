@@ -12,7 +12,7 @@ use rp_transfer::{
     message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove},
     path::{RemotePath, Root},
     session::Summary,
-    simple::{Listing, Task, Work},
+    simple::{Listing, Task, Telling, Work},
     walk::{Links, Walk, WalkOptions},
 };
 use tokio::time::timeout;
@@ -32,9 +32,17 @@ impl Request {
         access: Access,
         put: PutBatch,
         reader: ControlReader,
-        writer: ControlWriter,
+        mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
         let stream = put.stream;
+        let joined = match self.join(&access, put.copy).await {
+            Ok(joined) => joined,
+            Err(error) => {
+                self.arrivals.abandon(stream);
+                return Err(refuse(&mut writer, error).await);
+            }
+        };
+        let part = joined.clone();
         let (service, user) = (self.service.clone(), self.user);
         let places = OpenPlaces::new(move || service.open_place(user));
         let make = Box::new(move || {
@@ -44,14 +52,20 @@ impl Request {
                     preserve: put.preserve,
                     durability: put.durability,
                     last: put.last,
+                    after: put.after,
                 };
                 let base = RemotePath::parse_named(&put.path)?;
-                let store = Store::new(Arc::clone(root), base, options, Report::default());
-                Ok(store.places(places))
+                let report = Report::default();
+                let store = Store::new(Arc::clone(root), base.clone(), options, report);
+                let store = store.places(places);
+                Ok(match part {
+                    Some(joined) => store.member(joined.member(root, base, put.durability)?),
+                    None => store,
+                })
             };
             Box::new(BatchReceiver::accept(&put, store())) as _
         });
-        let result = self.drive(make, reader, writer, None).await;
+        let result = self.drive(make, reader, writer, None, joined).await;
         if result.is_err() {
             self.arrivals.abandon(stream);
         }
@@ -77,7 +91,7 @@ impl Request {
         };
         let stream = data.id().into_inner();
         let make = Box::new(move || Box::new(BatchSender::serve(stream, items)) as _);
-        self.drive(make, reader, writer, Some(data)).await
+        self.drive(make, reader, writer, Some(data), None).await
     }
 
     /// What the client names behind its GetBatch.
@@ -108,6 +122,7 @@ impl Request {
                 source: base.join(&path),
                 entry: Entry {
                     path: entry.path,
+                    version: entry.version,
                     ..Entry::default()
                 },
             });
@@ -137,6 +152,9 @@ impl Request {
         reader: ControlReader,
         writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
+        if list.journal {
+            return self.list_finished(access, list, reader, writer).await;
+        }
         let make = Box::new(move || {
             let walk = || {
                 let root = access.root.ok_or_else(|| no_files(&list.path))?;
@@ -153,7 +171,32 @@ impl Request {
             };
             Box::new(Listing::new(walk())) as _
         });
-        self.drive(make, reader, writer, None).await
+        self.drive(make, reader, writer, None, None).await
+    }
+
+    /// Tells what an interrupted copy finished.
+    async fn list_finished(
+        &self,
+        access: Access,
+        list: List,
+        reader: ControlReader,
+        mut writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let joined = match self.join(&access, list.copy).await {
+            Ok(joined) => joined,
+            Err(error) => return Err(refuse(&mut writer, error).await),
+        };
+        let part = joined.clone();
+        let make = Box::new(move || {
+            let there = || {
+                let root = writable(access.root.as_ref(), access.read_only, &list.path)?;
+                let base = RemotePath::parse_named(&list.path)?;
+                let joined = part.ok_or(Error::Protocol("a copy without a name"))?;
+                Ok(joined.there(root, base, list.verify))
+            };
+            Box::new(Telling::new(there())) as _
+        });
+        self.drive(make, reader, writer, None, joined).await
     }
 
     /// Makes a folder.
@@ -166,7 +209,7 @@ impl Request {
     ) -> Result<Summary, CopyError> {
         let work = change(access, make.path, |root, path| root.make_folder(path));
         let make = Box::new(move || Box::new(Task::new(work)) as _);
-        self.drive(make, reader, writer, None).await
+        self.drive(make, reader, writer, None, None).await
     }
 
     /// Removes something.
@@ -182,7 +225,7 @@ impl Request {
             root.remove(path, recursive)
         });
         let make = Box::new(move || Box::new(Task::new(work)) as _);
-        self.drive(make, reader, writer, None).await
+        self.drive(make, reader, writer, None, None).await
     }
 }
 

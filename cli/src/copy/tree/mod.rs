@@ -1,22 +1,26 @@
 //! Copying folders, and several files at once: small files in batches, large ones each by itself, several
 //! requests at a time, while the tree is still being looked through.
 
+mod known;
 mod pull;
 mod push;
 mod running;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use rp_transfer::{
     batch::{MAX_ENTRIES, MAX_FILE, Outcome, Report},
     error::Error,
-    message::{Depth, Status},
+    message::{CopyId, Depth, Status},
     session::Progress,
     walk::{Links, WalkOptions},
 };
 
 use self::running::Running;
-use super::{CopyError, FileOptions, code_of, requests::Requests};
+use super::{CopyError, FileOptions, code_of, identity::Identity, requests::Requests};
 use crate::{
     args::copy::{CopyArgs, LinksArg},
     exit_code::ExitCode,
@@ -41,6 +45,10 @@ pub(super) struct Tree {
     options: TreeOptions,
     report: Report,
     progress: Arc<Progress>,
+    /// What this copy is called.
+    id: CopyId,
+    /// Requests of it that were made.
+    made: AtomicU64,
 }
 
 /// What a copy of trees does.
@@ -59,8 +67,17 @@ impl Tree {
         args: &CopyArgs,
         file: FileOptions,
         progress: Arc<Progress>,
+        identity: Option<Identity>,
     ) -> Self {
+        let id = identity.map(|mut identity| {
+            identity.add_options(file.preserve, file.durability);
+            identity.add(&[args.links as u8]);
+            identity.finish()
+        });
         Self {
+            // A tree has no part in standard input or output, so that there is an identity.
+            id: id.unwrap_or_default(),
+            made: AtomicU64::new(0),
             requests: Arc::clone(requests),
             options: TreeOptions {
                 file,
@@ -97,6 +114,13 @@ impl Tree {
         }
         self.progress.add_planned(1, size);
         true
+    }
+
+    /// A file that is to be copied is there already.
+    fn on_there(&self, size: u64) {
+        self.progress.add_there(size);
+        self.progress.add_file();
+        self.report.add_file(size);
     }
 
     /// Notes that one file was not copied; gives back what ends the whole copy.

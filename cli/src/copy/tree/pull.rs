@@ -9,9 +9,10 @@ use std::{
 use rp_transfer::{
     batch::{BatchReceiver, Report, Store, StoreOptions},
     error::Error,
-    message::{Attributes, Entry, Kind, List, Message},
+    message::{Attributes, CopyId, Entry, Kind, List, Message, Resume},
     path::{RemotePath, Root},
     session::Progress,
+    tree_copy::{Member, TreeCopy, is_begun},
     walk::Links,
 };
 
@@ -22,6 +23,7 @@ use super::{
         pull::Target,
     },
     Batch, CopyError, Outcome, Running, SMALL, Tree, is_folder,
+    known::Known,
     push::beneath,
     take_report,
 };
@@ -33,17 +35,22 @@ impl Tree {
         sources: Vec<Remote>,
         to: PathBuf,
     ) -> Result<Outcome, CopyError> {
-        let (folder, name) = target(&to, sources.len())?;
+        let (folder, name) = target(&to, sources.len(), &self.id)?;
         let root = Root::open(&folder);
         let root = Arc::new(root.map_err(|error| Error::io(printable_path(&folder), error))?);
         let tree = Arc::new(self);
         for source in sources {
             let own = || source.folder_name().as_bytes().to_vec();
             let prefix = name.clone().unwrap_or_else(own);
+            let prefix = RemotePath::parse_named(&prefix)?;
+            let durability = tree.options.file.durability;
+            let copy = TreeCopy::new(Arc::clone(&root), prefix.clone(), tree.id, durability);
             let mut fetching = Fetching {
                 tree: Arc::clone(&tree),
                 root: Arc::clone(&root),
-                prefix: RemotePath::parse_named(&prefix)?,
+                prefix,
+                copy,
+                known: Known::default(),
                 base: source.path.clone(),
                 batch: Batch::default(),
                 made: Vec::new(),
@@ -58,10 +65,12 @@ impl Tree {
 
 /// The folder that everything goes to, and the name there that the one source gets; each its own if there is
 /// none.
-fn target(to: &Path, sources: usize) -> Result<(PathBuf, Option<Vec<u8>>), CopyError> {
+fn target(to: &Path, sources: usize, id: &CopyId) -> Result<(PathBuf, Option<Vec<u8>>), CopyError> {
     let is_spelled_folder = to.as_os_str().as_bytes().ends_with(b"/");
+    // What an interrupted copy made is no folder to copy into.
+    let is_begun = sources == 1 && !is_spelled_folder && is_begun(to, id);
     match to.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok((to.to_owned(), None)),
+        Ok(metadata) if metadata.is_dir() && !is_begun => Ok((to.to_owned(), None)),
         Ok(_) if sources > 1 => Err(Error::NotAFolder(printable_path(to)).into()),
         Err(error) if sources > 1 || is_spelled_folder => {
             Err(Error::io(printable_path(to), error).into())
@@ -80,9 +89,12 @@ struct Fetching {
     root: Arc<Root>,
     /// What it is called here.
     prefix: RemotePath,
+    copy: Arc<TreeCopy>,
+    /// What an interrupted copy left here.
+    known: Known,
     /// What it is called at the server.
     base: Vec<u8>,
-    batch: Batch<Vec<u8>>,
+    batch: Batch<Entry>,
     /// Folders and links, which need nothing from the server.
     made: Vec<Entry>,
     /// Folders whose mode and time are set when nothing comes into them any more.
@@ -100,6 +112,7 @@ impl Fetching {
             ..List::default()
         });
         let mut answers = tree.requests.ask(&list).await?;
+        self.known = self.known().await?;
         while let Some(entry) = answers.next().await? {
             self.fetch(entry).await?;
         }
@@ -112,7 +125,29 @@ impl Fetching {
         }
         let mut folders = std::mem::take(&mut self.folders);
         folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
+        // Before: what is removed from a folder changes its time.
+        let copy = Arc::clone(&self.copy);
+        self.work(move || copy.forget()).await?;
         store_made(&self.tree, self.store(true), folders).await
+    }
+
+    /// What an interrupted copy left here.
+    async fn known(&self) -> Result<Known, CopyError> {
+        let resume = self.tree.options.file.resume;
+        if resume == Resume::Never || self.tree.options.dry_run {
+            return Ok(Known::default());
+        }
+        let there = self.copy.there(resume == Resume::Verify);
+        self.work(move || Known::of(there.collect())).await
+    }
+
+    /// Does `work`, which may wait for a disk.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CopyError> {
+        let done = self.tree.requests.worker.run(work).await;
+        Ok(done.map_err(|error| Error::io("the journal of the copy", error))?)
     }
 
     async fn fetch(&mut self, entry: Entry) -> Result<(), CopyError> {
@@ -131,6 +166,10 @@ impl Fetching {
                 if tree.options.file.preserve {
                     self.folders.push(entry.clone());
                 }
+                if entry.path.is_empty() && !tree.options.dry_run {
+                    let copy = Arc::clone(&self.copy);
+                    self.work(move || copy.begin()).await?;
+                }
                 self.made.push(Entry {
                     attributes: Attributes::default(),
                     ..entry
@@ -147,18 +186,15 @@ impl Fetching {
                 tree.report.fail(shown, error.to_done());
             }
             Kind::File if !tree.plan(&shown, size) => {}
+            Kind::File if self.is_known(&entry).await => tree.on_there(size),
             // One by one, too, if it is the source itself, which has no path beneath itself.
             Kind::File if size > SMALL || entry.path.is_empty() => {
-                let fetching = fetch_file(
-                    tree,
-                    Arc::clone(&self.root),
-                    self.prefix.clone(),
-                    self.base.clone(),
-                    entry.path,
-                );
+                let copy = Arc::clone(&self.copy);
+                let root = Arc::clone(&self.root);
+                let fetching = fetch_file(tree, root, copy, self.base.clone(), entry.path);
                 return self.running.spawn(fetching).await;
             }
-            Kind::File => self.batch.push(entry.path, size),
+            Kind::File => self.batch.push(entry, size),
         }
         match self.batch.is_full() || self.made.len() >= rp_transfer::batch::MAX_ENTRIES {
             true => self.flush().await,
@@ -166,11 +202,18 @@ impl Fetching {
         }
     }
 
+    async fn is_known(&mut self, entry: &Entry) -> bool {
+        self.known
+            .contains(entry.version.as_ref(), &entry.path)
+            .await
+    }
+
     fn store(&self, last: bool) -> Store {
         let options = StoreOptions {
             preserve: self.tree.options.file.preserve,
             durability: self.tree.options.file.durability,
             last,
+            ..StoreOptions::default()
         };
         let (root, prefix) = (Arc::clone(&self.root), self.prefix.clone());
         Store::new(root, prefix, options, Report::default())
@@ -178,7 +221,7 @@ impl Fetching {
     }
 
     async fn flush(&mut self) -> Result<(), CopyError> {
-        let (made, paths) = (std::mem::take(&mut self.made), self.batch.take());
+        let (made, entries) = (std::mem::take(&mut self.made), self.batch.take());
         if self.tree.options.dry_run {
             return Ok(());
         }
@@ -187,12 +230,14 @@ impl Fetching {
             let making = async move { store_made(&tree, store, made).await };
             self.running.spawn(making).await?;
         }
-        if paths.is_empty() {
+        if entries.is_empty() {
             return Ok(());
         }
-        let (tree, base, store) = (Arc::clone(&self.tree), self.base.clone(), self.store(false));
+        let (tree, base) = (Arc::clone(&self.tree), self.base.clone());
+        let store = self.store(false);
+        let store = store.member(Member::new(Arc::clone(&self.copy)));
         self.running
-            .spawn(fetch_batch(tree, base, paths, store))
+            .spawn(fetch_batch(tree, base, entries, store))
             .await
     }
 }
@@ -202,7 +247,7 @@ async fn store_made(tree: &Tree, mut store: Store, made: Vec<Entry>) -> Result<(
     let report = store.report().clone();
     let storing = tree.requests.worker.run(move || {
         made.iter().for_each(|entry| store.take(entry, &[]));
-        store.commit();
+        store.finish();
     });
     storing
         .await
@@ -214,12 +259,12 @@ async fn store_made(tree: &Tree, mut store: Store, made: Vec<Entry>) -> Result<(
 async fn fetch_batch(
     tree: Arc<Tree>,
     base: Vec<u8>,
-    paths: Vec<Vec<u8>>,
+    entries: Vec<Entry>,
     store: Store,
 ) -> Result<(), CopyError> {
     let report = store.report().clone();
     let streams = tree.requests.connection.open_bi().await?;
-    let make = Box::new(move || Box::new(BatchReceiver::pull(base, paths, store)) as _);
+    let make = Box::new(move || Box::new(BatchReceiver::pull_entries(base, entries, store)) as _);
     let fetched = tree.requests.drive(make, streams, None).await;
     take_report(&tree, &report)?;
     fetched.map(|_| ())
@@ -229,25 +274,25 @@ async fn fetch_batch(
 async fn fetch_file(
     tree: Arc<Tree>,
     root: Arc<Root>,
-    prefix: RemotePath,
+    copy: Arc<TreeCopy>,
     base: Vec<u8>,
     path: Vec<u8>,
 ) -> Result<(), CopyError> {
     let remote = beneath(&base, &path);
-    let result = fetch_into(&tree, root, &prefix, remote.clone(), &path).await;
+    let result = fetch_into(&tree, root, copy, remote.clone(), &path).await;
     tree.on_file(&remote, result)
 }
 
 async fn fetch_into(
     tree: &Tree,
     root: Arc<Root>,
-    prefix: &RemotePath,
+    copy: Arc<TreeCopy>,
     remote: Vec<u8>,
     path: &[u8],
 ) -> Result<u64, CopyError> {
     let whole = match path {
-        b"" => prefix.clone(),
-        path => prefix.join(&RemotePath::parse_named(path)?),
+        b"" => copy.base().clone(),
+        path => copy.base().join(&RemotePath::parse_named(path)?),
     };
     let opening = tree
         .requests
@@ -258,6 +303,11 @@ async fn fetch_into(
         .map_err(|error| Error::io("opening a file", error))??;
     let progress = Arc::new(Progress::part_of(&tree.progress));
     let target = Target::File(destination);
+    let target = match path {
+        // The source itself, which is no part of a tree.
+        b"" => target,
+        path => target.noted(Member::new(copy), path.to_vec()),
+    };
     let summary = tree
         .requests
         .pull(remote, target, tree.options.file, progress)

@@ -3,11 +3,11 @@
 use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use rp_transfer::{
-    batch::{BatchSender, Item},
+    batch::{BatchSender, Item, MAX_ENTRIES},
     error::Error,
     message::{Attributes, Depth, Entry, Kind, List, Message, Put, PutBatch, Status},
     path::{RemotePath, Root},
@@ -21,7 +21,8 @@ use tokio::{
 };
 
 use super::{
-    AHEAD, Batch, CopyError, Outcome, PATIENCE, Running, SMALL, Tree, is_folder, take_report,
+    AHEAD, Batch, CopyError, Outcome, PATIENCE, Running, SMALL, Tree, is_folder, known::Known,
+    take_report,
 };
 use crate::copy::{job::file_name, location::printable_path};
 
@@ -35,7 +36,8 @@ impl Tree {
         sources: Vec<PathBuf>,
         path: Vec<u8>,
     ) -> Result<Outcome, CopyError> {
-        let (base, name) = self.target(path, sources.len()).await?;
+        let tree = Arc::new(self);
+        let Target { base, name, known } = tree.target(path, sources.len()).await?;
         let sources: Vec<_> = sources
             .into_iter()
             .map(|source| {
@@ -45,12 +47,13 @@ impl Tree {
             })
             .collect();
         let (found, mut finds) = mpsc::channel(AHEAD);
-        let (options, recursive) = (self.walk_options(), self.options.recursive);
+        let (options, recursive) = (tree.walk_options(), tree.options.recursive);
         tokio::task::spawn_blocking(move || scan(sources, options, recursive, &found));
-        let tree = Arc::new(self);
         let mut sending = Sending {
             tree: Arc::clone(&tree),
             base,
+            known,
+            begun: Begun::default(),
             batch: Batch::default(),
             folders: Vec::new(),
             running: Running::default(),
@@ -61,42 +64,68 @@ impl Tree {
         Ok(tree.report.take())
     }
 
-    /// The folder that everything goes to, and the name there that the one source gets; each its own if there
-    /// is none.
-    async fn target(
-        &self,
-        path: Vec<u8>,
-        sources: usize,
-    ) -> Result<(Vec<u8>, Option<Vec<u8>>), CopyError> {
+    /// Where everything goes.
+    async fn target(self: &Arc<Self>, path: Vec<u8>, sources: usize) -> Result<Target, CopyError> {
         let target = RemotePath::parse_named(&path)?;
+        let into = |base: Vec<u8>, known| Target {
+            base,
+            name: None,
+            known,
+        };
         if target.is_folder() && sources == 1 {
-            return Ok((path, None));
+            let known = Known::ask(self, &path);
+            return Ok(into(path, known));
         }
+        let parent = target.parent().to_bytes();
+        let name = target.file_name().unwrap_or_default().as_bytes().to_vec();
+        // Asked at the same time: what an interrupted copy made is no folder to copy into.
+        let mut begun = Known::ask(self, &parent);
+        let there = self.look(&path, sources).await?;
+        if sources == 1 && (there != Some(Kind::Folder) || begun.is_begun().await?) {
+            return Ok(Target {
+                base: parent,
+                name: Some(name),
+                known: begun,
+            });
+        }
+        match there {
+            Some(Kind::Folder) => {
+                let known = Known::ask(self, &path);
+                Ok(into(path, known))
+            }
+            _ => Err(Error::NotAFolder(target.display()).into()),
+        }
+    }
+
+    /// What is at `path` of the server; one source may go where nothing is.
+    async fn look(&self, path: &[u8], sources: usize) -> Result<Option<Kind>, CopyError> {
         let list = Message::List(List {
-            path: path.clone(),
+            path: path.to_vec(),
             depth: Depth::Itself,
             follow: true,
             ..List::default()
         });
         let mut answers = self.requests.ask(&list).await?;
-        let there = match answers.next().await? {
+        match answers.next().await? {
             Some(Entry {
                 failure: Some(why), ..
-            }) if why.status == Status::NotFound && sources == 1 => None,
+            }) if why.status == Status::NotFound && sources == 1 => Ok(None),
             Some(Entry {
                 failure: Some(why), ..
-            }) => return Err(Error::Peer(why).into()),
-            entry => entry,
-        };
-        match there.map(|entry| entry.kind) {
-            Some(Kind::Folder) => Ok((path, None)),
-            Some(_) if sources > 1 => Err(Error::NotAFolder(target.display()).into()),
-            _ => {
-                let name = target.file_name().unwrap_or_default();
-                Ok((target.parent().to_bytes(), Some(name.as_bytes().to_vec())))
-            }
+            }) => Err(Error::Peer(why).into()),
+            entry => Ok(entry.map(|entry| entry.kind)),
         }
     }
+}
+
+/// Where everything goes.
+struct Target {
+    /// The folder at the server that all paths are beneath.
+    base: Vec<u8>,
+    /// What the one source is called there; each its own name if there is none.
+    name: Option<Vec<u8>>,
+    /// What is there already.
+    known: Known,
 }
 
 /// One copy to a server under way.
@@ -104,6 +133,8 @@ struct Sending {
     tree: Arc<Tree>,
     /// The folder at the server that all paths are beneath.
     base: Vec<u8>,
+    known: Known,
+    begun: Begun,
     batch: Batch<Item>,
     /// Folders whose mode and time are set when nothing comes into them any more.
     folders: Vec<Entry>,
@@ -119,27 +150,40 @@ impl Sending {
             }
         }
         self.tree.progress.set_planned();
-        self.flush(false).await?;
-        self.running.finish().await?;
+        self.flush().await?;
         if self.tree.options.dry_run {
-            return Ok(());
+            return self.running.finish().await;
         }
         // Deepest first: what is set of a folder is not changed by what happens beneath it.
         let mut folders = std::mem::take(&mut self.folders);
         folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
-        for entry in folders {
-            self.add(Item {
-                root: Arc::new(
-                    Root::open_trusted(Path::new("/"))
-                        .map_err(|error| CopyError::from(Error::io("/", error)))?,
-                ),
-                source: RemotePath::parse_named(b"")?,
-                entry,
-            })
-            .await?;
+        let last = folders.split_off(folders.len().saturating_sub(MAX_ENTRIES));
+        if !folders.is_empty() {
+            // More than one batch holds: the others come when nothing else does.
+            self.running.finish().await?;
+            for entry in folders {
+                self.add(attributes_of(entry)?).await?;
+            }
+            self.flush().await?;
         }
+        self.end(last).await
+    }
+
+    /// Ends the copy without waiting for what is under way: the server knows when all of it is there.
+    async fn end(&mut self, folders: Vec<Entry>) -> Result<(), CopyError> {
+        std::mem::take(&mut self.begun).all().await;
+        let ending = |after| Part { last: true, after };
+        let items = || {
+            let folders = folders.iter().cloned();
+            folders.map(attributes_of).collect::<Result<Vec<_>, _>>()
+        };
+        let made = self.tree.made.load(Ordering::Relaxed);
+        self.spawn(items()?, ending(made)).await?;
         self.running.finish().await?;
-        self.flush(true).await?;
+        if self.tree.report.failures() > 0 {
+            // Of requests that failed the server may not know.
+            self.spawn(items()?, ending(0)).await?;
+        }
         self.running.finish().await
     }
 
@@ -156,7 +200,7 @@ impl Sending {
         if !self.batch.things.is_empty() && !self.running.is_busy() {
             match timeout(PATIENCE, finds.recv()).await {
                 Ok(found) => return Ok(found),
-                Err(_) => self.flush(false).await?,
+                Err(_) => self.flush().await?,
             }
         }
         Ok(finds.recv().await)
@@ -186,8 +230,16 @@ impl Sending {
                 }
             }
         }
+        if item.entry.kind == Kind::File {
+            let (version, path) = (item.entry.version.as_ref(), &item.entry.path);
+            if self.known.contains(version, path).await {
+                self.tree.on_there(size);
+                return Ok(());
+            }
+        }
         if size > SMALL {
-            let sending = send_file(Arc::clone(&self.tree), self.base.clone(), item);
+            let (tree, base) = (Arc::clone(&self.tree), self.base.clone());
+            let sending = send_file(tree, base, item, self.begun.one());
             return self.running.spawn(sending).await;
         }
         self.add(item).await
@@ -197,27 +249,77 @@ impl Sending {
         let size = item.entry.attributes.size.unwrap_or(0);
         self.batch.push(item, size);
         match self.batch.is_full() {
-            true => self.flush(false).await,
+            true => self.flush().await,
             false => Ok(()),
         }
     }
 
-    /// Sends what waits, and says so if it is the last.
-    async fn flush(&mut self, last: bool) -> Result<(), CopyError> {
-        let items = self.batch.take();
-        if items.is_empty() && !last {
-            return Ok(());
+    /// Sends what waits.
+    async fn flush(&mut self) -> Result<(), CopyError> {
+        match self.batch.take() {
+            items if items.is_empty() => Ok(()),
+            items => self.spawn(items, Part::default()).await,
         }
-        let sending = send_batch(Arc::clone(&self.tree), self.base.clone(), items, last);
+    }
+
+    async fn spawn(&mut self, items: Vec<Item>, part: Part) -> Result<(), CopyError> {
+        let (tree, base) = (Arc::clone(&self.tree), self.base.clone());
+        let sending = send_batch(tree, base, items, part, self.begun.one());
         self.running.spawn(sending).await
     }
+}
+
+/// Which part of a copy a batch is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    last: bool,
+    /// How many requests came before the last.
+    after: u64,
+}
+
+/// Counts requests until they are made, or will not be.
+#[derive(Debug)]
+struct Begun {
+    one: mpsc::Sender<()>,
+    all: mpsc::Receiver<()>,
+}
+
+impl Default for Begun {
+    fn default() -> Self {
+        let (one, all) = mpsc::channel(1);
+        Self { one, all }
+    }
+}
+
+impl Begun {
+    /// One more, which is made when this is dropped.
+    fn one(&self) -> mpsc::Sender<()> {
+        self.one.clone()
+    }
+
+    /// Waits until all are made.
+    async fn all(mut self) {
+        drop(self.one);
+        let _ = self.all.recv().await;
+    }
+}
+
+/// What a folder is given in the end.
+fn attributes_of(entry: Entry) -> Result<Item, CopyError> {
+    let root = Root::open_trusted(Path::new("/")).map_err(|error| Error::io("/", error))?;
+    Ok(Item {
+        root: Arc::new(root),
+        source: RemotePath::parse_named(b"")?,
+        entry,
+    })
 }
 
 async fn send_batch(
     tree: Arc<Tree>,
     path: Vec<u8>,
     items: Vec<Item>,
-    last: bool,
+    part: Part,
+    begun: mpsc::Sender<()>,
 ) -> Result<(), CopyError> {
     let requests = &tree.requests;
     let sent: Vec<_> = items
@@ -232,8 +334,12 @@ async fn send_batch(
         path,
         preserve: tree.options.file.preserve,
         durability: tree.options.file.durability,
-        last,
+        last: part.last,
+        copy: Some(tree.id),
+        after: part.after,
     };
+    tree.made.fetch_add(1, Ordering::Relaxed);
+    drop(begun);
     let report = rp_transfer::batch::Report::default();
     let (own, progress) = (report.clone(), Arc::clone(&tree.progress));
     let make = Box::new(move || Box::new(BatchSender::push(put, items, own, progress)) as _);
@@ -248,29 +354,43 @@ async fn send_batch(
 }
 
 /// Sends one large file.
-async fn send_file(tree: Arc<Tree>, base: Vec<u8>, item: Item) -> Result<(), CopyError> {
+async fn send_file(
+    tree: Arc<Tree>,
+    base: Vec<u8>,
+    item: Item,
+    begun: mpsc::Sender<()>,
+) -> Result<(), CopyError> {
     let path = item.entry.path.clone();
-    let result = send_source(&tree, &base, item).await;
+    let result = send_source(&tree, &base, item, begun).await;
     tree.on_file(&path, result)
 }
 
-async fn send_source(tree: &Tree, base: &[u8], item: Item) -> Result<u64, CopyError> {
+async fn send_source(
+    tree: &Tree,
+    base: &[u8],
+    item: Item,
+    begun: mpsc::Sender<()>,
+) -> Result<u64, CopyError> {
     let shown = item.source.display();
     let opening = tree.requests.worker.run(move || {
         let file = item.root.source(&item.source)?;
         Source::file(file, &item.source.display())
     });
-    let opened = opening.await.map_err(|error| Error::io(shown, error))?;
+    let opened = opening.await.map_err(|error| Error::io(shown, error))??;
     let put = Put {
         path: beneath(base, &item.entry.path),
         tree: true,
         preserve: tree.options.file.preserve,
         durability: tree.options.file.durability,
         resume: tree.options.file.resume,
+        copy: Some(tree.id),
+        folder: Some(base.to_vec()),
         ..Put::default()
     };
+    tree.made.fetch_add(1, Ordering::Relaxed);
+    drop(begun);
     let progress = Arc::new(Progress::part_of(&tree.progress));
-    let summary = tree.requests.push(opened?, put, progress).await?;
+    let summary = tree.requests.push(opened, put, progress).await?;
     tree.report.note(summary.note);
     Ok(summary.bytes)
 }

@@ -20,7 +20,7 @@ pub struct BatchReceiver {
     store: Option<Store>,
     parser: Parser,
     /// What a client asked for and has not got, in that order; `None` in a server, which takes anything.
-    asked: Option<VecDeque<Vec<u8>>>,
+    asked: Option<VecDeque<Entry>>,
     has_ready: bool,
     /// Entries that came.
     count: usize,
@@ -59,19 +59,29 @@ impl BatchReceiver {
 
     /// The client's half: asks for `paths` beneath `base`.
     pub fn pull(base: Vec<u8>, paths: Vec<Vec<u8>>, store: Store) -> Self {
-        let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+        let named = |path| Entry {
+            path,
+            ..Entry::default()
+        };
+        Self::pull_entries(base, paths.into_iter().map(named).collect(), store)
+    }
+
+    /// The same of files of which something is known: what the server need not say again.
+    pub fn pull_entries(base: Vec<u8>, entries: Vec<Entry>, store: Store) -> Self {
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let get = Message::GetBatch(GetBatch { path: base, count });
         let mut outputs = VecDeque::from([Output::Message(get)]);
-        outputs.extend(paths.iter().map(|path| {
+        outputs.extend(entries.iter().map(|entry| {
             Output::Message(Message::Entry(Entry {
-                path: path.clone(),
+                path: entry.path.clone(),
+                version: entry.version,
                 ..Entry::default()
             }))
         }));
         Self {
             store: Some(store),
             parser: Parser::default(),
-            asked: Some(paths.into()),
+            asked: Some(entries.into()),
             has_ready: false,
             count: 0,
             outputs,
@@ -98,7 +108,7 @@ impl BatchReceiver {
     fn on_blocks(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.parser.push(bytes);
         let (store, asked, count) = (&mut self.store, &mut self.asked, &mut self.count);
-        while let Some(taken) = self.parser.next(|entry, content| {
+        while let Some(taken) = self.parser.next(|mut entry, content| {
             //= spec/20-copy.md#batches
             //# A batch of more than 1024 entries MUST be refused.
             *count += 1;
@@ -107,10 +117,11 @@ impl BatchReceiver {
             }
             //= spec/20-copy.md#batches
             //# A client MUST refuse an entry that it did not ask for.
-            if let Some(asked) = asked
-                && asked.pop_front().as_ref() != Some(&entry.path)
-            {
-                return Err(Error::Protocol("a file that nobody asked for"));
+            if let Some(asked) = asked {
+                match asked.pop_front() {
+                    Some(known) if known.path == entry.path => fill_in(&mut entry, &known),
+                    _ => return Err(Error::Protocol("a file that nobody asked for")),
+                }
             }
             match (store.as_mut(), is_failure(&entry)) {
                 (Some(store), true) => {
@@ -135,7 +146,7 @@ impl BatchReceiver {
         let Some(mut store) = self.store.take() else {
             return Err(Error::Protocol("the data ended twice"));
         };
-        store.commit();
+        store.finish();
         let is_server = self.asked.is_none();
         let mut summary = Summary {
             bytes: 0,
@@ -199,6 +210,16 @@ impl Half for BatchReceiver {
 
     fn poll(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or(Output::Wait)
+    }
+}
+
+/// What an entry left out because it was known.
+fn fill_in(entry: &mut Entry, known: &Entry) {
+    if entry.version.is_none() && known.version.is_some() {
+        entry.version = known.version;
+        let (attributes, known) = (&mut entry.attributes, known.attributes);
+        attributes.mode = attributes.mode.or(known.mode);
+        attributes.modified = attributes.modified.or(known.modified);
     }
 }
 

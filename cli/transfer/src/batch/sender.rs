@@ -35,6 +35,8 @@ pub struct BatchSender {
     items: VecDeque<Item>,
     /// Where a client that offers the files notes what it could not read; a server tells the client.
     report: Option<Report>,
+    /// Whether the times of files are of no use to the other side.
+    is_timeless: bool,
     progress: Arc<Progress>,
     state: State,
     window: u64,
@@ -61,7 +63,10 @@ impl fmt::Debug for BatchSender {
 impl BatchSender {
     /// The client's half: offers `items`, and notes in `report` what becomes of them.
     pub fn push(put: PutBatch, items: Vec<Item>, report: Report, progress: Arc<Progress>) -> Self {
-        Self::new(Message::PutBatch(put), items, Some(report), progress)
+        let is_timeless = !put.preserve;
+        let mut sender = Self::new(Message::PutBatch(put), items, Some(report), progress);
+        sender.is_timeless = is_timeless;
+        sender
     }
 
     /// The server's half: sends `items` on the stream `stream`.
@@ -82,6 +87,7 @@ impl BatchSender {
         Self {
             items: items.into(),
             report,
+            is_timeless: false,
             progress,
             state: State::Sending,
             window: u64::MAX,
@@ -96,9 +102,20 @@ impl BatchSender {
         while piece.len() < PIECE
             && let Some(item) = self.items.pop_front()
         {
-            let path = item.entry.path.clone();
+            let (path, known) = (item.entry.path.clone(), item.entry.version);
             match read(item) {
-                Ok((entry, content)) => {
+                Ok((mut entry, content)) => {
+                    if self.is_timeless && entry.kind == Kind::File {
+                        entry.attributes.modified = None;
+                    }
+                    //= spec/20-copy.md#batches
+                    //# A server MAY leave *mode*, *modified* and *version* out of an entry whose *version* is the one that it
+                    //# was asked for with.
+                    if self.report.is_none() && known.is_some() && known == entry.version {
+                        entry.attributes.mode = None;
+                        entry.attributes.modified = None;
+                        entry.version = None;
+                    }
                     Message::Entry(entry).encode(&mut piece);
                     piece.extend_from_slice(&content);
                     self.progress.add_bytes(content.len() as u64);

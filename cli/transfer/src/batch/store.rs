@@ -4,21 +4,24 @@
 use std::{
     any::Any,
     collections::HashMap,
-    fmt,
+    fmt, mem,
     os::fd::OwnedFd,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use super::Report;
 use crate::{
     error::Error,
-    message::{Attributes, Durability, Entry, Kind},
+    message::{Attributes, Durability, Entry, Kind, Version},
     path::{RemotePath, Root},
     session::Progress,
-    writer::{Sink, Writer},
+    tree_copy::{Ending, Member},
+    tree_journal::Finished,
+    writer::{Sink, Writer, check_space},
 };
 
 /// Files of one batch that are open at once.
@@ -27,8 +30,15 @@ const MAX_OPEN: usize = 1024;
 /// Folders that are kept open for the next file.
 const MAX_FOLDERS: usize = 32;
 
+/// What a file takes up at least, and a little more.
+const BLOCK: u64 = 16 << 10;
+
 /// So few files are synced one by one: that touches nothing else that waits for the disk.
 const FEW: usize = 4;
+
+/// How long a file of a copy that may be gone on with waits for the others of its batch: so much is copied again
+/// after a sudden end.
+const COMMIT_AFTER: Duration = Duration::from_secs(1);
 
 /// Files that all batches of this process have open.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
@@ -52,6 +62,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Whether nothing comes after this: what was named is made durable too.
     pub last: bool,
+    /// How many requests of the copy came before the last.
+    pub after: u64,
 }
 
 /// Gives a place for one more open file, which is given back when it is dropped; `None` if whoever copies has no more.
@@ -80,14 +92,30 @@ pub struct Store {
     report: Report,
     progress: Arc<Progress>,
     open: Vec<Written>,
-    folders: HashMap<Vec<u8>, Arc<OwnedFd>>,
+    /// When the first of them was written.
+    opened_at: Option<Instant>,
+    folders: HashMap<Vec<u8>, Folder>,
     places: OpenPlaces,
+    /// The request of a copy of a tree that this is.
+    member: Option<Member>,
+    /// What folders get when all of the copy is over.
+    endings: Vec<(RemotePath, Attributes)>,
+}
+
+/// A folder that files are put into.
+#[derive(Debug)]
+struct Folder {
+    folder: Arc<OwnedFd>,
+    /// Bytes that fit there at least.
+    free: u64,
 }
 
 /// A file that is written and has not its name yet.
 #[derive(Debug)]
 struct Written {
     path: Vec<u8>,
+    version: Option<Version>,
+    digest: [u8; 32],
     bytes: u64,
     writer: Box<Writer>,
     _open: OpenFile,
@@ -122,9 +150,20 @@ impl Store {
             report,
             progress: Arc::default(),
             open: Vec::new(),
+            opened_at: None,
             folders: HashMap::new(),
             places: OpenPlaces::new(|| Some(())),
+            member: None,
+            endings: Vec::new(),
         }
+    }
+
+    /// What is stored is a part of the copy of `member`.
+    #[must_use]
+    pub fn member(self, member: Member) -> Self {
+        let mut store = self;
+        store.member = Some(member);
+        store
     }
 
     /// Has no more files open than it gets places for, but for one: what is written takes its name sooner where there
@@ -155,6 +194,7 @@ impl Store {
             self.report.fail(entry.path.clone(), error.to_done());
         }
         self.progress.add_bytes(content.len() as u64);
+        self.commit_old();
     }
 
     fn store(&mut self, entry: &Entry, content: &[u8]) -> Result<(), Error> {
@@ -162,7 +202,7 @@ impl Store {
         match entry.kind {
             Kind::Folder => self.store_folder(&path, &entry.attributes),
             Kind::Link => {
-                let folder = self.parent(&path)?;
+                let folder = self.parent(&path, 0)?;
                 Root::destination_in(folder, &path)?.link(&entry.target)?;
                 self.report.add_file(0);
                 self.progress.add_file();
@@ -175,7 +215,11 @@ impl Store {
 
     fn store_folder(&mut self, path: &RemotePath, attributes: &Attributes) -> Result<(), Error> {
         drop(self.root.make_folders(path)?);
-        if self.options.preserve && *attributes != Attributes::default() {
+        let is_given = self.options.preserve && *attributes != Attributes::default();
+        if is_given && self.options.last && self.member.is_some() {
+            // Other requests may still bring something into it.
+            self.endings.push((path.clone(), *attributes));
+        } else if is_given {
             // What its folder is given must not change by what comes into it.
             self.commit();
             self.root.set_folder_attributes(path, attributes)?;
@@ -191,7 +235,8 @@ impl Store {
     ) -> Result<(), Error> {
         //= spec/20-copy.md#batches
         //# A file whose digest differs from that of its entry MUST NOT take its name.
-        if entry.digest != Some(*blake3::hash(content).as_bytes()) {
+        let digest = *blake3::hash(content).as_bytes();
+        if entry.digest != Some(digest) {
             return Err(Error::Integrity("the digest differs"));
         }
         if self.open.len() >= MAX_OPEN || OPEN.load(Ordering::Relaxed) >= max_open_of_all() {
@@ -202,9 +247,9 @@ impl Store {
             self.commit();
             place = (self.places.0)();
         }
-        let folder = self.parent(path)?;
+        let folder = self.parent(path, content.len() as u64)?;
         let destination = Root::destination_in(folder, path)?;
-        let writer = Writer::create(destination, entry.attributes.size)?;
+        let writer = Writer::create_brief(destination)?;
         let mut writer = Box::new(writer.durability(self.options.durability));
         let written = match content.is_empty() {
             true => Ok(()),
@@ -221,8 +266,11 @@ impl Store {
             writer.discard();
             return Err(error);
         }
+        self.opened_at.get_or_insert_with(Instant::now);
         self.open.push(Written {
             path: entry.path.clone(),
+            version: entry.version,
+            digest,
             bytes: content.len() as u64,
             writer,
             _open: OpenFile::new(),
@@ -231,19 +279,26 @@ impl Store {
         Ok(())
     }
 
-    /// The folder that `path` is in, made where it is missing.
-    fn parent(&mut self, path: &RemotePath) -> Result<Arc<OwnedFd>, Error> {
+    /// The folder that `path` is in, made where it is missing, with space for a file of `size` bytes.
+    fn parent(&mut self, path: &RemotePath, size: u64) -> Result<Arc<OwnedFd>, Error> {
         let parent = path.parent();
         let key = parent.to_bytes();
-        if let Some(folder) = self.folders.get(&key) {
-            return Ok(Arc::clone(folder));
+        if !self.folders.contains_key(&key) {
+            let folder = Arc::new(self.root.make_folders(&parent)?);
+            if self.folders.len() >= MAX_FOLDERS {
+                self.folders.clear();
+            }
+            self.folders.insert(key.clone(), Folder { folder, free: 0 });
         }
-        let folder = Arc::new(self.root.make_folders(&parent)?);
-        if self.folders.len() >= MAX_FOLDERS {
-            self.folders.clear();
+        let Some(folder) = self.folders.get_mut(&key) else {
+            return Err(Error::Protocol("a folder that is not there"));
+        };
+        // Looked at again when what was free once may be used up.
+        if folder.free < size {
+            folder.free = check_space(&folder.folder, size, &path.display())?;
         }
-        self.folders.insert(key, Arc::clone(&folder));
-        Ok(folder)
+        folder.free = folder.free.saturating_sub(size.max(BLOCK));
+        Ok(Arc::clone(&folder.folder))
     }
 
     //= spec/20-copy.md#batches
@@ -251,34 +306,78 @@ impl Store {
     //# them takes its name.
     /// Makes what was written durable, and gives it its names.
     pub fn commit(&mut self) {
-        let mut open = std::mem::take(&mut self.open);
+        self.opened_at = None;
+        let mut open = mem::take(&mut self.open);
         if self.options.durability == Durability::Batch {
             self.sync(&mut open);
         }
+        let mut finished = Vec::new();
         for written in open {
-            let Written {
-                path,
-                bytes,
-                mut writer,
-                ..
-            } = written;
-            match writer.publish() {
-                Ok(note) => {
-                    self.report.note(note);
-                    self.report.add_file(bytes);
-                    self.progress.add_file();
-                }
-                Err(error) => {
-                    writer.discard();
-                    self.report.fail(path, error.to_done());
-                }
+            if let Some(file) = self.publish(written) {
+                finished.push(file);
             }
         }
-        if let (true, Some(folder)) = (self.options.last, self.folders.values().next())
-            && self.options.durability != Durability::None
-        {
+        if let Some(member) = &self.member {
+            member.note(&finished);
+        }
+    }
+
+    /// Gives a file its name; what there is to take note of, where that can be said.
+    fn publish(&self, written: Written) -> Option<Finished> {
+        let Written {
+            path,
+            bytes,
+            mut writer,
+            ..
+        } = written;
+        match writer.publish() {
+            Ok(note) => {
+                self.report.note(note);
+                self.report.add_file(bytes);
+                self.progress.add_file();
+                Some(Finished {
+                    path: RemotePath::parse(&path).ok()?.to_bytes(),
+                    version: written.version?,
+                    digest: written.digest,
+                    identity: writer.identity()?,
+                })
+            }
+            Err(error) => {
+                writer.discard();
+                self.report.fail(path, error.to_done());
+                None
+            }
+        }
+    }
+
+    /// Commits, and nothing comes any more.
+    pub fn finish(&mut self) {
+        self.commit();
+        let (is_last, is_durable) = (
+            self.options.last,
+            self.options.durability != Durability::None,
+        );
+        if let Some(member) = self.member.take() {
+            let ending = is_last.then(|| Ending {
+                after: self.options.after,
+                folders: mem::take(&mut self.endings),
+                is_durable,
+            });
+            return member.over(ending, &self.report);
+        }
+        if is_last && is_durable {
+            let folder = self.root.folder(&self.base);
+            let folder = folder.or_else(|_| self.root.folder(&self.base.parent()));
             // Names that cannot be made durable are no failure: the files are whole.
-            let _ = rustix::fs::syncfs(folder);
+            let _ = folder.map(rustix::fs::syncfs);
+        }
+    }
+
+    /// Commits what has waited long enough.
+    fn commit_old(&mut self) {
+        let is_old = |at: &Instant| at.elapsed() >= COMMIT_AFTER;
+        if self.member.is_some() && self.opened_at.as_ref().is_some_and(is_old) {
+            self.commit();
         }
     }
 
@@ -290,7 +389,7 @@ impl Store {
         {
             return;
         }
-        for mut written in std::mem::take(open) {
+        for mut written in mem::take(open) {
             match written.writer.sync() {
                 Ok(()) => open.push(written),
                 Err(error) => {
@@ -304,7 +403,11 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Each is whole and could be kept, but nobody is left to say that it was.
+        // Each is whole. Whoever makes the copy again learns of it from the journal.
+        if self.member.is_some() {
+            self.commit();
+        }
+        // Without one nobody is left to say that it was.
         for written in self.open.drain(..) {
             written.writer.discard();
         }

@@ -1,6 +1,6 @@
 //! Fields of a message: tag, length, value. Which fields a message has is said in `message`.
 
-use super::{DecodeError, LENGTH_PREFIX, Version, tag};
+use super::{CopyId, DecodeError, LENGTH_PREFIX, Version, tag};
 
 /// Appends one message to a buffer, field by field.
 pub(super) struct FieldWriter<'a> {
@@ -38,6 +38,13 @@ impl<'a> FieldWriter<'a> {
     pub(super) fn version(&mut self, version: Option<&Version>) {
         if let Some(version) = version {
             self.bytes(tag::VERSION, version);
+        }
+    }
+
+    /// Which copy it is about, where that is said.
+    pub(super) fn copy(&mut self, copy: Option<&CopyId>) {
+        if let Some(copy) = copy {
+            self.bytes(tag::COPY, copy);
         }
     }
 

@@ -30,6 +30,7 @@ fn message() -> impl Strategy<Value = Message> {
             any::<[bool; 2]>(),
             durability(),
             (option::of(any::<Version>()), resume()),
+            (copy(), option::of(bytes())),
         )
             .prop_map(
                 |(
@@ -40,7 +41,10 @@ fn message() -> impl Strategy<Value = Message> {
                     [preserve, tree],
                     durability,
                     (version, resume),
+                    (copy, folder),
                 )| Message::Put(Put {
+                    copy,
+                    folder,
                     version,
                     resume,
                     stream,
@@ -125,6 +129,10 @@ fn durability() -> impl Strategy<Value = Durability> {
     ]
 }
 
+fn copy() -> impl Strategy<Value = Option<CopyId>> {
+    option::of(any::<CopyId>())
+}
+
 fn entry() -> impl Strategy<Value = Message> {
     let bytes = || vec(any::<u8>(), 0..300);
     let kind = prop_oneof![
@@ -158,23 +166,39 @@ fn tree_message() -> impl Strategy<Value = Message> {
     let depth = prop_oneof![Just(Depth::Itself), Just(Depth::Entries), Just(Depth::All)];
     prop_oneof![
         entry(),
-        (bytes(), depth, any::<[bool; 2]>()).prop_map(|(path, depth, [follow, journal])| {
-            Message::List(List {
-                path,
-                depth,
-                follow,
-                journal,
-            })
-        }),
-        (any::<u64>(), bytes(), any::<[bool; 2]>(), durability()).prop_map(
-            |(stream, path, [preserve, last], durability)| Message::PutBatch(PutBatch {
-                stream,
-                path,
-                preserve,
-                durability,
-                last,
-            })
+        (bytes(), depth, any::<[bool; 3]>(), copy()).prop_map(
+            |(path, depth, [follow, journal, verify], copy)| {
+                Message::List(List {
+                    path,
+                    depth,
+                    follow,
+                    journal,
+                    copy,
+                    verify,
+                })
+            }
         ),
+        (
+            any::<[u64; 2]>(),
+            bytes(),
+            any::<[bool; 2]>(),
+            durability(),
+            copy()
+        )
+            .prop_map(
+                |([stream, after], path, [preserve, last], durability, copy)| {
+                    Message::PutBatch(PutBatch {
+                        stream,
+                        path,
+                        preserve,
+                        durability,
+                        last,
+                        copy,
+                        after,
+                    })
+                }
+            ),
+        vec(any::<Mark>(), 0..50).prop_map(|marks| Message::There(There { marks })),
         (bytes(), any::<u32>())
             .prop_map(|(path, count)| Message::GetBatch(GetBatch { path, count })),
         bytes().prop_map(|path| Message::MakeFolder(MakeFolder { path })),

@@ -20,11 +20,23 @@ mod own {
     pub(super) const DIGEST: u16 = 12;
     pub(super) const STATUS: u16 = 14;
     pub(super) const TEXT: u16 = 16;
+    pub(super) const VERIFY: u16 = 21;
+    pub(super) const AFTER: u16 = 22;
+    pub(super) const MARKS: u16 = 1;
 }
 
 /// Stands for a file's content without reading it: another value tells of another content. Only who
 /// made it knows what it is made of.
 pub type Version = [u8; 16];
+
+/// Names a copy: whoever makes it again after an interruption gives it the same.
+pub type CopyId = [u8; 16];
+
+/// Stands for a file of a tree and its content.
+pub type Mark = [u8; 16];
+
+/// Most marks of a message.
+pub const MAX_MARKS: usize = 2000;
 
 /// When a file that was received has to be on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +146,17 @@ pub struct List {
     pub follow: bool,
     /// Whether to tell what an interrupted copy into this folder has finished, in place of what is there.
     pub journal: bool,
+    /// Which copy.
+    pub copy: Option<CopyId>,
+    /// Whether what it finished is read first, and only told of if it is right.
+    pub verify: bool,
+}
+
+/// Files that an interrupted copy finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct There {
+    /// What stands for them.
+    pub marks: Vec<Mark>,
 }
 
 /// One thing in a tree.
@@ -179,6 +202,10 @@ pub struct PutBatch {
     pub durability: Durability,
     /// Whether this ends the copy of the tree.
     pub last: bool,
+    /// Which copy it is a part of.
+    pub copy: Option<CopyId>,
+    /// How many requests of the copy were made before the last.
+    pub after: u64,
 }
 
 /// Many small files are asked for.
@@ -213,6 +240,8 @@ impl List {
         self.depth.encode(&mut fields);
         fields.flag(own::FOLLOW, self.follow);
         fields.flag(own::JOURNAL, self.journal);
+        fields.copy(self.copy.as_ref());
+        fields.flag(own::VERIFY, self.verify);
         fields.finish();
     }
 
@@ -226,6 +255,8 @@ impl List {
                 own::DEPTH => list.depth = Depth::take(&field)?,
                 own::FOLLOW => list.follow = field.flag()?,
                 own::JOURNAL => list.journal = field.flag()?,
+                tag::COPY => list.copy = Some(field.array()?),
+                own::VERIFY => list.verify = field.flag()?,
                 _ => field.unknown()?,
             }
         }
@@ -287,6 +318,10 @@ impl PutBatch {
         fields.flag(tag::PRESERVE, self.preserve);
         self.durability.encode(&mut fields);
         fields.flag(own::LAST, self.last);
+        fields.copy(self.copy.as_ref());
+        if self.after > 0 {
+            fields.u64(own::AFTER, self.after);
+        }
         fields.finish();
     }
 
@@ -301,12 +336,42 @@ impl PutBatch {
                 tag::PRESERVE => put.preserve = field.flag()?,
                 tag::DURABILITY => put.durability = Durability::take(&field)?,
                 own::LAST => put.last = field.flag()?,
+                tag::COPY => put.copy = Some(field.array()?),
+                own::AFTER => put.after = field.u64()?,
                 _ => field.unknown()?,
             }
         }
         put.stream = stream.ok_or(DecodeError::Missing(tag::PUT_STREAM))?;
         put.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
         Ok(put)
+    }
+}
+
+impl There {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out, kind::THERE);
+        let marks = self.marks.get(..MAX_MARKS).unwrap_or(&self.marks);
+        fields.bytes(own::MARKS, marks.as_flattened());
+        fields.finish();
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let mut marks = None;
+        let mut reader = FieldReader::new(fields, kind::THERE)?;
+        while let Some(field) = reader.next()? {
+            match field.tag {
+                own::MARKS => {
+                    let (whole, rest) = field.value.as_chunks();
+                    if !rest.is_empty() || whole.len() > MAX_MARKS {
+                        return Err(DecodeError::Value(field.tag));
+                    }
+                    marks = Some(whole.to_vec());
+                }
+                _ => field.unknown()?,
+            }
+        }
+        let marks = marks.ok_or(DecodeError::Missing(own::MARKS))?;
+        Ok(Self { marks })
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Destination {
     pub(crate) name: OsString,
     /// The whole path for messages.
     pub(crate) shown: String,
+    /// What stood there when this was made.
+    pub(crate) found: Existing,
 }
 
 impl Root {
@@ -147,7 +149,7 @@ impl Root {
         let folder = folder.map_err(|errno| refused(&parent, errno))?;
         let destination = Destination::new(folder.into(), name.to_owned(), path.display())?;
         // Walking does not follow links, so a link to a folder looks like a file's name here.
-        match destination.existing()? {
+        match destination.found {
             Existing::File { mode: None } if self.confinement == Confinement::Walking => {
                 Err(refused(path, Errno::LOOP))
             }
@@ -209,12 +211,14 @@ impl Destination {
     }
 
     pub(super) fn new(folder: Arc<OwnedFd>, name: OsString, shown: String) -> Result<Self, Error> {
-        let destination = Self {
+        let mut destination = Self {
             folder,
             name,
             shown,
+            found: Existing::Nothing,
         };
-        match destination.existing()? {
+        destination.found = destination.existing()?;
+        match destination.found {
             Existing::Other => Err(Error::NotAFile(destination.shown)),
             _ => Ok(destination),
         }

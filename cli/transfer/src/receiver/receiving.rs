@@ -289,6 +289,7 @@ impl Receiving {
                 return Err(error);
             }
         };
+        self.sink.on_whole(&digest);
         let note = self.sink.commit(&self.attributes, preserve)?;
         Ok(Summary {
             bytes: size,

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io, mem,
+    num::NonZeroU64,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::journal::{Groups, Journal};
+use rustix::fs::Advice;
+
+use crate::{
+    digest::GROUP,
+    journal::{Groups, Journal},
+};
 
 /// Bytes written before they are sent to the disk: enough for large sequential writes, little
 /// enough that a disk of 100 MB/s is busy for a third of a second.
@@ -20,6 +26,9 @@ const FLUSH_AT: u64 = 32 << 20;
 
 /// Bytes written and not yet on disk at which the writer waits. Smaller files never wait.
 const MAX_DIRTY: u64 = 128 << 20;
+
+/// From this size on a file is no guest of the page cache: what is on the disk of it makes way for what others read.
+pub(crate) const HUGE: u64 = 1 << 30;
 
 /// How long what is known to be right waits before it is made durable and written down: so much is copied again
 /// after a sudden end, and shorter copies never wait for the disk.
@@ -68,6 +77,8 @@ struct State {
     dirty: u64,
     stop: bool,
     error: Option<io::Error>,
+    /// Whether what is on disk is not to stay in the page cache.
+    is_huge: bool,
     /// Groups that are right, and for the journal once they are on disk.
     right: Groups,
     journal: Option<Journal>,
@@ -98,6 +109,19 @@ fn sync_and_note(file: &File, journal: Option<&mut Journal>, right: &Groups) -> 
     }
 }
 
+/// Takes groups that are on the disk, and that nobody reads any more, out of the page cache.
+fn forget(file: &File, right: &Groups) {
+    for (index, _) in right {
+        // Only a hint.
+        let _ = rustix::fs::fadvise(
+            file,
+            index * GROUP,
+            NonZeroU64::new(GROUP),
+            Advice::DontNeed,
+        );
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,10 +146,13 @@ impl Shared {
             if state.stop {
                 return;
             }
-            let begun = state.dirty;
+            let (begun, is_huge) = (state.dirty, state.is_huge);
             let (right, mut journal) = (mem::take(&mut state.right), state.journal.take());
             drop(state);
             let synced = sync_and_note(file, journal.as_mut(), &right);
+            if is_huge && synced.is_ok() {
+                forget(file, &right);
+            }
             last = Instant::now();
             let mut state = self.lock();
             state.dirty -= begun;
@@ -189,6 +216,11 @@ impl Flusher {
     /// Where it is written down what is right.
     pub(super) fn set_journal(&self, journal: Journal) {
         self.shared.lock().journal = Some(journal);
+    }
+
+    /// How long the file will be.
+    pub(super) fn set_size(&self, size: u64) {
+        self.shared.lock().is_huge = size >= HUGE;
     }
 
     /// Whether a thread may sync the file or write something down.

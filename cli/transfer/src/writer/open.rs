@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags, Stat},
     io::Errno,
 };
 
@@ -28,7 +28,12 @@ pub(super) struct Opened {
     pub(super) file: File,
     /// It was there before, with what is in it.
     pub(super) is_old: bool,
+    /// What its names stand for.
+    pub(super) id: FileId,
 }
+
+/// Tells a file from all others that are open: device and inode.
+pub(super) type FileId = (u64, u64);
 
 /// Opens the partial file for this writer alone; it is empty then, unless what is in it is to be kept.
 pub(super) fn open_locked(
@@ -45,21 +50,25 @@ pub(super) fn open_locked(
                 if lock(&file, shown)? == Lock::Unknown {
                     shortfalls.add(Shortfall::Lock);
                 }
-                if !is_named(&file, destination, partial) {
+                let metadata = file.metadata().map_err(|error| Error::io(shown, error))?;
+                let id = (metadata.dev(), metadata.ino());
+                if !is_named(id, destination, partial) {
                     return Err(Error::Busy(shown.clone()));
                 }
-                make_private(&file, shortfalls);
+                if metadata.mode() & 0o7777 != PRIVATE {
+                    make_private(&file, shortfalls);
+                }
                 let is_old = false;
-                return Ok(Opened { file, is_old });
+                return Ok(Opened { file, is_old, id });
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
         }
         match open(destination, partial, OFlags::empty()) {
             Ok(file) => {
-                if let Some(file) = adopt(file, destination, partial, keep)? {
+                if let Some((file, id)) = adopt(file, destination, partial, keep)? {
                     let is_old = keep;
-                    return Ok(Opened { file, is_old });
+                    return Ok(Opened { file, is_old, id });
                 }
                 match rustix::fs::unlinkat(folder, partial, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
@@ -90,17 +99,18 @@ fn adopt(
     destination: &Destination,
     partial: &OsStr,
     keep: bool,
-) -> Result<Option<File>, Error> {
+) -> Result<Option<(File, FileId)>, Error> {
     let shown = &destination.shown;
     let failed = |error: io::Error| Error::io(shown, error);
     let locked = lock(&file, shown)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let id = (metadata.dev(), metadata.ino());
     // Between open and lock another writer may have finished: then this is its whole file.
-    if !is_named(&file, destination, partial) {
+    if !is_named(id, destination, partial) {
         return Err(Error::Busy(shown.clone()));
     }
-    let metadata = file.metadata().map_err(failed)?;
     // Left by a copy that got its name by a link and could not remove this one.
-    if is_named(&file, destination, &destination.name) {
+    if is_named(id, destination, &destination.name) {
         return Ok(None);
     }
     // A file with a second name, or one that somebody else put here, could be read or changed by
@@ -122,7 +132,7 @@ fn adopt(
     let mut shortfalls = Shortfalls::default();
     make_private(&file, &mut shortfalls);
     let emptied = keep || metadata.len() == 0 || file.set_len(0).is_ok();
-    Ok((emptied && shortfalls.is_empty()).then_some(file))
+    Ok((emptied && shortfalls.is_empty()).then_some((file, id)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,13 +155,15 @@ fn lock(file: &File, shown: &str) -> Result<Lock, Error> {
 }
 
 /// Whether `name` in the folder of the destination stands for this file.
-pub(super) fn is_named(file: &File, destination: &Destination, name: &OsStr) -> bool {
+fn is_named(id: FileId, destination: &Destination, name: &OsStr) -> bool {
+    named(id, destination, name).is_some()
+}
+
+/// What the file is whose name in the folder of the destination this is; `None` if that is another file.
+pub(super) fn named(id: FileId, destination: &Destination, name: &OsStr) -> Option<Stat> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let named = rustix::fs::statat(&destination.folder, name, flags);
-    match (named, file.metadata()) {
-        (Ok(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.dev(), open.ino()),
-        _ => false,
-    }
+    let named = rustix::fs::statat(&destination.folder, name, flags).ok()?;
+    ((named.st_dev, named.st_ino) == id).then_some(named)
 }
 
 /// Takes away everybody else's permissions, if they have any.
@@ -162,7 +174,7 @@ fn make_private(file: &File, shortfalls: &mut Shortfalls) {
 }
 
 /// Sets the permission bits, if they are others. Some file systems without any say yes and do nothing.
-pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     if file.metadata()?.mode() & 0o7777 == mode {
         return Ok(());
     }

@@ -21,18 +21,18 @@ use crate::{
     status,
 };
 
-fn folders() -> TempDir {
+pub(crate) fn folders() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("from")).unwrap();
     fs::create_dir(folder.path().join("to")).unwrap();
     folder
 }
 
-fn root(folder: &TempDir, name: &str) -> Arc<Root> {
+pub(crate) fn root(folder: &TempDir, name: &str) -> Arc<Root> {
     Arc::new(Root::open(&folder.path().join(name)).unwrap())
 }
 
-fn path(path: &[u8]) -> RemotePath {
+pub(crate) fn path(path: &[u8]) -> RemotePath {
     RemotePath::parse(path).unwrap()
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod known;
 mod link;
 mod resume;
 mod sources;
