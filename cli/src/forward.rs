@@ -135,7 +135,8 @@ fn bare(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
-    inner.unwrap_or(host)
+    // Nothing but an IPv6 address stands in brackets: `[*]` is no `*`.
+    inner.filter(|inner| inner.contains(':')).unwrap_or(host)
 }
 
 impl ListenSpec {

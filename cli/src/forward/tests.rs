@@ -56,7 +56,9 @@ fn what_is_no_forward_is_refused_with_the_reason() {
     assert!(refusal("+1:a.example:80").contains("\"+1\" is no port"));
     assert!(refusal("8080:a.example:0").contains("\"0\" is no port"));
     assert!(refusal("8080:a b:80").contains("\"a b\" is neither"));
-    assert!(refusal("[[::1]:8080:a.example:80").contains("is neither"));
+    for host in ["[[::1]", "[*]", "[localhost]"] {
+        assert!(refusal(&format!("{host}:8080:a.example:80")).contains("is neither"));
+    }
     assert!(refusal("8080:/run/../x").contains("absolute"));
     for text in ["53", "53/udp", "*:53/udp", "[::1]:53/udp", "/run/s/udp"] {
         assert_eq!(text.parse::<ForwardKey>().unwrap().to_string(), text);

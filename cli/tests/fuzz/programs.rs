@@ -32,6 +32,7 @@ fn values_that_are_typed() {
             "/run/a.sock:/run/b.sock",
             "127.0.0.1:0:/run/b.sock",
             "localhost:22",
+            "[*]:1380",
             ":7377",
             "[fe80::1%eth0]:7377",
             "server.example:7377",
