@@ -31,7 +31,8 @@ fn main() -> io::Result<()> {
 
 /// A page for the program and one for each of its commands: `rpclient.1`, `rpclient-status.1`.
 fn pages(command: Command, folder: &Path) -> io::Result<()> {
-    let mut command = command;
+    // `help` and its own commands would be pages that say nothing.
+    let mut command = command.disable_help_subcommand(true);
     command.build();
     clap_mangen::generate_to(command, folder)
 }
