@@ -41,7 +41,7 @@ impl Listing {
                     self.0.push(format!("struct {path}::{}", item.ident));
                     for field in item.fields.iter().filter(|field| is_pub(&field.vis)) {
                         let kind = tidy(&field.ty);
-                        let name = field.ident.as_ref().map_or("0".to_owned(), tidy);
+                        let name = field.ident.as_ref().map_or_else(|| "0".to_owned(), tidy);
                         self.0
                             .push(format!("field {path}::{}::{name}: {kind}", item.ident));
                     }
