@@ -223,7 +223,10 @@ pub enum ConnectFailure {
 impl ConnectFailure {
     /// How a program ends that needed the connection.
     pub const fn exit_code(&self) -> ExitCode {
-        ExitCode::Connect
+        match self {
+            Self::NoService { .. } | Self::Version(_) => ExitCode::Version,
+            _ => ExitCode::Connect,
+        }
     }
 
     /// Why the connection to `server` for `service` failed, with what to do about it.

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rp_protocol::crypto::identity::PublicKey;
@@ -103,6 +103,7 @@ impl FileThreads {
             shared: Arc::clone(&self.shared),
             user,
             connection: self.shared.next_connection.fetch_add(1, Ordering::Relaxed),
+            waited: Arc::default(),
         }
     }
 }
@@ -113,6 +114,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     user: User,
     connection: u64,
+    /// Microseconds that jobs were waited for.
+    waited: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Worker {
@@ -132,12 +135,20 @@ impl Worker {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let (send, done) = oneshot::channel();
+        let begun = Instant::now();
         self.spawn(move || {
             // Nobody waits when the copy was given up: what the job brought is dropped here.
             let _ = send.send(job());
         })?;
-        done.await
-            .map_err(|_| io::Error::other("a file thread failed"))
+        let result = done.await;
+        let waited = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(waited, Ordering::Relaxed);
+        result.map_err(|_| io::Error::other("a file thread failed"))
+    }
+
+    /// How long jobs were waited for, one after the other or at once.
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
     }
 
     /// Has `job` done without waiting for it.

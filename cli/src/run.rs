@@ -6,9 +6,9 @@ use std::{
     io::{self, Write as _},
 };
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{self, Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit_code::Failure;
 
@@ -33,7 +33,7 @@ pub fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), F
 /// with EFBIG. By default the signal that comes with it ends the process, and with a server all that
 /// others have under way.
 fn survive_file_size_limit() {
-    let exceeded = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    let exceeded = SignalKind::from_raw(process::Signal::XFSZ.as_raw());
     // The handler stays when the stream is dropped.
     if let Err(error) = signal(exceeded) {
         tracing::debug!(%error, "SIGXFSZ not handled");
@@ -45,14 +45,37 @@ fn survive_file_size_limit() {
 /// # Errors
 /// The handlers cannot be installed.
 pub async fn stopped() -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::other(format!("cannot handle signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Stops::new()?.next().await;
     Ok(())
+}
+
+/// SIGINT and SIGTERM, one after the other.
+#[derive(Debug)]
+pub struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    /// Those from here on.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn new() -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::other(format!("cannot handle signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Takes all descriptors the system lets us have, for every proxied connection is one, and says how many.

@@ -2,12 +2,15 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, ValueEnum, value_parser};
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    value_parser,
+};
 use rp_protocol::units::Bandwidth;
 
 use crate::{
     connect::{Family, Trust},
-    copy::SILENCE,
+    copy::{SILENCE, filter::Rule},
     openssh::Fingerprint,
     rate,
 };
@@ -22,7 +25,8 @@ use crate::{
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rpcp", version, max_term_width = 100)]
 pub struct CopyArgs {
-    /// Keep modification time and permission bits of the source
+    /// Keep modification time and permission bits of the source. Only root keeps set-user-id and set-group-id bits,
+    /// of files that were root's, and only of what is copied to this machine
     #[arg(short = 'p')]
     pub preserve: bool,
 
@@ -34,11 +38,11 @@ pub struct CopyArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
 
-    /// Send no faster than this: 200M, 25MB/s; a bare number is bit/s
+    /// Copy no faster than this, in either direction: 200M, 25MB/s; a bare number is bit/s
     #[arg(long, value_name = "RATE", value_parser = rate::parse)]
     pub rate: Option<Bandwidth>,
 
-    /// Send no faster than this many kbit/s, as in scp
+    /// Copy no faster than this many kbit/s, as in scp
     #[arg(short, value_name = "KBITS", conflicts_with = "rate", value_parser = kbits)]
     pub limit: Option<Bandwidth>,
 
@@ -50,9 +54,40 @@ pub struct CopyArgs {
     #[arg(long, value_name = "HOW", default_value = "copy")]
     pub links: LinksArg,
 
+    /// Copy a file that has several names once, and give it the others
+    #[arg(long)]
+    pub hard_links: bool,
+
+    /// Make holes of blocks of zeros
+    #[arg(long)]
+    pub sparse: bool,
+
+    /// Keep extended attributes and ACLs; with -p, root keeps those of the system too
+    #[arg(long)]
+    pub xattrs: bool,
+
     /// Stay out of other file systems that are mounted in a folder
     #[arg(long)]
     pub one_file_system: bool,
+
+    /// Leave out what matches this pattern, in the syntax of .gitignore; of several --include and --exclude the
+    /// first that matches counts
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+
+    /// Copy what matches this pattern, whatever a later --exclude says; without any --exclude, nothing else
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+
+    /// Copy the files that this file names, each with the folders it is in; - is standard input. The names stand
+    /// on lines, or end with NUL, and are beneath the one SOURCE
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+
+    /// When all was copied without a failure, remove from copied folders what the source does not have; what is
+    /// excluded stays
+    #[arg(long, requires = "recursive", conflicts_with = "files_from")]
+    pub delete: bool,
 
     /// Whether an interrupted copy is gone on with; verify reads what is there first
     #[arg(long, value_name = "HOW", default_value = "auto")]
@@ -62,17 +97,30 @@ pub struct CopyArgs {
     #[arg(long, value_name = "WHEN", default_value = "batch")]
     pub fsync: FsyncArg,
 
-    /// Only say what would be copied
+    /// Only say what would be copied and removed
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Print the BLAKE3 digest of the file, as b3sum does
+    /// Write the BLAKE3 digests of what is copied to this file, as b3sum -c reads them; if it is there, compare what
+    /// is copied with it
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+
+    /// Print the BLAKE3 digests of what is copied, as b3sum does
     #[arg(long)]
     pub checksum: bool,
 
-    /// Print what the copy took: time, rate, batches, losses
+    /// Print what the copy took as a table: time, goodput, bytes on the wire, retransmits, RTT, loss, queue, disk
     #[arg(long)]
     pub stats: bool,
+
+    /// Say everything in JSON, an object a line: progress, each failure, and a summary (cli/docs/rpcp.md)
+    #[arg(long)]
+    pub json: bool,
+
+    /// --include and --exclude in the order in which they were typed
+    #[arg(skip)]
+    pub rules: Vec<Rule>,
 
     /// What is to be copied, and where to
     #[arg(value_name = "SOURCE... TARGET", required = true, num_args = 2..)]
@@ -193,6 +241,15 @@ impl ConnectionArgs {
 }
 
 impl CopyArgs {
+    /// The process's arguments; ends the program if they make no sense.
+    pub fn of_process() -> Self {
+        let matches = Self::command().get_matches();
+        let parsed = Self::from_arg_matches(&matches);
+        let mut args = parsed.unwrap_or_else(|error| error.exit());
+        args.rules = rules(&matches);
+        args
+    }
+
     /// The highest rate to send at, from `--rate` or `-l`.
     pub fn max_rate(&self) -> Option<Bandwidth> {
         self.rate.or(self.limit)
@@ -239,6 +296,21 @@ pub enum FilesArgs {
         #[arg(value_name = "rp://HOST/PATH", required = true)]
         locations: Vec<OsString>,
     },
+}
+
+/// All `--include` and `--exclude`, in the order in which they were typed.
+fn rules(matches: &ArgMatches) -> Vec<Rule> {
+    let of = |option, include| {
+        let indices = matches.indices_of(option).into_iter().flatten();
+        let patterns = matches.get_many::<String>(option).into_iter().flatten();
+        indices.zip(patterns).map(move |(index, pattern)| {
+            let pattern = pattern.clone();
+            (index, Rule { pattern, include })
+        })
+    };
+    let mut rules: Vec<_> = of("include", true).chain(of("exclude", false)).collect();
+    rules.sort_by_key(|rule| rule.0);
+    rules.into_iter().map(|rule| rule.1).collect()
 }
 
 fn kbits(typed: &str) -> Result<Bandwidth, rate::RateError> {

@@ -79,7 +79,7 @@ async fn run_all(args: &FilesArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
         report.fail(remote.to_string().into_bytes(), failed.to_done());
     }
     let outcome = report.take();
-    say::list_failures(&outcome);
+    say::list_failures(&outcome.failures);
     tree::judge(&outcome)
 }
 
@@ -88,12 +88,12 @@ async fn run_one(args: &FilesArgs, requests: &Requests, at: &Remote) -> Result<(
     match args {
         FilesArgs::Mkdir { .. } => {
             let make = Message::MakeFolder(MakeFolder { path });
-            requests.ask_for(&make).await
+            requests.ask_for(make).await
         }
         FilesArgs::Rm { recursive, .. } => {
             let recursive = *recursive;
             let remove = Message::Remove(Remove { path, recursive });
-            requests.ask_for(&remove).await
+            requests.ask_for(remove).await
         }
         FilesArgs::Ls {
             long, recursive, ..
@@ -106,18 +106,18 @@ async fn run_one(args: &FilesArgs, requests: &Requests, at: &Remote) -> Result<(
                 },
                 ..List::default()
             });
-            list_entries(requests, &list, at, *long).await
+            list_entries(requests, list, at, *long).await
         }
     }
 }
 
 async fn list_entries(
     requests: &Requests,
-    list: &Message,
+    list: Message,
     at: &Remote,
     long: bool,
 ) -> Result<(), CopyError> {
-    let mut answers = requests.ask(list).await?;
+    let mut answers = requests.ask(&[list]).await?;
     let mut entries = Vec::new();
     let report = Report::default();
     while let Some(mut entry) = answers.next().await? {
@@ -140,7 +140,7 @@ async fn list_entries(
         }
     }
     let outcome = report.take();
-    say::list_failures(&outcome);
+    say::list_failures(&outcome.failures);
     match outcome.failures.len() as u64 {
         0 => Ok(()),
         failed => Err(CopyError::Some {
@@ -157,13 +157,13 @@ fn line(entry: &Entry, long: bool) -> String {
     match entry.kind {
         Kind::Folder => name.push('/'),
         Kind::Link => name += &format!(" -> {}", printable_whole(&entry.target)),
-        Kind::File | Kind::Other => {}
+        Kind::File | Kind::HardLink | Kind::Other => {}
     }
     if !long {
         return name;
     }
     let kind = match entry.kind {
-        Kind::File => '-',
+        Kind::File | Kind::HardLink => '-',
         Kind::Folder => 'd',
         Kind::Link => 'l',
         Kind::Other => '?',

@@ -3,6 +3,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -10,12 +12,17 @@ use rp_transfer::{error::Error, message::Status, source::Source};
 
 use super::{
     CopyError,
+    filter::Filter,
     identity::Identity,
-    location::{Location, LocationError, Remote},
+    location::{Location, LocationError, Remote, printable_path},
     pull::{self, Target},
     push,
+    tree::parse_names,
 };
-use crate::{args::copy::CopyArgs, connect::Server};
+use crate::{
+    args::copy::{CopyArgs, PolicyArg},
+    connect::Server,
+};
 
 /// What is to be copied, opened on this side.
 pub(super) enum Job {
@@ -31,11 +38,45 @@ pub(super) enum Job {
     PushTree {
         sources: Vec<PathBuf>,
         to: Remote,
+        wanted: Wanted,
     },
     PullTree {
         sources: Vec<Remote>,
         to: PathBuf,
+        wanted: Wanted,
     },
+}
+
+/// What of trees is to be copied.
+pub(super) struct Wanted {
+    pub(super) filter: Filter,
+    /// Only this of the one source.
+    pub(super) names: Option<Vec<Vec<u8>>>,
+}
+
+impl Wanted {
+    fn new(args: &CopyArgs, sources: usize) -> Result<Self, CopyError> {
+        let names = match &args.files_from {
+            Some(_) if sources > 1 => {
+                return Err(CopyError::Usage("--files-from names files of one source"));
+            }
+            Some(list) => Some(read_names(list)?),
+            None => None,
+        };
+        let filter = Filter::new(&args.rules)?;
+        Ok(Self { filter, names })
+    }
+}
+
+fn read_names(list: &Path) -> Result<Vec<Vec<u8>>, CopyError> {
+    let failed = |error| CopyError::NoSource(Error::io(printable_path(list), error));
+    let mut names = Vec::new();
+    match list == Path::new("-") {
+        true => io::stdin().lock().read_to_end(&mut names).map(|_| ()),
+        false => File::open(list).and_then(|mut file| file.read_to_end(&mut names).map(|_| ())),
+    }
+    .map_err(failed)?;
+    Ok(parse_names(&names))
 }
 
 impl Job {
@@ -44,22 +85,28 @@ impl Job {
         let Some((to, from)) = locations.split_last() else {
             return Err(CopyError::Usage("name what is to be copied, and where to"));
         };
-        if from.iter().any(is_remote) && args.max_rate().is_some() {
+        if from.iter().any(is_remote) && args.policy == PolicyArg::Fixed {
             return Err(CopyError::Usage(
-                "a rate limits what this side sends; it cannot slow a server down yet",
+                "--policy fixed is for what this side sends: a server decides by itself",
             ));
         }
+        // One file is copied as a tree where only part of a tree may be wanted.
+        let is_tree =
+            args.recursive || args.files_from.is_some() || args.dry_run || !args.rules.is_empty();
+        let wanted = Wanted::new(args, from.len())?;
         match (from, to) {
             (from, Location::Remote(_)) if from.iter().any(is_remote) => Err(CopyError::Usage(
                 "both sides are remote: one of them must be this machine",
             )),
-            ([Location::Local(path)], Location::Remote(to)) if args.recursive && path.is_dir() => {
-                Self::push_tree(from, to)
+            ([Location::Local(path)], Location::Remote(to))
+                if is_tree && (path.is_dir() || args.dry_run || !args.rules.is_empty()) =>
+            {
+                Self::push_tree(from, to, wanted)
             }
             ([from], Location::Remote(to)) => Self::push_file(from, to),
-            (from, Location::Remote(to)) => Self::push_tree(from, to),
-            ([Location::Remote(from)], to) if !args.recursive => Self::pull_file(from, to),
-            (from, to) if from.iter().all(is_remote) => Self::pull_tree(from, to),
+            (from, Location::Remote(to)) => Self::push_tree(from, to, wanted),
+            ([Location::Remote(from)], to) if !is_tree => Self::pull_file(from, to),
+            (from, to) if from.iter().all(is_remote) => Self::pull_tree(from, to, wanted),
             _ => Err(CopyError::Usage(
                 "both sides are on this machine: one of them must be rp://HOST/PATH",
             )),
@@ -87,7 +134,7 @@ impl Job {
         })
     }
 
-    fn push_tree(from: &[Location], to: &Remote) -> Result<Self, CopyError> {
+    fn push_tree(from: &[Location], to: &Remote, wanted: Wanted) -> Result<Self, CopyError> {
         let local = |location: &Location| match location {
             Location::Local(path) => Ok(path.clone()),
             _ => Err(CopyError::Usage(
@@ -97,10 +144,11 @@ impl Job {
         Ok(Self::PushTree {
             sources: from.iter().map(local).collect::<Result<_, _>>()?,
             to: to.clone(),
+            wanted,
         })
     }
 
-    fn pull_tree(from: &[Location], to: &Location) -> Result<Self, CopyError> {
+    fn pull_tree(from: &[Location], to: &Location, wanted: Wanted) -> Result<Self, CopyError> {
         let Location::Local(to) = to else {
             return Err(CopyError::Usage(
                 "folders and several files go to a folder, not to standard output",
@@ -123,6 +171,7 @@ impl Job {
         Ok(Self::PullTree {
             sources,
             to: to.clone(),
+            wanted,
         })
     }
 
@@ -135,8 +184,13 @@ impl Job {
         }
     }
 
-    /// For the progress bar and the digest.
+    /// For people.
     pub(super) fn name(&self) -> String {
+        rp_transfer::error::printable(&self.source_name())
+    }
+
+    /// What the source is called, or how many there are.
+    pub(super) fn source_name(&self) -> Vec<u8> {
         let name = match self {
             Self::Push { name, .. } => name.clone(),
             Self::Pull { from, .. } => Location::Remote(from.clone()).source_name(),
@@ -150,19 +204,20 @@ impl Job {
             },
         };
         match name.as_slice() {
-            b"" => "-".to_owned(),
-            name => rp_transfer::error::printable(name),
+            b"" => b"-".to_vec(),
+            _ => name,
         }
     }
 
-    pub(super) fn prints_to_standard_output(&self) -> bool {
-        matches!(
-            self,
-            Self::Pull {
-                target: Target::Standard,
-                ..
-            }
-        )
+    /// Whether the server sends.
+    pub(super) fn receives(&self) -> bool {
+        matches!(self, Self::Pull { .. } | Self::PullTree { .. })
+    }
+
+    /// Whether standard input is a source, and no keys come from there.
+    pub(super) fn reads_standard_input(&self) -> bool {
+        // A pipe; a file of a known size is none.
+        matches!(self, Self::Push { source, .. } if source.attributes().size.is_none())
     }
 }
 

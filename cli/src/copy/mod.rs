@@ -10,26 +10,30 @@ mod arrivals;
 mod control;
 mod drive;
 pub mod files;
+pub mod filter;
 mod identity;
 mod job;
+mod keys;
 pub mod location;
+mod manifest;
+mod outcome;
 mod pull;
 mod push;
 mod requests;
 mod run_half;
 mod say;
 pub mod service;
+mod stats;
 mod tree;
 
 pub use self::activity::SILENCE;
 
 use std::{
-    io,
+    io::{self, IsTerminal as _, Write as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use clap::Parser as _;
 use rp_protocol::{
     config::{Policy, TransportConfig},
     error::ConnectionError,
@@ -37,17 +41,23 @@ use rp_protocol::{
     units::CloseCode,
 };
 use rp_transfer::{
+    batch::Report,
     error::Error,
     message::{Durability, Put, Resume, Status},
-    session::Progress,
+    xattrs::{Privilege, Xattrs},
 };
 use thiserror::Error as ThisError;
 use tokio::sync::watch;
 
 use self::{
+    filter::FilterError,
     job::{Job, missing_source},
+    keys::{Keys, Pace},
     location::LocationError,
+    manifest::Manifest,
+    outcome::{Copied, Task},
     requests::{Requests, Stop},
+    say::Voice,
 };
 use crate::{
     args::copy::{ConnectionArgs, CopyArgs, FsyncArg, PolicyArg, ResumeArg},
@@ -55,7 +65,10 @@ use crate::{
     exit_code::{ExitCode, Failure},
     logging::{self, Format, Level},
     path_memory::PathFile,
-    progress::Bar,
+    progress::{
+        Screen, Watched,
+        json::{Event, Summary},
+    },
     prompt::Terminal,
     run,
     trace_files::TraceFiles,
@@ -71,12 +84,21 @@ pub enum CopyError {
     /// What was typed makes no sense.
     #[error(transparent)]
     Location(#[from] LocationError),
+    /// A pattern that was typed is none.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// What was typed cannot be done.
     #[error("{0}")]
     Usage(&'static str),
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectFailure),
+    /// A list of digests is none.
+    #[error("{0}: is there and is no list of digests as b3sum writes it")]
+    Manifest(String),
+    /// What was copied is not what the list of digests says.
+    #[error("{0} files differ from the manifest, listed above")]
+    Differs(usize),
     /// The connection was lost on the way.
     #[error("connection lost: {0}")]
     Lost(#[from] ConnectionError),
@@ -113,6 +135,10 @@ struct FileOptions {
     preserve: bool,
     durability: Durability,
     resume: Resume,
+    sparse: bool,
+    xattrs: bool,
+    /// Whether what only root may keep is kept: that is asked for by `-p`.
+    privilege: Privilege,
 }
 
 impl CopyError {
@@ -129,7 +155,10 @@ impl CopyError {
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Location(_) | Self::Usage(_) => ExitCode::Usage,
+            Self::Location(_) | Self::Filter(_) | Self::Usage(_) | Self::Manifest(_) => {
+                ExitCode::Usage
+            }
+            Self::Differs(_) => ExitCode::Integrity,
             Self::Connect(failure) => failure.exit_code(),
             Self::Lost(ConnectionError::TimedOut) | Self::Stalled(_) => ExitCode::Timeout,
             Self::Lost(_) => ExitCode::Connect,
@@ -165,7 +194,7 @@ pub fn main() -> Result<(), Failure> {
     if first.is_some_and(|word| word == "ls" || word == "rm" || word == "mkdir") {
         return files::main();
     }
-    let args = CopyArgs::parse();
+    let args = CopyArgs::of_process();
     run_with(&args.connection, |tracer| run_copy(&args, tracer))
 }
 
@@ -262,70 +291,94 @@ impl Link {
 }
 
 async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<(), CopyError> {
+    let voice = Voice::of(args);
+    let mut summary = Summary::default();
+    let result = run_job(args, tracer, voice, &mut summary).await;
+    if let Some(out) = voice.program() {
+        let error = result.as_ref().err();
+        let code = error.map_or(ExitCode::Ok, CopyError::exit_code);
+        summary.exit_code = code.number();
+        summary.error = error.map(ToString::to_string);
+        out.tell(&Event::Summary(Box::new(summary)));
+    }
+    result
+}
+
+async fn run_job(
+    args: &CopyArgs,
+    tracer: Option<Arc<dyn Tracer>>,
+    voice: Voice,
+    summary: &mut Summary,
+) -> Result<(), CopyError> {
+    let manifest = args.manifest.as_deref().map(Manifest::open).transpose()?;
     let job = Job::open(args)?;
     let stop = requests::watch_signals();
     let transport = transport(args)?.tracer(tracer);
     let link = Link::open(job.server().clone(), &args.connection, transport, stop).await?;
-    let progress = Arc::new(Progress::default());
-    let mut bar = Bar::new(&job.name(), args.connection.quiet);
-    let begun = Instant::now();
-    let connection = link.connected.connection.clone();
-    let copying = copy(&link.requests, job, args, Arc::clone(&progress));
-    let result = tokio::select! {
-        result = copying => result,
-        () = bar.follow(&progress, &connection) => return Ok(()),
+    let task = Task {
+        requests: Arc::clone(&link.requests),
+        progress: Arc::default(),
+        report: match manifest.is_some() || args.checksum {
+            true => Report::keeping_digests(),
+            false => Report::default(),
+        },
+        voice,
     };
-    bar.finish(&progress);
+    let connection = link.connected.connection.clone();
+    let watched = Watched {
+        progress: &task.progress,
+        report: &task.report,
+        connection: &connection,
+    };
+    let quiet = args.connection.quiet;
+    let mut screen = Screen::new(&job.name(), quiet, voice.program());
+    let pace = Pace::new(&connection, job.receives(), args.max_rate());
+    let keys = match quiet || args.json || !io::stderr().is_terminal() || job.reads_standard_input()
+    {
+        true => None,
+        false => Keys::open(),
+    };
+    let begun = Instant::now();
+    let say_rate = |limit| screen_line(&format!("at most {limit}"));
+    let result = tokio::select! {
+        result = copy(&task, job, args) => result,
+        never = screen.follow(watched) => match never {},
+        never = pace.follow(keys, &task.progress, say_rate) => match never {},
+    };
+    screen.finish(watched);
+    let waited = link.requests.worker.waited();
+    *summary = stats::summary(&task.progress, begun.elapsed(), &connection, waited);
     if args.stats {
-        say::print_stats(
-            &progress,
-            begun.elapsed(),
-            &link.connected.endpoint,
-            &connection,
-        );
+        stats::print(summary, &link.connected.endpoint, &connection);
     }
-    link.close(result).await?.say()
-}
-
-/// What there is to say when a copy is over.
-enum Copied {
-    File {
-        summary: rp_transfer::session::Summary,
-        /// What it is called beside its digest, if that was asked for.
-        named: Option<String>,
-        to_stderr: bool,
-    },
-    Tree(rp_transfer::batch::Outcome),
-}
-
-impl Copied {
-    fn say(self) -> Result<(), CopyError> {
-        match self {
-            Self::File {
-                summary,
-                named,
-                to_stderr,
-            } => {
-                say::warn(&summary.note);
-                if let Some(name) = named {
-                    say::print_digest(&summary, &name, to_stderr);
-                }
-                Ok(())
-            }
-            Self::Tree(outcome) => {
-                say::list_failures(&outcome);
-                tree::judge(&outcome)
-            }
-        }
+    let told = screen.told();
+    let copied = link.close(result).await.inspect_err(|_| {
+        // What failed before the end says as much as the end.
+        voice.outcome(&task.report.take(), told);
+    })?;
+    if let Copied::Tree(outcome) = &copied {
+        summary.failed = outcome.failures.len() as u64;
+    }
+    let differing = match manifest {
+        Some(manifest) if !args.dry_run => manifest.finish(copied.digests())?,
+        _ => Vec::new(),
+    };
+    copied.say(voice, told, args.checksum)?;
+    voice.failures(&differing);
+    match differing.len() {
+        0 => Ok(()),
+        differing => Err(CopyError::Differs(differing)),
     }
 }
 
-async fn copy(
-    requests: &Arc<Requests>,
-    job: Job,
-    args: &CopyArgs,
-    progress: Arc<Progress>,
-) -> Result<Copied, CopyError> {
+/// A line above those that are drawn again and again.
+fn screen_line(text: &str) {
+    // Whatever stands in the present line is drawn over.
+    let _ = write!(io::stderr(), "\r\x1b[K{text}\n");
+}
+
+async fn copy(task: &Task, job: Job, args: &CopyArgs) -> Result<Copied, CopyError> {
+    let (requests, progress) = (&task.requests, Arc::clone(&task.progress));
     let options = FileOptions {
         preserve: args.preserve,
         durability: durability(args.fsync),
@@ -334,10 +387,15 @@ async fn copy(
             ResumeArg::Never => Resume::Never,
             ResumeArg::Verify => Resume::Verify,
         },
+        sparse: args.sparse,
+        xattrs: args.xattrs,
+        privilege: match args.preserve {
+            true => Privilege::Own,
+            false => Privilege::Guest,
+        },
     };
     let identity = job::identity(args)?;
-    let named = args.checksum.then(|| job.name());
-    let to_stderr = job.prints_to_standard_output();
+    let named = job.source_name();
     let summary = match job {
         Job::Push { source, name, to } => {
             let put = Put {
@@ -347,6 +405,11 @@ async fn copy(
                 durability: options.durability,
                 resume: options.resume,
                 copy: identity.map(|identity| identity.finish()),
+                sparse: options.sparse,
+                xattrs: match options.xattrs {
+                    true => source.xattrs(options.privilege)?,
+                    false => Xattrs::default(),
+                },
                 ..Put::default()
             };
             requests.push(*source, put, progress).await?
@@ -358,20 +421,25 @@ async fn copy(
                 error => error,
             })?
         }
-        Job::PushTree { sources, to } => {
-            let tree = tree::Tree::new(requests, args, options, progress, identity);
+        Job::PushTree {
+            sources,
+            to,
+            wanted,
+        } => {
+            let tree = tree::Tree::new(task, args, wanted, options, identity);
             return tree.push(sources, to.path).await.map(Copied::Tree);
         }
-        Job::PullTree { sources, to } => {
-            let tree = tree::Tree::new(requests, args, options, progress, identity);
+        Job::PullTree {
+            sources,
+            to,
+            wanted,
+        } => {
+            let tree = tree::Tree::new(task, args, wanted, options, identity);
             return tree.pull(sources, to).await.map(Copied::Tree);
         }
     };
-    Ok(Copied::File {
-        summary,
-        named,
-        to_stderr,
-    })
+    task.progress.add_file();
+    Ok(Copied::File { summary, named })
 }
 
 fn durability(typed: FsyncArg) -> Durability {

@@ -120,7 +120,12 @@ impl Target {
         };
         let size = announced.attributes.size;
         let writer = writer.announce(size, announced.version)?;
-        Ok(Ok(writer.durability(options.durability)))
+        let writer = writer
+            .durability(options.durability)
+            .sparse(options.sparse)
+            .privilege(options.privilege)
+            .xattrs(announced.xattrs.clone());
+        Ok(Ok(writer))
     }
 }
 
@@ -140,6 +145,8 @@ impl Requests {
         let beginning = self.worker.run(move || {
             let mut get = Get {
                 path,
+                xattrs: options.xattrs,
+                sparse: options.sparse && matches!(target, Target::File(_)),
                 ..Get::default()
             };
             let target = target.begin(&mut get, options)?;

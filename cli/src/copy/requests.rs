@@ -16,9 +16,10 @@ use super::{
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
     drive::{MakeHalf, Streams, drive},
+    keys,
 };
 use crate::{
-    exit_code::Failure,
+    exit_code::{ExitCode, Failure},
     file_threads::{FileThreads, User, Worker},
     run,
 };
@@ -33,14 +34,22 @@ pub(super) enum Stop {
     Unknown(Failure),
 }
 
-/// Tells of the first signal that wants an end.
+/// Tells of the first signal that wants an end; a second one has it at once.
 pub(super) fn watch_signals() -> watch::Receiver<Stop> {
     let (told, stop) = watch::channel(Stop::No);
     tokio::spawn(async move {
-        told.send_replace(match run::stopped().await {
-            Ok(()) => Stop::Yes,
-            Err(failure) => Stop::Unknown(failure),
-        });
+        let mut stops = match run::Stops::new() {
+            Ok(stops) => stops,
+            Err(failure) => {
+                told.send_replace(Stop::Unknown(failure));
+                return;
+            }
+        };
+        stops.next().await;
+        told.send_replace(Stop::Yes);
+        stops.next().await;
+        keys::restore_terminal();
+        std::process::exit(ExitCode::Interrupted.number().into());
     });
     stop
 }
@@ -106,24 +115,26 @@ impl Requests {
         drive(make, streams, self.stopped()).await
     }
 
-    /// Asks something that is answered without data.
-    pub(super) async fn ask(&self, question: &Message) -> Result<Answers<'_>, CopyError> {
+    /// Asks something, in one or more messages, that is answered without data.
+    pub(super) async fn ask(&self, question: &[Message]) -> Result<Answers<'_>, CopyError> {
         let (writer, reader) = self.connection.open_bi().await?;
         let mut writer = ControlWriter::new(writer);
-        let reader = ControlReader::new(reader);
-        match writer.send(question).await {
-            Ok(()) => Ok(Answers {
-                requests: self,
-                reader,
-                _writer: writer,
-            }),
-            Err(_) => Err(Error::Protocol("the stream ended without Done").into()),
+        for message in question {
+            // A refusal may come before all was said.
+            if writer.send(message).await.is_err() {
+                break;
+            }
         }
+        Ok(Answers {
+            requests: self,
+            reader: ControlReader::new(reader),
+            _writer: writer,
+        })
     }
 
     /// Asks for something that is done or not.
-    pub(super) async fn ask_for(&self, wish: &Message) -> Result<(), CopyError> {
-        let mut answers = self.ask(wish).await?;
+    pub(super) async fn ask_for(&self, wish: Message) -> Result<(), CopyError> {
+        let mut answers = self.ask(&[wish]).await?;
         while answers.next().await?.is_some() {}
         Ok(())
     }

@@ -15,6 +15,7 @@ use rp_transfer::{
     session::Summary,
     source::Source,
     writer::{Noted, Writer},
+    xattrs::Privilege,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -77,6 +78,7 @@ pub struct Access {
     read_only: bool,
     silence: Duration,
     is_anonymous: bool,
+    privilege: Privilege,
 }
 
 impl Access {
@@ -87,6 +89,7 @@ impl Access {
             read_only: true,
             silence: SILENCE,
             is_anonymous: false,
+            privilege: Privilege::Guest,
         }
     }
 
@@ -101,6 +104,7 @@ impl Access {
             read_only,
             silence: SILENCE,
             is_anonymous: false,
+            privilege: Privilege::Guest,
         })
     }
 
@@ -109,6 +113,13 @@ impl Access {
     #[must_use]
     pub fn silence(self, silence: Duration) -> Self {
         Self { silence, ..self }
+    }
+
+    /// Of whose words modes and extended attributes are kept. Default a guest's: a server that runs as root gives
+    /// nobody else root's rights.
+    #[must_use]
+    pub fn privilege(self, privilege: Privilege) -> Self {
+        Self { privilege, ..self }
     }
 
     /// Whether the client's key means nothing: it then shares what it may take with all others like it.
@@ -240,7 +251,8 @@ impl Request {
         let mut reader = ControlReader::new(reader);
         let mut writer = ControlWriter::new(writer);
         //= spec/20-copy.md#requests
-        //# The client's first message on it MUST be Put, Get, PutBatch, GetBatch, List, MakeFolder or Remove.
+        //# The client's first message on it MUST be Put, Get, PutBatch, GetBatch, List, MakeFolder, Remove
+        //# or RemoveBatch.
         //= spec/20-copy.md#requests
         //# A server MUST bound how long it waits for it.
         let first = timeout(self.silence, reader.next());
@@ -278,6 +290,7 @@ impl Request {
             Message::List(list) => self.list(access, list, reader, writer).await,
             Message::MakeFolder(make) => self.make_folder(access, make, reader, writer).await,
             Message::Remove(remove) => self.remove(access, remove, reader, writer).await,
+            Message::RemoveBatch(remove) => self.remove_batch(access, remove, reader, writer).await,
             _ => {
                 let error = Error::Protocol("the first message is no request");
                 Err(refuse(&mut writer, error).await)
@@ -307,7 +320,7 @@ impl Request {
         let root = access.root;
         let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
         let (tree, durability) = (put.tree, put.durability);
-        let resume = put.resume;
+        let (resume, sparse, privilege) = (put.resume, put.sparse, access.privilege);
         let open: OpenSink = Box::new(move |announced| {
             let shared = writable(root.as_ref(), read_only, &path)?;
             let path = RemotePath::parse_named(&path)?;
@@ -317,7 +330,11 @@ impl Request {
             };
             let size = announced.attributes.size;
             let writer = Writer::begin(destination, resume)?.announce(size, announced.version)?;
-            let writer = writer.durability(durability);
+            let writer = writer
+                .durability(durability)
+                .sparse(sparse)
+                .privilege(privilege)
+                .xattrs(announced.xattrs.clone());
             let Some(joined) = part else {
                 return Ok(Box::new(writer));
             };
@@ -440,6 +457,7 @@ fn named(message: &Message) -> (&'static str, Option<&[u8]>) {
         Message::List(list) => ("list", Some(&list.path)),
         Message::MakeFolder(make) => ("mkdir", Some(&make.path)),
         Message::Remove(remove) => ("rm", Some(&remove.path)),
+        Message::RemoveBatch(remove) => ("rm-batch", Some(&remove.path)),
         _ => ("request", None),
     }
 }

@@ -4,6 +4,11 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+mod exit_codes;
+mod filters;
+mod flags;
+mod interface;
+mod kept;
 mod killed;
 mod program;
 #[path = "../world/mod.rs"]

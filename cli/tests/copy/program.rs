@@ -190,7 +190,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         &["--links", "some", "a", &url],
         &["ls", "here"],
         &["--policy", "fixed", "-", &url],
-        &["--rate", "10M", &url, "x"],
+        &["--policy", "fixed", "--rate", "10M", &url, "x"],
         &["--rate", "fast", "-", &url],
         &["x"],
         &[],

@@ -17,7 +17,7 @@ use std::{
 
 use rp_cli::{
     copy::service::{self, Access, CopyLimits, CopyService},
-    identity,
+    identity, openssh,
     prompt::Nobody,
 };
 use rp_protocol::{
@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) port: u16,
     pub(crate) fingerprint: String,
+    /// The server's key, as it stands in lists.
+    pub(crate) host_key: String,
     pub(crate) endpoint: Endpoint,
 }
 
@@ -110,13 +112,26 @@ impl World {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::answering_for(folder, service::SERVICE, answer)
+    }
+
+    /// The same for another service.
+    pub(crate) fn answering_for<F>(
+        folder: TempDir,
+        service: &str,
+        answer: impl Fn(Connection) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = Runtime::new().unwrap();
         let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
         let server = Arc::new(identity::ephemeral());
         let fingerprint = server.public_key().fingerprint();
+        let host_key = openssh::format_key(&server.public_key());
         let verifier = Arc::new(Only(key.identity.public_key()));
         let transport = TransportConfig::default().idle_timeout(Duration::from_secs(3));
-        let config = ServerConfig::new(server, verifier, &[service::SERVICE]).transport(transport);
+        let config = ServerConfig::new(server, verifier, &[service]).transport(transport);
         let guard = runtime.enter();
         let local = "127.0.0.1:0".parse().unwrap();
         let endpoint = Endpoint::bind(local, EndpointConfig::default(), Some(config)).unwrap();
@@ -135,6 +150,7 @@ impl World {
             runtime,
             port,
             fingerprint,
+            host_key,
             endpoint,
         }
     }

@@ -41,6 +41,9 @@ pub struct Outcome {
     pub bytes: u64,
     /// What a file system could not do, and other things for people.
     pub notes: Vec<String>,
+    /// BLAKE3 digests of files that were copied, where they are kept.
+    pub digests: Vec<([u8; 32], Vec<u8>)>,
+    keeps_digests: bool,
 }
 
 /// Something that was not copied.
@@ -60,6 +63,30 @@ impl Report {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A report that keeps the digests of files.
+    pub fn keeping_digests() -> Self {
+        let report = Self::default();
+        report.lock().keeps_digests = true;
+        report
+    }
+
+    /// An empty one that keeps what this one keeps.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        match self.lock().keeps_digests {
+            true => Self::keeping_digests(),
+            false => Self::default(),
+        }
+    }
+
+    /// What was copied has this digest, if that is kept.
+    pub fn add_digest(&self, path: &[u8], digest: [u8; 32]) {
+        let mut outcome = self.lock();
+        if outcome.keeps_digests {
+            outcome.digests.push((digest, path.to_vec()));
+        }
+    }
+
     /// Something was not copied.
     pub fn fail(&self, path: Vec<u8>, why: Done) {
         self.lock().failures.push(Failure { path, why });
@@ -68,6 +95,12 @@ impl Report {
     /// How many were not copied.
     pub fn failures(&self) -> usize {
         self.lock().failures.len()
+    }
+
+    /// What was not copied, but for the first ones, which are known.
+    pub fn failures_from(&self, known: usize) -> Vec<Failure> {
+        let outcome = self.lock();
+        outcome.failures.get(known..).unwrap_or_default().to_vec()
     }
 
     /// A file is whole.
@@ -91,6 +124,7 @@ impl Report {
         outcome.failures.extend(other.failures);
         outcome.files += other.files;
         outcome.bytes += other.bytes;
+        outcome.digests.extend(other.digests);
         let space = MAX_NOTES.saturating_sub(outcome.notes.len());
         outcome.notes.extend(other.notes.into_iter().take(space));
     }

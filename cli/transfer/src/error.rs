@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}: is no folder, and several files need one")]
     NotAFolder(String),
     /// A folder, where only its removal with all that is in it would do.
-    #[error("{0}: is a folder: it goes with all that is in it by -r")]
+    #[error("{0}: is a folder that is not empty: it goes with all that is in it by -r")]
     IsFolder(String),
     /// The target is a folder and the source has no name to keep.
     #[error("{0}: is a folder, and the source has no name: say what the file is to be called")]
@@ -60,6 +60,9 @@ pub enum Error {
         /// Space that is left.
         free: u64,
     },
+    /// The extended attributes of a file are more than a message carries.
+    #[error("{0}: its extended attributes take more than 32 KiB, which is what a copy carries")]
+    Xattrs(String),
     /// The bytes that arrived are not those that were sent.
     #[error("integrity: {0}")]
     Integrity(&'static str),
@@ -110,7 +113,7 @@ impl Error {
             Self::Decode(error) => error.status(),
             Self::Protocol(_) => Status::Protocol,
             Self::Peer(done) => done.status,
-            Self::TooManyCopies(_) => Status::Failed,
+            Self::TooManyCopies(_) | Self::Xattrs(_) => Status::Failed,
             Self::Interrupted => Status::Interrupted,
         }
     }

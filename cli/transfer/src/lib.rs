@@ -20,3 +20,4 @@ pub mod tree_copy;
 pub mod tree_journal;
 pub mod walk;
 pub mod writer;
+pub mod xattrs;

@@ -12,6 +12,8 @@ mod tree;
 
 use thiserror::Error;
 
+use crate::xattrs::Xattrs;
+
 pub(crate) use self::resume::coarsened;
 pub use self::{
     attributes::{Attributes, Modified},
@@ -20,12 +22,12 @@ pub use self::{
     status::Status,
     tree::{
         CopyId, Depth, Durability, Entry, GetBatch, Kind, List, MAX_MARKS, MakeFolder, Mark,
-        PutBatch, Remove, There, Version,
+        PutBatch, Remove, RemoveBatch, There, Version,
     },
 };
 use self::{
     fields::{FieldReader, FieldWriter},
-    resume::{decode_ranges, encode_ranges},
+    resume::{decode_ranges, encode_ranges, encode_ranges_as},
 };
 
 /// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and space for
@@ -64,6 +66,8 @@ pub enum Message {
     MakeFolder(MakeFolder),
     /// The client wants something removed.
     Remove(Remove),
+    /// The client wants many things removed.
+    RemoveBatch(RemoveBatch),
     /// The sender sends ranges of the file on another data stream.
     Data(Data),
     /// The sender says what groups of the file are.
@@ -101,6 +105,12 @@ pub struct Put {
     pub copy: Option<CopyId>,
     /// The folder that the tree is copied into which the file belongs to.
     pub folder: Option<Vec<u8>>,
+    /// Whether blocks of zeros become holes.
+    pub sparse: bool,
+    /// What the data stream holds, where the rest of the file is holes.
+    pub holds: Option<Ranges>,
+    /// The source's extended attributes, where they are to be kept.
+    pub xattrs: Xattrs,
 }
 
 /// A file is asked for.
@@ -112,6 +122,10 @@ pub struct Get {
     pub version: Option<Version>,
     /// What is missing of it.
     pub missing: Option<Ranges>,
+    /// Whether its extended attributes are wanted.
+    pub xattrs: bool,
+    /// Whether its holes need not be sent.
+    pub sparse: bool,
 }
 
 /// The request is accepted.
@@ -126,6 +140,10 @@ pub struct Ready {
     /// What is to be sent where an interrupted copy is gone on with: a server that is the sender sends no more,
     /// one that is the receiver wants no more.
     pub missing: Option<Ranges>,
+    /// What the data stream holds, where the rest of the file is holes.
+    pub holds: Option<Ranges>,
+    /// The source's extended attributes, where the client wants them.
+    pub xattrs: Xattrs,
 }
 
 /// The sender's account of what it sent.
@@ -211,6 +229,7 @@ mod kind {
     pub(super) const AGAIN: u16 = 15;
     pub(super) const SENT: u16 = 16;
     pub(super) const THERE: u16 = 17;
+    pub(super) const REMOVE_BATCH: u16 = 20;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -229,6 +248,10 @@ mod tag {
     pub(super) const VERSION: u16 = 18;
     pub(super) const COPY: u16 = 20;
     pub(super) const FOLDER: u16 = 22;
+    pub(super) const XATTRS: u16 = 44;
+    pub(super) const WITH_XATTRS: u16 = 45;
+    pub(super) const SPARSE: u16 = 47;
+    pub(super) const HOLDS: u16 = 49;
     pub(super) const MODE: u16 = 6;
     pub(super) const MODIFIED: u16 = 8;
     pub(super) const DIGEST_SIZE: u16 = 2;
@@ -255,6 +278,9 @@ impl Message {
                 put.durability.encode(&mut fields);
                 fields.version(put.version.as_ref());
                 put.resume.encode(&mut fields);
+                fields.flag(tag::SPARSE, put.sparse);
+                encode_ranges_as(&mut fields, tag::HOLDS, put.holds.as_ref());
+                fields.xattrs(&put.xattrs);
                 put.attributes.encode(&mut fields);
                 fields.copy(put.copy.as_ref());
                 if let Some(folder) = &put.folder {
@@ -267,6 +293,8 @@ impl Message {
                 fields.bytes(tag::PATH, &get.path);
                 fields.version(get.version.as_ref());
                 encode_ranges(&mut fields, get.missing.as_ref());
+                fields.flag(tag::WITH_XATTRS, get.xattrs);
+                fields.flag(tag::SPARSE, get.sparse);
                 fields.finish();
             }
             Self::Ready(ready) => {
@@ -277,6 +305,8 @@ impl Message {
                 ready.attributes.encode(&mut fields);
                 fields.version(ready.version.as_ref());
                 encode_ranges(&mut fields, ready.missing.as_ref());
+                encode_ranges_as(&mut fields, tag::HOLDS, ready.holds.as_ref());
+                fields.xattrs(&ready.xattrs);
                 fields.finish();
             }
             Self::Digest(digest) => {
@@ -300,6 +330,7 @@ impl Message {
             Self::GetBatch(get) => get.encode(out),
             Self::MakeFolder(make) => make.encode(out),
             Self::Remove(remove) => remove.encode(out),
+            Self::RemoveBatch(remove) => remove.encode(out),
             Self::Data(data) => data.encode(out),
             Self::Groups(groups) => groups.encode(out),
             Self::Again(again) => again.encode(out),
@@ -325,6 +356,7 @@ impl Message {
             kind::GET_BATCH => GetBatch::decode(rest).map(Self::GetBatch),
             kind::MAKE_FOLDER => MakeFolder::decode(rest).map(Self::MakeFolder),
             kind::REMOVE => Remove::decode(rest).map(Self::Remove),
+            kind::REMOVE_BATCH => RemoveBatch::decode(rest).map(Self::RemoveBatch),
             kind::DATA => Data::decode(rest).map(Self::Data),
             kind::GROUPS => Groups::decode(rest).map(Self::Groups),
             kind::AGAIN => Again::decode(rest).map(Self::Again),
@@ -354,6 +386,9 @@ impl Put {
                 tag::RESUME => put.resume = Resume::take(&field)?,
                 tag::COPY => put.copy = Some(field.array()?),
                 tag::FOLDER => put.folder = Some(field.value.to_vec()),
+                tag::SPARSE => put.sparse = field.flag()?,
+                tag::HOLDS => put.holds = Some(decode_ranges(&field)?),
+                tag::XATTRS => put.xattrs = field.xattrs()?,
                 _ => put.attributes.take(&field)?,
             }
         }
@@ -373,6 +408,8 @@ impl Get {
                 tag::PATH => path = Some(field.value.to_vec()),
                 tag::VERSION => get.version = Some(field.array()?),
                 tag::RANGES => get.missing = Some(decode_ranges(&field)?),
+                tag::WITH_XATTRS => get.xattrs = field.flag()?,
+                tag::SPARSE => get.sparse = field.flag()?,
                 _ => field.unknown()?,
             }
         }
@@ -392,6 +429,8 @@ impl Ready {
                 tag::READY_STREAM => ready.stream = Some(field.u64()?),
                 tag::VERSION => ready.version = Some(field.array()?),
                 tag::RANGES => ready.missing = Some(decode_ranges(&field)?),
+                tag::HOLDS => ready.holds = Some(decode_ranges(&field)?),
+                tag::XATTRS => ready.xattrs = field.xattrs()?,
                 _ => ready.attributes.take(&field)?,
             }
         }

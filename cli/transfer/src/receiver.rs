@@ -13,18 +13,21 @@ use crate::{
     },
     session::{Half, Input, Output, Progress},
     writer::Sink,
+    xattrs::Xattrs,
 };
 
 /// Makes the sink once it is known what will come.
 pub type OpenSink = Box<dyn FnOnce(&Announced) -> Result<Box<dyn Sink>, Error> + Send>;
 
 /// What will come, as its sender says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
     /// What is known of the source.
     pub attributes: Attributes,
     /// Tells its content from another.
     pub version: Option<Version>,
+    /// Its extended attributes, where they are to be kept.
+    pub xattrs: Xattrs,
 }
 
 /// Receives one file.
@@ -78,15 +81,20 @@ impl Receiver {
         let announced = Announced {
             attributes: put.attributes,
             version: put.version,
+            xattrs: put.xattrs.clone(),
         };
         if let Some(receiving) = receiver.open(open, announced) {
-            receiver.begin_put(receiving, put.stream);
+            receiver.begin_put(receiving, put);
         }
         receiver
     }
 
     /// Says what is wanted of a file that a client offers.
-    fn begin_put(&mut self, mut receiving: Box<Receiving>, stream: u64) {
+    fn begin_put(&mut self, mut receiving: Box<Receiving>, put: &Put) {
+        if let Err(error) = receiving.fill_holes(put.holds.as_ref()) {
+            return self.fail(error);
+        }
+        let stream = put.stream;
         let missing = receiving.missing();
         //= spec/20-copy.md#data
         //# A server MUST send Ready before Done with status ok.
@@ -121,10 +129,14 @@ impl Receiver {
         let announced = Announced {
             attributes: ready.attributes,
             version: ready.version,
+            xattrs: ready.xattrs,
         };
         let Some(mut receiving) = self.open(open, announced) else {
             return;
         };
+        if let Err(error) = receiving.fill_holes(ready.holds.as_ref()) {
+            return self.fail(error);
+        }
         match (receiving.missing(), is_resumed) {
             // What is sent again beside what is missing is as good.
             (Some(_), false) | (None, false) => {}

@@ -9,6 +9,7 @@ use crate::{
     message::{Digest, Get, Groups, Message, Put, Ranges, Ready, Sent, Status},
     session::{Half, Input, Output, Progress, Summary},
     source::Source,
+    xattrs::{Privilege, Xattrs},
 };
 
 /// How often ranges may be wanted before the other side is not believed any more.
@@ -54,12 +55,28 @@ impl Sender {
     //= spec/20-copy.md#data
     //# A client MAY send data before Ready.
     pub fn push(put: Put, source: Source, progress: Arc<Progress>) -> Self {
+        let (attributes, version) = (*source.attributes(), source.version());
+        let mut source = source;
+        let holds = put.sparse.then(|| source.data()).flatten();
+        let begun = holds.clone().map(|ranges| source.read_ranges(ranges));
         let offer = Message::Put(Put {
-            attributes: *source.attributes(),
-            version: source.version(),
+            attributes,
+            version,
+            holds,
             ..put
         });
-        Self::new(source, progress, true, offer)
+        let mut sender = Self::new(source, progress, true, offer);
+        sender.begin_part(begun);
+        sender
+    }
+
+    /// Not all of the file is sent, if it is said what.
+    fn begin_part(&mut self, begun: Option<Result<(), Error>>) {
+        match begun {
+            Some(Err(error)) => self.fail(error),
+            Some(Ok(())) => self.is_partial = true,
+            None => {}
+        }
     }
 
     /// The server's half of a Get: announces the file and sends it on the stream `stream`.
@@ -75,19 +92,36 @@ impl Sender {
         //# A server MUST send all of a file whose version is not that of the Get.
         let missing = get.missing.clone();
         let missing = missing.filter(|_| version.is_some() && get.version == version);
-        let ranges = missing.clone().map(|ranges| source.read_ranges(ranges));
+        //= spec/20-copy.md#holes
+        //# A server MUST NOT send *holds* to a client that has not set *sparse*.
+        let holds = match (get.sparse, &missing) {
+            (true, None) => source.data(),
+            _ => None,
+        };
+        let part = missing.clone().or_else(|| holds.clone());
+        let begun = part.map(|ranges| source.read_ranges(ranges));
+        let xattrs = match get.xattrs {
+            true => source.xattrs(Privilege::Guest),
+            false => Ok(Xattrs::default()),
+        };
+        let (xattrs, unread) = match xattrs {
+            Ok(xattrs) => (xattrs, None),
+            Err(error) => (Xattrs::default(), Some(error)),
+        };
         let ready = Message::Ready(Ready {
             stream: Some(stream),
             attributes,
             version,
             missing,
+            holds,
+            xattrs,
         });
         let mut sender = Self::new(source, progress, false, ready);
-        match ranges {
-            Some(Err(error)) => sender.fail(error),
-            Some(Ok(())) => sender.is_partial = true,
-            None => {}
+        if let Some(error) = unread {
+            sender.fail(error);
+            return sender;
         }
+        sender.begin_part(begun);
         sender
     }
 

@@ -6,7 +6,7 @@
 //! it belongs on a thread of its own.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -108,6 +108,10 @@ pub struct Progress {
     there: AtomicU64,
     /// The copy of many files that this one is a part of.
     whole: Option<Arc<Self>>,
+    /// What it is called as a part; empty if it is not shown by itself.
+    name: Vec<u8>,
+    /// Parts that may be shown by themselves.
+    parts: Mutex<Vec<Weak<Self>>>,
 }
 
 impl Progress {
@@ -117,6 +121,33 @@ impl Progress {
             whole: Some(Arc::clone(whole)),
             ..Self::default()
         }
+    }
+
+    /// The same for a file called `name` that is shown by itself.
+    pub fn named_part(whole: &Arc<Self>, name: &[u8]) -> Arc<Self> {
+        let part = Arc::new(Self {
+            name: name.to_vec(),
+            ..Self::part_of(whole)
+        });
+        let mut parts = whole.lock_parts();
+        parts.retain(|part| part.strong_count() > 0);
+        parts.push(Arc::downgrade(&part));
+        part
+    }
+
+    fn lock_parts(&self) -> MutexGuard<'_, Vec<Weak<Self>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is called as a part.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Named parts that are under way.
+    pub fn active(&self) -> Vec<Arc<Self>> {
+        let parts = self.lock_parts();
+        parts.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The size of the file, once known.

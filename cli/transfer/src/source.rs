@@ -1,6 +1,8 @@
 //! What is sent: a file or a pipe, read once from front to back, and whether it stayed the same
 //! meanwhile. Who wants the bytes is not known here.
 
+mod holes;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -17,8 +19,9 @@ use crate::{
     digest::GROUP,
     error::Error,
     message::{Attributes, Modified, Ranges, Version},
-    walk::version_of,
+    walk::{told_mode, version_of},
     writer::HUGE,
+    xattrs::{Privilege, Xattrs},
 };
 
 /// Bytes of a file read at a time: few system calls per gigabyte, and small beside the send
@@ -77,7 +80,7 @@ impl Source {
         let (size, ahead) = believable_size(&mut file, &metadata).map_err(failed)?;
         let attributes = Attributes {
             size,
-            mode: Some(metadata.mode() & 0o777),
+            mode: Some(told_mode(metadata.mode(), (metadata.uid(), metadata.gid()))),
             modified: Some(Modified {
                 seconds: metadata.mtime(),
                 nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
@@ -120,6 +123,23 @@ impl Source {
                 Some(version_of(metadata.ino(), metadata.len(), modified))
             }
             _ => None,
+        }
+    }
+
+    /// Its extended attributes; none where it is no file.
+    pub fn xattrs(&self, privilege: Privilege) -> Result<Xattrs, Error> {
+        match &self.reader {
+            Reader::File(file, _) => Xattrs::read(file, privilege, &self.shown),
+            Reader::Pipe(_) => Ok(Xattrs::default()),
+        }
+    }
+
+    /// The groups that are not all holes, if some are: that is what there is to send of the file.
+    pub(crate) fn data(&self) -> Option<Ranges> {
+        let size = self.attributes.size.filter(|_| self.version().is_some())?;
+        match &self.reader {
+            Reader::File(file, _) => holes::data_of(file, size),
+            Reader::Pipe(_) => None,
         }
     }
 

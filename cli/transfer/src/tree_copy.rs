@@ -19,6 +19,8 @@ use crate::{
     message::{Attributes, CopyId, Durability, Mark},
     path::{RemotePath, Root, copy_journal_name},
     tree_journal::{Finished, Identity, Owner, Records, TreeJournal, mark},
+    writer::shortfall::{Shortfall, Shortfalls},
+    xattrs::{Privilege, Xattrs},
 };
 
 /// A copy of a tree into a folder.
@@ -54,7 +56,9 @@ pub(crate) struct Ending {
     /// So many requests came before the one that said this.
     pub(crate) after: u64,
     /// What folders are given when nothing comes into them any more.
-    pub(crate) folders: Vec<(RemotePath, Attributes)>,
+    pub(crate) folders: Vec<(RemotePath, Attributes, Xattrs)>,
+    /// Of whose words they get it.
+    pub(crate) privilege: Privilege,
     /// Whether names are made durable.
     pub(crate) is_durable: bool,
 }
@@ -165,9 +169,17 @@ impl TreeCopy {
     fn end(&self, ending: Ending, report: &Report) {
         // Before: what is removed from a folder changes its time.
         self.forget();
-        for (path, attributes) in &ending.folders {
-            if let Err(error) = self.root.set_folder_attributes(path, attributes) {
-                report.fail(path.to_bytes(), error.to_done());
+        for (path, attributes, xattrs) in &ending.folders {
+            let set = self
+                .root
+                .set_folder_attributes(path, attributes, xattrs, ending.privilege);
+            match set {
+                Ok(true) => {}
+                Ok(false) => {
+                    let shortfalls: Shortfalls = [Shortfall::Xattrs].into_iter().collect();
+                    report.note(shortfalls.describe(&path.display()));
+                }
+                Err(error) => report.fail(path.to_bytes(), error.to_done()),
             }
         }
         if ending.is_durable

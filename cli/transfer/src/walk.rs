@@ -1,6 +1,9 @@
 //! What is in a tree, one thing after another while it is looked for. What is read of it, and who wants to
 //! know, is not known here.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::OsStr,
     fmt,
@@ -20,6 +23,7 @@ use crate::{
     error::Error,
     message::{Attributes, Depth, Entry, Kind, Modified, Version},
     path::{RemotePath, Root, is_partial, read_link},
+    xattrs::{Privilege, Xattrs},
 };
 
 /// What symbolic links in a tree stand for.
@@ -47,6 +51,8 @@ pub struct WalkOptions {
     pub links: Links,
     /// Whether to stay out of other file systems that are mounted in the tree.
     pub one_file_system: bool,
+    /// Whether to tell of the extended attributes of folders, and of which.
+    pub xattrs: Option<Privilege>,
 }
 
 /// Walks over a tree: each folder comes before what is in it, and the first is where the walk began.
@@ -134,7 +140,8 @@ impl Walk {
         let opened = self.root.look(&self.base)?;
         let failed = |errno: Errno| Error::io(self.base.display(), errno);
         let stat = rustix::fs::fstat(&opened).map_err(failed)?;
-        let entry = entry(Vec::new(), &stat);
+        let mut entry = entry(Vec::new(), &stat);
+        self.add_xattrs(&mut entry, &self.base)?;
         if entry.kind == Kind::Folder && self.options.depth != Depth::Itself {
             self.device = Some(stat.st_dev);
             self.waiting.push(Waiting {
@@ -146,6 +153,14 @@ impl Walk {
             });
         }
         Ok(entry)
+    }
+
+    /// What a folder has besides mode and time; of a file it is read with the content.
+    fn add_xattrs(&self, entry: &mut Entry, path: &RemotePath) -> Result<(), Error> {
+        if let (Some(privilege), Kind::Folder) = (self.options.xattrs, entry.kind) {
+            entry.xattrs = Xattrs::read(self.root.folder(path)?, privilege, &path.display())?;
+        }
+        Ok(())
     }
 
     /// Opens the folder that was found last.
@@ -239,6 +254,7 @@ impl Walk {
             let read = read_link(&current.folder, name);
             entry.target = read.map_err(|error| Error::io(whole.display(), error))?;
         }
+        self.add_xattrs(&mut entry, &whole)?;
         if !is_folder || self.options.depth != Depth::All {
             return Ok(Some(entry));
         }
@@ -250,7 +266,11 @@ impl Walk {
         }
         //= spec/20-copy.md#lists
         //# A server MUST tell of a folder before it tells of what is in it.
-        if !self.options.one_file_system || self.device == Some(stat.st_dev) {
+        //= spec/20-copy.md#lists
+        //# A server that is sent *one-file-system* MUST NOT go into a folder on which another file system is
+        //# mounted, and tells of it with *mount*.
+        entry.is_mount = self.options.one_file_system && self.device != Some(stat.st_dev);
+        if !entry.is_mount {
             self.waiting.push(Waiting {
                 path: entry.path.clone(),
                 ancestors: Arc::new(Ancestor {
@@ -285,6 +305,73 @@ impl Iterator for Walk {
     }
 }
 
+/// Walks over several trees beneath one folder, one after the other; what is told of has its path beneath that
+/// folder.
+#[derive(Debug)]
+pub struct Walks {
+    root: Arc<Root>,
+    base: RemotePath,
+    options: WalkOptions,
+    paths: std::vec::IntoIter<Vec<u8>>,
+    current: Option<(Vec<u8>, Walk)>,
+}
+
+impl Walks {
+    /// Begins at each of `paths` beneath `base` beneath `root`.
+    pub fn new(
+        root: Arc<Root>,
+        base: RemotePath,
+        options: WalkOptions,
+        paths: Vec<Vec<u8>>,
+    ) -> Self {
+        Self {
+            root,
+            base,
+            options,
+            paths: paths.into_iter(),
+            current: None,
+        }
+    }
+}
+
+impl Iterator for Walks {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        loop {
+            if let Some((path, walk)) = &mut self.current
+                && let Some(found) = walk.next()
+            {
+                return Some(match found {
+                    Ok(entry) => Ok(Entry {
+                        path: beneath(path, &entry.path),
+                        ..entry
+                    }),
+                    Err((below, error)) => Err((beneath(path, &below), error)),
+                });
+            }
+            let path = self.paths.next()?;
+            match RemotePath::parse_named(&path) {
+                Ok(parsed) => {
+                    let base = self.base.join(&parsed);
+                    let walk = Walk::new(Arc::clone(&self.root), base, self.options);
+                    self.current = Some((parsed.to_bytes(), walk));
+                }
+                Err(error) => return Some(Err((path, error))),
+            }
+        }
+    }
+}
+
+/// `path` beneath `base`; either may be empty, which is the folder itself.
+pub fn beneath(base: &[u8], path: &[u8]) -> Vec<u8> {
+    match (base, path) {
+        (b"", path) => path.to_vec(),
+        (base, b"") => base.to_vec(),
+        (base, path) => [base, b"/", path].concat(),
+    }
+}
+
 fn join(folder: &[u8], name: &OsStr) -> Vec<u8> {
     match folder {
         b"" => name.as_bytes().to_vec(),
@@ -305,6 +392,7 @@ pub(crate) fn entry(path: Vec<u8>, stat: &Stat) -> Entry {
         kind,
         attributes: attributes(stat, kind),
         version: (kind == Kind::File).then(|| version(stat)),
+        same: (kind == Kind::File && stat.st_nlink > 1).then(|| identity(stat)),
         ..Entry::default()
     }
 }
@@ -312,12 +400,32 @@ pub(crate) fn entry(path: Vec<u8>, stat: &Stat) -> Entry {
 fn attributes(stat: &Stat, kind: Kind) -> Attributes {
     Attributes {
         size: (kind == Kind::File).then(|| u64::try_from(stat.st_size).unwrap_or(0)),
-        mode: Some(stat.st_mode & 0o777),
+        mode: Some(told_mode(stat.st_mode, (stat.st_uid, stat.st_gid))),
         modified: Some(Modified {
             seconds: stat.st_mtime,
             nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
         }),
     }
+}
+
+//= spec/20-copy.md#files
+//# A sender MUST NOT tell of set-user-id where a file is not root's, nor of set-group-id where its group is not
+//# root's.
+/// The permission bits that are told of: who gets the file owns it, and may not give the rights of another.
+pub(crate) fn told_mode(mode: u32, (owner, group): (u32, u32)) -> u32 {
+    let owners = if owner == 0 { 0o4000 } else { 0 };
+    let groups = if group == 0 { 0o2000 } else { 0 };
+    mode & (0o1777 | owners | groups)
+}
+
+/// The same value for all names of a file.
+fn identity(stat: &Stat) -> Version {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&stat.st_dev.to_le_bytes());
+    hasher.update(&stat.st_ino.to_le_bytes());
+    let mut identity = Version::default();
+    hasher.finalize_xof().fill(&mut identity);
+    identity
 }
 
 /// Another value for another file, size or time of modification.

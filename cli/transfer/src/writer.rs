@@ -1,12 +1,14 @@
 //! A file that comes into being: written in any order under a partial name, whole under its own.
 //! Where it may stand is decided in `path`; what its bytes must be, in `digest`.
 
+mod extras;
 mod flush;
 mod metadata;
 mod noted;
 mod open;
 mod reservation;
 pub mod shortfall;
+mod sparse;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use std::{
 use blake3::hazmat::ChainingValue;
 use rustix::fs::AtFlags;
 
+pub(crate) use self::extras::kept_bits;
 use self::{
     flush::Flusher,
     metadata::{is_of, umask, wanted_time},
@@ -38,6 +41,7 @@ use crate::{
     message::{Attributes, Durability, Resume, Status, Version, coarsened},
     path::{Destination, Existing, journal_name, partial_name},
     tree_journal::Identity,
+    xattrs::{Privilege, Xattrs},
 };
 
 /// Where a receiver puts bytes.
@@ -96,6 +100,9 @@ pub struct Writer {
     reservation: Reservation,
     shortfalls: Shortfalls,
     durability: Durability,
+    privilege: Privilege,
+    xattrs: Xattrs,
+    sparse: bool,
     over: bool,
 }
 
@@ -162,6 +169,9 @@ impl Writer {
             restarted: false,
             shortfalls,
             durability: Durability::default(),
+            privilege: Privilege::default(),
+            xattrs: Xattrs::default(),
+            sparse: false,
             over: false,
         };
         writer.known = known.map(|known| writer.believable(known, resume));
@@ -245,12 +255,10 @@ impl Writer {
 
     /// The permission bits the whole file gets.
     fn final_mode(&self, attributes: &Attributes, preserve: bool) -> Result<u32, Error> {
-        //= spec/20-copy.md#files
-        //# A receiver MUST NOT give a file set-user-id, set-group-id or sticky bits.
-        let wanted = attributes.mode.unwrap_or(0o666) & 0o777;
-        if preserve && attributes.mode.is_some() {
-            return Ok(wanted);
+        if let (true, Some(mode)) = (preserve, attributes.mode) {
+            return Ok(mode & kept_bits(self.privilege));
         }
+        let wanted = attributes.mode.unwrap_or(0o666) & 0o777;
         // As with scp, a file that is replaced keeps its mode, a new one gets the source's less
         // the umask.
         let existing = match self.is_brief {
@@ -292,9 +300,15 @@ impl Writer {
         {
             let _ = self.file.set_len(metadata.len());
         }
+        // Once the owner may not write any more, attributes of users cannot be set. ACLs count with the mode.
+        let mut kept = self.xattrs.apply(&self.file, self.privilege, false);
         // Whether it was done is looked at when the file takes its name: some file systems only say so.
         let _ = self.file.set_permissions(Permissions::from_mode(mode));
         self.mode = Some(mode);
+        kept &= self.xattrs.apply(&self.file, self.privilege, true);
+        if !kept {
+            self.shortfalls.add(Shortfall::Xattrs);
+        }
         if let Some(time) = wanted_time(attributes, preserve) {
             // Whether it lasted is looked at in the end.
             let _ = self.file.set_modified(time);
@@ -414,10 +428,13 @@ impl Sink for Writer {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let end = offset.saturating_add(bytes.len() as u64);
-        let mut written = self
-            .reservation
-            .extend(&self.file, end)
-            .and_then(|()| self.file.write_all_at(bytes, offset));
+        let mut written = match self.sparse {
+            true => sparse::write_at(&self.file, offset, bytes),
+            false => self
+                .reservation
+                .extend(&self.file, end)
+                .and_then(|()| self.file.write_all_at(bytes, offset)),
+        };
         if written.is_ok() {
             let flushed = self.flusher.on_written(bytes.len() as u64);
             written = self.note_refusal(Shortfall::Durability, flushed);

@@ -8,8 +8,9 @@
 use rp_transfer::message::{
     Again, Attributes, CopyId, Data, Decoder, Depth, Digest, Done, Durability, Entry, Get,
     GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready,
-    Remove, Resume, Sent, Status, There, Version,
+    Remove, RemoveBatch, Resume, Sent, Status, There, Version,
 };
+use rp_transfer::xattrs::Xattrs;
 use serde_json::Value;
 
 fn vectors(list: &str) -> Vec<Value> {
@@ -52,6 +53,13 @@ fn durability(case: &Value) -> Durability {
 
 fn bytes(case: &Value, field: &str) -> Vec<u8> {
     case[field].as_str().unwrap_or_default().as_bytes().to_vec()
+}
+
+fn xattrs(case: &Value) -> Xattrs {
+    let digits = case["xattrs"].as_str();
+    digits.map_or_else(Xattrs::default, |digits| {
+        Xattrs::from_bytes(&hex(digits)).unwrap()
+    })
 }
 
 fn version(case: &Value) -> Option<Version> {
@@ -114,6 +122,11 @@ fn tree_message(case: &Value) -> Message {
             journal: is("journal"),
             copy: copy(case),
             verify: is("verify"),
+            one_file_system: is("one_file_system"),
+            xattrs: is("with_xattrs"),
+            count: case["count"]
+                .as_u64()
+                .map(|count| count.try_into().unwrap()),
         }),
         "entry" => Message::Entry(Entry {
             path,
@@ -121,6 +134,7 @@ fn tree_message(case: &Value) -> Message {
                 "file" => Kind::File,
                 "folder" => Kind::Folder,
                 "link" => Kind::Link,
+                "hard-link" => Kind::HardLink,
                 _ => Kind::Other,
             },
             attributes: attributes(case),
@@ -129,6 +143,11 @@ fn tree_message(case: &Value) -> Message {
                 .as_str()
                 .map(|digits| hex(digits).try_into().unwrap()),
             version: version(case),
+            is_mount: is("mount"),
+            same: case["same"]
+                .as_str()
+                .map(|digits| hex(digits).try_into().unwrap()),
+            xattrs: xattrs(case),
             failure: case["status"].as_u64().map(|status| Done {
                 status: Status::from_wire(status),
                 text: text(case, "text"),
@@ -142,8 +161,14 @@ fn tree_message(case: &Value) -> Message {
             last: is("last"),
             copy: copy(case),
             after: case["after"].as_u64().unwrap_or(0),
+            sparse: is("sparse"),
         }),
         "get-batch" => Message::GetBatch(GetBatch {
+            path,
+            count: case["count"].as_u64().unwrap().try_into().unwrap(),
+            xattrs: is("with_xattrs"),
+        }),
+        "remove-batch" => Message::RemoveBatch(RemoveBatch {
             path,
             count: case["count"].as_u64().unwrap().try_into().unwrap(),
         }),
@@ -176,17 +201,24 @@ fn message(case: &Value) -> Message {
             folder: case["folder"]
                 .as_str()
                 .map(|folder| folder.as_bytes().to_vec()),
+            sparse: case["sparse"].as_bool().unwrap_or(false),
+            holds: ranges(case, "holds"),
+            xattrs: xattrs(case),
         }),
         "get" => Message::Get(Get {
             path: text(case, "path").into_bytes(),
             version: version(case),
             missing: ranges(case, "missing"),
+            xattrs: case["with_xattrs"].as_bool().unwrap_or(false),
+            sparse: case["sparse"].as_bool().unwrap_or(false),
         }),
         "ready" => Message::Ready(Ready {
             stream: case["stream"].as_u64(),
             attributes: attributes(case),
             version: version(case),
             missing: ranges(case, "missing"),
+            holds: ranges(case, "holds"),
+            xattrs: xattrs(case),
         }),
         "digest" => Message::Digest(Digest {
             size: case["size"].as_u64().unwrap(),

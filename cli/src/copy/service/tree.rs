@@ -9,11 +9,11 @@ use rp_transfer::{
         BatchReceiver, BatchSender, Item, MAX_ENTRIES, OpenPlaces, Report, Store, StoreOptions,
     },
     error::Error,
-    message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove},
+    message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove, RemoveBatch},
     path::{RemotePath, Root},
     session::Summary,
     simple::{Listing, Task, Telling, Work},
-    walk::{Links, Walk, WalkOptions},
+    walk::{Links, WalkOptions, Walks},
 };
 use tokio::time::timeout;
 
@@ -53,6 +53,8 @@ impl Request {
                     durability: put.durability,
                     last: put.last,
                     after: put.after,
+                    sparse: put.sparse,
+                    privilege: access.privilege,
                 };
                 let base = RemotePath::parse_named(&put.path)?;
                 let report = Report::default();
@@ -90,7 +92,9 @@ impl Request {
             return Err(CopyError::Stalled(self.silence));
         };
         let stream = data.id().into_inner();
-        let make = Box::new(move || Box::new(BatchSender::serve(stream, items)) as _);
+        let xattrs = get.xattrs.then_some(access.privilege);
+        let make =
+            Box::new(move || Box::new(BatchSender::serve(stream, items).xattrs(xattrs)) as _);
         self.drive(make, reader, writer, Some(data), None).await
     }
 
@@ -103,31 +107,33 @@ impl Request {
     ) -> Result<Vec<Item>, Error> {
         let root = access.root.as_ref().ok_or_else(|| no_files(&get.path))?;
         let base = RemotePath::parse_named(&get.path)?;
-        //= spec/20-copy.md#batches
-        //# A batch of more than 1024 entries MUST be refused.
-        let count = usize::try_from(get.count).unwrap_or(usize::MAX);
-        if count > MAX_ENTRIES {
-            return Err(Error::Protocol("a batch of too many files"));
-        }
-        let mut items = Vec::with_capacity(count);
-        while items.len() < count {
-            let entry = match reader.next().await {
-                Ok(Some(Message::Entry(entry))) => entry,
-                Ok(Some(Message::Working)) => continue,
-                _ => return Err(Error::Protocol("the names of the files are missing")),
-            };
-            let path = RemotePath::parse_named(&entry.path)?;
-            items.push(Item {
+        let item = |named: Entry| {
+            Ok(Item {
                 root: Arc::clone(root),
-                source: base.join(&path),
+                source: base.join(&RemotePath::parse_named(&named.path)?),
                 entry: Entry {
-                    path: entry.path,
-                    version: entry.version,
+                    path: named.path,
+                    version: named.version,
                     ..Entry::default()
                 },
-            });
+            })
+        };
+        let entries = named_entries(get.count, reader).await?;
+        entries.into_iter().map(item).collect()
+    }
+
+    /// Paths that come behind a request, as soon as all are there.
+    async fn paths(
+        &self,
+        count: u32,
+        reader: &mut ControlReader,
+        writer: &mut ControlWriter,
+    ) -> Result<Vec<Vec<u8>>, CopyError> {
+        match timeout(self.silence, named_entries(count, reader)).await {
+            Ok(Ok(entries)) => Ok(entries.into_iter().map(|entry| entry.path).collect()),
+            Ok(Err(error)) => Err(refuse(writer, error).await),
+            Err(_) => Err(CopyError::Stalled(self.silence)),
         }
-        Ok(items)
     }
 
     /// A data stream, as soon as the client takes one; `None` if it takes none for too long.
@@ -149,12 +155,16 @@ impl Request {
         &self,
         access: Access,
         list: List,
-        reader: ControlReader,
-        writer: ControlWriter,
+        mut reader: ControlReader,
+        mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
         if list.journal {
             return self.list_finished(access, list, reader, writer).await;
         }
+        let paths = match list.count {
+            Some(count) => Some(self.paths(count, &mut reader, &mut writer).await?),
+            None => None,
+        };
         let make = Box::new(move || {
             let walk = || {
                 let root = access.root.ok_or_else(|| no_files(&list.path))?;
@@ -165,9 +175,11 @@ impl Request {
                         true => Links::Follow,
                         false => Links::Keep,
                     },
-                    one_file_system: false,
+                    one_file_system: list.one_file_system,
+                    xattrs: list.xattrs.then_some(access.privilege),
                 };
-                Ok(Walk::new(root, base, options))
+                let paths = paths.unwrap_or_else(|| vec![Vec::new()]);
+                Ok(Walks::new(root, base, options, paths))
             };
             Box::new(Listing::new(walk())) as _
         });
@@ -199,6 +211,34 @@ impl Request {
         self.drive(make, reader, writer, None, joined).await
     }
 
+    /// Removes many things, each a file, a link or an empty folder.
+    pub(super) async fn remove_batch(
+        &self,
+        access: Access,
+        remove: RemoveBatch,
+        mut reader: ControlReader,
+        mut writer: ControlWriter,
+    ) -> Result<Summary, CopyError> {
+        let paths = self.paths(remove.count, &mut reader, &mut writer).await?;
+        let make = Box::new(move || {
+            let removing = || {
+                let root = writable(access.root.as_ref(), access.read_only, &remove.path)?;
+                root.within(&RemotePath::parse_named(&remove.path)?)
+            };
+            let failures = removing().map(|root| {
+                paths.into_iter().filter_map(move |path| {
+                    //= spec/20-copy.md#lists
+                    //# A server MUST NOT remove a partial file or a journal by RemoveBatch.
+                    let parsed = RemotePath::parse_named(&path);
+                    let removed = parsed.and_then(|path| root.remove_entry(&path));
+                    removed.err().map(|error| Err((path, error)))
+                })
+            });
+            Box::new(Listing::new(failures)) as _
+        });
+        self.drive(make, reader, writer, None, None).await
+    }
+
     /// Makes a folder.
     pub(super) async fn make_folder(
         &self,
@@ -227,6 +267,25 @@ impl Request {
         let make = Box::new(move || Box::new(Task::new(work)) as _);
         self.drive(make, reader, writer, None, None).await
     }
+}
+
+/// The paths of the entries that come behind a request which says how many.
+async fn named_entries(count: u32, reader: &mut ControlReader) -> Result<Vec<Entry>, Error> {
+    //= spec/20-copy.md#batches
+    //# A batch of more than 1024 entries MUST be refused.
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > MAX_ENTRIES {
+        return Err(Error::Protocol("a batch of too many files"));
+    }
+    let mut entries = Vec::with_capacity(count);
+    while entries.len() < count {
+        match reader.next().await {
+            Ok(Some(Message::Entry(entry))) => entries.push(entry),
+            Ok(Some(Message::Working)) => {}
+            _ => return Err(Error::Protocol("the names of the files are missing")),
+        }
+    }
+    Ok(entries)
 }
 
 /// Something done to a path, by who may write there.

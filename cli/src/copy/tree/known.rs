@@ -30,7 +30,7 @@ impl Known {
     /// Asks the server what is there in its folder `base`.
     pub(super) fn ask(tree: &Arc<Tree>, base: &[u8]) -> Self {
         let resume = tree.options.file.resume;
-        if resume == Resume::Never || tree.options.dry_run {
+        if resume == Resume::Never || tree.options.dry_run || tree.options.digests {
             return Self::default();
         }
         let (told, coming) = mpsc::unbounded_channel();
@@ -113,7 +113,7 @@ impl Tree {
         list: &Message,
         told: &mpsc::UnboundedSender<Said>,
     ) -> Result<(), CopyError> {
-        let mut answers = self.requests.ask(list).await?;
+        let mut answers = self.requests.ask(std::slice::from_ref(list)).await?;
         let mut count = 0;
         while let Some(marks) = answers.next_marks().await? {
             count += marks.len();

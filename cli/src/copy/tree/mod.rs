@@ -1,10 +1,13 @@
 //! Copying folders, and several files at once: small files in batches, large ones each by itself, several
 //! requests at a time, while the tree is still being looked through.
 
+mod delete;
+mod hard_links;
 mod known;
 mod pull;
 mod push;
 mod running;
+mod scan;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -17,14 +20,18 @@ use rp_transfer::{
     message::{CopyId, Depth, Status},
     session::Progress,
     walk::{Links, WalkOptions},
+    xattrs::Privilege,
 };
 
 use self::running::Running;
-use super::{CopyError, FileOptions, code_of, identity::Identity, requests::Requests};
+pub(super) use self::scan::parse_names;
+use super::{
+    CopyError, FileOptions, code_of, filter::Filter, identity::Identity, job::Wanted,
+    outcome::Task, requests::Requests, say::Voice,
+};
 use crate::{
     args::copy::{CopyArgs, LinksArg},
     exit_code::ExitCode,
-    run,
 };
 
 /// Bytes of a batch: what is in memory of it, and little beside what is in flight on a fast path.
@@ -43,12 +50,16 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub(super) struct Tree {
     requests: Arc<Requests>,
     options: TreeOptions,
+    filter: Arc<Filter>,
+    /// What of the one source is wanted, where that was named.
+    names: Option<Arc<Vec<Vec<u8>>>>,
     report: Report,
     progress: Arc<Progress>,
     /// What this copy is called.
     id: CopyId,
     /// Requests of it that were made.
     made: AtomicU64,
+    voice: Voice,
 }
 
 /// What a copy of trees does.
@@ -59,26 +70,30 @@ struct TreeOptions {
     recursive: bool,
     one_file_system: bool,
     dry_run: bool,
+    delete: bool,
+    hard_links: bool,
+    /// Whether the digest of everything is wanted: then nothing of an interrupted copy is left out.
+    digests: bool,
 }
 
 impl Tree {
     pub(super) fn new(
-        requests: &Arc<Requests>,
+        task: &Task,
         args: &CopyArgs,
+        wanted: Wanted,
         file: FileOptions,
-        progress: Arc<Progress>,
         identity: Option<Identity>,
     ) -> Self {
         let id = identity.map(|mut identity| {
             identity.add_options(file.preserve, file.durability);
-            identity.add(&[args.links as u8]);
+            identity.add(&[args.links as u8, u8::from(file.xattrs)]);
             identity.finish()
         });
         Self {
             // A tree has no part in standard input or output, so that there is an identity.
             id: id.unwrap_or_default(),
             made: AtomicU64::new(0),
-            requests: Arc::clone(requests),
+            requests: Arc::clone(&task.requests),
             options: TreeOptions {
                 file,
                 links: match args.links {
@@ -89,9 +104,15 @@ impl Tree {
                 recursive: args.recursive,
                 one_file_system: args.one_file_system,
                 dry_run: args.dry_run,
+                delete: args.delete,
+                hard_links: args.hard_links,
+                digests: args.checksum || args.manifest.is_some(),
             },
-            report: Report::default(),
-            progress,
+            filter: Arc::new(wanted.filter),
+            names: wanted.names.map(Arc::new),
+            report: task.report.clone(),
+            progress: Arc::clone(&task.progress),
+            voice: task.voice,
         }
     }
 
@@ -103,13 +124,25 @@ impl Tree {
             },
             links: self.options.links,
             one_file_system: self.options.one_file_system,
+            xattrs: self.xattrs(),
         }
+    }
+
+    /// Which extended attributes are read here, if they are wanted.
+    fn xattrs(&self) -> Option<Privilege> {
+        let file = &self.options.file;
+        file.xattrs.then_some(file.privilege)
+    }
+
+    /// Whether folders have anything to be given when all is in them.
+    fn keeps_folders(&self) -> bool {
+        self.options.file.preserve || self.options.file.xattrs
     }
 
     /// A file is to be copied; false if it is only to be named.
     fn plan(&self, path: &[u8], size: u64) -> bool {
         if self.options.dry_run {
-            run::say(&rp_transfer::path::printable_path(path));
+            self.voice.plan(false, path);
             return false;
         }
         self.progress.add_planned(1, size);

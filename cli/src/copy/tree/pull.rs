@@ -1,19 +1,21 @@
 //! Trees of a server fetched to this machine.
 
 use std::{
+    io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rp_transfer::{
-    batch::{BatchReceiver, Report, Store, StoreOptions},
+    batch::{BatchReceiver, MAX_ENTRIES, Report, Store, StoreOptions},
     error::Error,
     message::{Attributes, CopyId, Entry, Kind, List, Message, Resume},
     path::{RemotePath, Root},
     session::Progress,
     tree_copy::{Member, TreeCopy, is_begun},
-    walk::Links,
+    walk::{Links, beneath},
+    xattrs::Xattrs,
 };
 
 use super::{
@@ -22,9 +24,11 @@ use super::{
         location::{Remote, printable_path},
         pull::Target,
     },
-    Batch, CopyError, Outcome, Running, SMALL, Tree, is_folder,
+    Batch, CopyError, Outcome, Running, SMALL, Tree,
+    delete::Seen,
+    hard_links::HardLinks,
+    is_folder,
     known::Known,
-    push::beneath,
     take_report,
 };
 
@@ -35,10 +39,14 @@ impl Tree {
         sources: Vec<Remote>,
         to: PathBuf,
     ) -> Result<Outcome, CopyError> {
-        let (folder, name) = target(&to, sources.len(), &self.id)?;
+        let (folder, name) = match &self.names {
+            Some(_) => (self.make_target(to)?, Some(Vec::new())),
+            None => target(&to, sources.len(), &self.id)?,
+        };
         let root = Root::open(&folder);
         let root = Arc::new(root.map_err(|error| Error::io(printable_path(&folder), error))?);
         let tree = Arc::new(self);
+        let mut seen = Seen::default();
         for source in sources {
             let own = || source.folder_name().as_bytes().to_vec();
             let prefix = name.clone().unwrap_or_else(own);
@@ -55,11 +63,33 @@ impl Tree {
                 batch: Batch::default(),
                 made: Vec::new(),
                 folders: Vec::new(),
+                links: HardLinks::default(),
                 running: Running::default(),
+                seen: Seen::default(),
             };
             fetching.fetch_all().await?;
+            seen.merge(fetching.seen);
+        }
+        if tree.options.delete {
+            tree.delete_local(&root, seen).await?;
         }
         Ok(tree.report.take())
+    }
+}
+
+impl Tree {
+    /// The folder that named things go to, made if it is missing.
+    fn make_target(&self, to: PathBuf) -> Result<PathBuf, CopyError> {
+        if self.options.dry_run && !to.exists() {
+            return Ok(PathBuf::from("."));
+        }
+        let made = std::fs::create_dir(&to);
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io(printable_path(&to), error).into())
+            }
+            _ => Ok(to),
+        }
     }
 }
 
@@ -99,29 +129,39 @@ struct Fetching {
     made: Vec<Entry>,
     /// Folders whose mode and time are set when nothing comes into them any more.
     folders: Vec<Entry>,
+    links: HardLinks,
     running: Running,
+    /// What the source has, if that is to be known in the end.
+    seen: Seen,
 }
 
 impl Fetching {
     async fn fetch_all(&mut self) -> Result<(), CopyError> {
         let tree = Arc::clone(&self.tree);
-        let list = Message::List(List {
+        let list = List {
             path: self.base.clone(),
             depth: tree.walk_options().depth,
             follow: tree.options.links == Links::Follow,
+            one_file_system: tree.options.one_file_system,
+            xattrs: tree.options.file.xattrs,
             ..List::default()
-        });
-        let mut answers = tree.requests.ask(&list).await?;
+        };
         self.known = self.known().await?;
-        while let Some(entry) = answers.next().await? {
-            self.fetch(entry).await?;
+        for messages in asked(list, tree.names.as_deref()) {
+            let mut answers = tree.requests.ask(&messages).await?;
+            while let Some(entry) = answers.next().await? {
+                self.fetch(entry).await?;
+            }
         }
-        drop(answers);
         tree.progress.set_planned();
         self.flush().await?;
         self.running.finish().await?;
         if tree.options.dry_run {
             return Ok(());
+        }
+        let links = self.links.take();
+        if !links.is_empty() {
+            store_made(&self.tree, self.store(false), links).await?;
         }
         let mut folders = std::mem::take(&mut self.folders);
         folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
@@ -134,7 +174,8 @@ impl Fetching {
     /// What an interrupted copy left here.
     async fn known(&self) -> Result<Known, CopyError> {
         let resume = self.tree.options.file.resume;
-        if resume == Resume::Never || self.tree.options.dry_run {
+        let options = &self.tree.options;
+        if resume == Resume::Never || options.dry_run || options.digests {
             return Ok(Known::default());
         }
         let there = self.copy.there(resume == Resume::Verify);
@@ -152,18 +193,28 @@ impl Fetching {
 
     async fn fetch(&mut self, entry: Entry) -> Result<(), CopyError> {
         let tree = Arc::clone(&self.tree);
+        let filtered = match (entry.path.as_slice(), tree.names.is_some()) {
+            (b"", false) => self.prefix.to_bytes(),
+            (path, _) => path.to_vec(),
+        };
+        if !tree.filter.wants(&filtered, entry.kind == Kind::Folder) {
+            return Ok(());
+        }
         if let Some(why) = entry.failure {
             tree.report.fail(beneath(&self.base, &entry.path), why);
             return Ok(());
         }
         let size = entry.attributes.size.unwrap_or(0);
         let shown = beneath(&self.base, &entry.path);
+        if tree.options.delete {
+            self.note_seen(&entry);
+        }
         match entry.kind {
             Kind::Folder if !tree.options.recursive => {
                 tree.report.fail(shown.clone(), is_folder(&shown).to_done());
             }
             Kind::Folder => {
-                if tree.options.file.preserve {
+                if tree.keeps_folders() {
                     self.folders.push(entry.clone());
                 }
                 if entry.path.is_empty() && !tree.options.dry_run {
@@ -172,6 +223,7 @@ impl Fetching {
                 }
                 self.made.push(Entry {
                     attributes: Attributes::default(),
+                    xattrs: Xattrs::default(),
                     ..entry
                 });
             }
@@ -181,9 +233,12 @@ impl Fetching {
                     self.made.push(entry);
                 }
             }
-            Kind::Other => {
+            Kind::Other | Kind::HardLink => {
                 let error = Error::NotAFile(rp_transfer::path::printable_path(&shown));
                 tree.report.fail(shown, error.to_done());
+            }
+            Kind::File if tree.options.hard_links && self.links.keep(&entry) => {
+                tree.plan(&shown, 0);
             }
             Kind::File if !tree.plan(&shown, size) => {}
             Kind::File if self.is_known(&entry).await => tree.on_there(size),
@@ -196,7 +251,7 @@ impl Fetching {
             }
             Kind::File => self.batch.push(entry, size),
         }
-        match self.batch.is_full() || self.made.len() >= rp_transfer::batch::MAX_ENTRIES {
+        match self.batch.is_full() || self.made.len() >= MAX_ENTRIES {
             true => self.flush().await,
             false => Ok(()),
         }
@@ -208,15 +263,30 @@ impl Fetching {
             .await
     }
 
+    /// Notes that the source has this.
+    fn note_seen(&mut self, entry: &Entry) {
+        let prefix = self.prefix.to_bytes();
+        if entry.path.is_empty() && entry.kind == Kind::Folder {
+            self.seen.roots.push(prefix.clone());
+        }
+        self.seen.add(&Entry {
+            path: beneath(&prefix, &entry.path),
+            is_mount: entry.is_mount,
+            ..Entry::default()
+        });
+    }
+
     fn store(&self, last: bool) -> Store {
         let options = StoreOptions {
             preserve: self.tree.options.file.preserve,
             durability: self.tree.options.file.durability,
             last,
+            sparse: self.tree.options.file.sparse,
+            privilege: self.tree.options.file.privilege,
             ..StoreOptions::default()
         };
         let (root, prefix) = (Arc::clone(&self.root), self.prefix.clone());
-        Store::new(root, prefix, options, Report::default())
+        Store::new(root, prefix, options, self.tree.report.part())
             .progress(Arc::clone(&self.tree.progress))
     }
 
@@ -234,12 +304,33 @@ impl Fetching {
             return Ok(());
         }
         let (tree, base) = (Arc::clone(&self.tree), self.base.clone());
+        let prefix = self.prefix.to_bytes();
         let store = self.store(false);
         let store = store.member(Member::new(Arc::clone(&self.copy)));
         self.running
-            .spawn(fetch_batch(tree, base, entries, store))
+            .spawn(fetch_batch(tree, (base, prefix), entries, store))
             .await
     }
+}
+
+/// What is asked of the server: the tree, or what is named of it, so many names at a time.
+fn asked(list: List, names: Option<&Vec<Vec<u8>>>) -> Vec<Vec<Message>> {
+    let Some(names) = names else {
+        return vec![vec![Message::List(list)]];
+    };
+    let named = |names: &[Vec<u8>]| {
+        let list = List {
+            count: Some(u32::try_from(names.len()).unwrap_or(u32::MAX)),
+            ..list.clone()
+        };
+        let entries = names.iter().map(|name| Entry {
+            path: name.clone(),
+            ..Entry::default()
+        });
+        let entries = entries.map(Message::Entry);
+        [Message::List(list)].into_iter().chain(entries).collect()
+    };
+    names.chunks(MAX_ENTRIES).map(named).collect()
 }
 
 /// Makes folders and links.
@@ -258,16 +349,29 @@ async fn store_made(tree: &Tree, mut store: Store, made: Vec<Entry>) -> Result<(
 /// Fetches many small files.
 async fn fetch_batch(
     tree: Arc<Tree>,
-    base: Vec<u8>,
+    (base, prefix): (Vec<u8>, Vec<u8>),
     entries: Vec<Entry>,
     store: Store,
 ) -> Result<(), CopyError> {
     let report = store.report().clone();
+    let xattrs = tree.options.file.xattrs;
     let streams = tree.requests.connection.open_bi().await?;
-    let make = Box::new(move || Box::new(BatchReceiver::pull_entries(base, entries, store)) as _);
+    let make =
+        Box::new(move || Box::new(BatchReceiver::pull_entries(base, entries, store, xattrs)) as _);
     let fetched = tree.requests.drive(make, streams, None).await;
-    take_report(&tree, &report)?;
+    take_beneath(&tree, &report, &prefix)?;
     fetched.map(|_| ())
+}
+
+/// Adds what became of a batch, whose files are beneath `prefix` here.
+fn take_beneath(tree: &Tree, report: &Report, prefix: &[u8]) -> Result<(), CopyError> {
+    let mut outcome = report.take();
+    for (digest, path) in std::mem::take(&mut outcome.digests) {
+        tree.report.add_digest(&beneath(prefix, &path), digest);
+    }
+    let rest = Report::default();
+    rest.add(outcome);
+    take_report(tree, &rest)
 }
 
 /// Fetches one file by itself.
@@ -294,6 +398,7 @@ async fn fetch_into(
         b"" => copy.base().clone(),
         path => copy.base().join(&RemotePath::parse_named(path)?),
     };
+    let here = whole.to_bytes();
     let opening = tree
         .requests
         .worker
@@ -301,7 +406,7 @@ async fn fetch_into(
     let destination = opening
         .await
         .map_err(|error| Error::io("opening a file", error))??;
-    let progress = Arc::new(Progress::part_of(&tree.progress));
+    let progress = Progress::named_part(&tree.progress, &remote);
     let target = Target::File(destination);
     let target = match path {
         // The source itself, which is no part of a tree.
@@ -313,5 +418,6 @@ async fn fetch_into(
         .pull(remote, target, tree.options.file, progress)
         .await?;
     tree.report.note(summary.note);
+    tree.report.add_digest(&here, summary.digest);
     Ok(summary.bytes)
 }

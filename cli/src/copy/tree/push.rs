@@ -13,7 +13,8 @@ use rp_transfer::{
     path::{RemotePath, Root},
     session::Progress,
     source::Source,
-    walk::{Walk, WalkOptions},
+    walk::beneath,
+    xattrs::Xattrs,
 };
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
@@ -21,13 +22,13 @@ use tokio::{
 };
 
 use super::{
-    AHEAD, Batch, CopyError, Outcome, PATIENCE, Running, SMALL, Tree, is_folder, known::Known,
+    AHEAD, Batch, CopyError, Outcome, PATIENCE, Running, SMALL, Tree,
+    hard_links::HardLinks,
+    known::Known,
+    scan::{Found, Scan},
     take_report,
 };
-use crate::copy::{job::file_name, location::printable_path};
-
-/// What a scan finds.
-type Found = Result<Item, (Vec<u8>, Error)>;
+use crate::copy::job::file_name;
 
 impl Tree {
     /// Copies `sources` to `path` at the server.
@@ -37,7 +38,15 @@ impl Tree {
         path: Vec<u8>,
     ) -> Result<Outcome, CopyError> {
         let tree = Arc::new(self);
-        let Target { base, name, known } = tree.target(path, sources.len()).await?;
+        let Target { base, name, known } = match &tree.names {
+            // The names on the list stand there as they stand here.
+            Some(_) => Target {
+                known: Known::ask(&tree, &path),
+                base: path,
+                name: Some(Vec::new()),
+            },
+            None => tree.target(path, sources.len()).await?,
+        };
         let sources: Vec<_> = sources
             .into_iter()
             .map(|source| {
@@ -47,20 +56,24 @@ impl Tree {
             })
             .collect();
         let (found, mut finds) = mpsc::channel(AHEAD);
-        let (options, recursive) = (tree.walk_options(), tree.options.recursive);
-        tokio::task::spawn_blocking(move || scan(sources, options, recursive, &found));
+        let scan = Scan::new(&tree, found);
+        let scanning = tokio::task::spawn_blocking(move || scan.run(sources));
         let mut sending = Sending {
             tree: Arc::clone(&tree),
-            base,
+            base: base.clone(),
             known,
             begun: Begun::default(),
             batch: Batch::default(),
             folders: Vec::new(),
+            links: HardLinks::default(),
             running: Running::default(),
         };
         let sent = sending.send_all(&mut finds).await;
         drop(finds);
         sent?;
+        if let Ok(Some(seen)) = scanning.await {
+            tree.delete_remote(&base, &seen).await?;
+        }
         Ok(tree.report.take())
     }
 
@@ -105,7 +118,7 @@ impl Tree {
             follow: true,
             ..List::default()
         });
-        let mut answers = self.requests.ask(&list).await?;
+        let mut answers = self.requests.ask(&[list]).await?;
         match answers.next().await? {
             Some(Entry {
                 failure: Some(why), ..
@@ -138,6 +151,7 @@ struct Sending {
     batch: Batch<Item>,
     /// Folders whose mode and time are set when nothing comes into them any more.
     folders: Vec<Entry>,
+    links: HardLinks,
     running: Running,
 }
 
@@ -154,6 +168,15 @@ impl Sending {
         if self.tree.options.dry_run {
             return self.running.finish().await;
         }
+        let links = self.links.take();
+        if !links.is_empty() {
+            // What they are other names of has to be there.
+            self.running.finish().await?;
+            for entry in links {
+                self.add(sourceless(entry)?).await?;
+            }
+            self.flush().await?;
+        }
         // Deepest first: what is set of a folder is not changed by what happens beneath it.
         let mut folders = std::mem::take(&mut self.folders);
         folders.sort_by_key(|entry| std::cmp::Reverse(entry.path.len()));
@@ -162,7 +185,7 @@ impl Sending {
             // More than one batch holds: the others come when nothing else does.
             self.running.finish().await?;
             for entry in folders {
-                self.add(attributes_of(entry)?).await?;
+                self.add(sourceless(entry)?).await?;
             }
             self.flush().await?;
         }
@@ -175,7 +198,7 @@ impl Sending {
         let ending = |after| Part { last: true, after };
         let items = || {
             let folders = folders.iter().cloned();
-            folders.map(attributes_of).collect::<Result<Vec<_>, _>>()
+            folders.map(sourceless).collect::<Result<Vec<_>, _>>()
         };
         let made = self.tree.made.load(Ordering::Relaxed);
         self.spawn(items()?, ending(made)).await?;
@@ -215,17 +238,20 @@ impl Sending {
                 return Ok(());
             }
             Kind::Folder => {
-                if self.tree.options.file.preserve {
+                if self.tree.keeps_folders() {
                     self.folders.push(item.entry.clone());
                 }
                 // Writable until all is in it.
                 item.entry.attributes = Attributes::default();
+                item.entry.xattrs = Xattrs::default();
                 if self.tree.options.dry_run {
                     return Ok(());
                 }
             }
-            Kind::File | Kind::Link => {
-                if !self.tree.plan(&item.entry.path, size) {
+            Kind::File | Kind::Link | Kind::HardLink => {
+                let is_copied = self.tree.options.hard_links && self.links.keep(&item.entry);
+                let size = if is_copied { 0 } else { size };
+                if !self.tree.plan(&item.entry.path, size) || is_copied {
                     return Ok(());
                 }
             }
@@ -304,8 +330,8 @@ impl Begun {
     }
 }
 
-/// What a folder is given in the end.
-fn attributes_of(entry: Entry) -> Result<Item, CopyError> {
+/// What needs nothing of this side any more: what a folder is given in the end, another name of a file.
+fn sourceless(entry: Entry) -> Result<Item, CopyError> {
     let root = Root::open_trusted(Path::new("/")).map_err(|error| Error::io("/", error))?;
     Ok(Item {
         root: Arc::new(root),
@@ -337,12 +363,16 @@ async fn send_batch(
         last: part.last,
         copy: Some(tree.id),
         after: part.after,
+        sparse: tree.options.file.sparse,
     };
     tree.made.fetch_add(1, Ordering::Relaxed);
     drop(begun);
-    let report = rp_transfer::batch::Report::default();
+    let xattrs = tree.xattrs();
+    let report = tree.report.part();
     let (own, progress) = (report.clone(), Arc::clone(&tree.progress));
-    let make = Box::new(move || Box::new(BatchSender::push(put, items, own, progress)) as _);
+    let make = Box::new(move || {
+        Box::new(BatchSender::push(put, items, own, progress).xattrs(xattrs)) as _
+    });
     requests.drive(make, streams, Some(data)).await?;
     let failed = report.failures();
     // Which of them failed makes no difference to how many did not.
@@ -371,12 +401,16 @@ async fn send_source(
     item: Item,
     begun: mpsc::Sender<()>,
 ) -> Result<u64, CopyError> {
-    let shown = item.source.display();
+    let (shown, path) = (item.source.display(), item.entry.path.clone());
     let opening = tree.requests.worker.run(move || {
         let file = item.root.source(&item.source)?;
         Source::file(file, &item.source.display())
     });
     let opened = opening.await.map_err(|error| Error::io(shown, error))??;
+    let xattrs = match tree.xattrs() {
+        Some(privilege) => opened.xattrs(privilege)?,
+        None => Xattrs::default(),
+    };
     let put = Put {
         path: beneath(base, &item.entry.path),
         tree: true,
@@ -385,94 +419,15 @@ async fn send_source(
         resume: tree.options.file.resume,
         copy: Some(tree.id),
         folder: Some(base.to_vec()),
+        sparse: tree.options.file.sparse,
+        xattrs,
         ..Put::default()
     };
     tree.made.fetch_add(1, Ordering::Relaxed);
     drop(begun);
-    let progress = Arc::new(Progress::part_of(&tree.progress));
+    let progress = Progress::named_part(&tree.progress, &path);
     let summary = tree.requests.push(opened, put, progress).await?;
     tree.report.note(summary.note);
+    tree.report.add_digest(&path, summary.digest);
     Ok(summary.bytes)
-}
-
-/// `path` beneath `base`.
-pub(super) fn beneath(base: &[u8], path: &[u8]) -> Vec<u8> {
-    match (base, path) {
-        (b"", path) => path.to_vec(),
-        (base, b"") => base.to_vec(),
-        (base, path) => [base, b"/", path].concat(),
-    }
-}
-
-/// Looks through `sources`, each of which is called as its pair says where it is copied to, until nobody wants
-/// to know more.
-fn scan(
-    sources: Vec<(PathBuf, Vec<u8>)>,
-    options: WalkOptions,
-    recursive: bool,
-    found: &mpsc::Sender<Found>,
-) {
-    for (source, prefix) in sources {
-        let scanned = scan_source(&source, &prefix, options, recursive, found);
-        if let Err(error) = scanned {
-            let path = source.as_os_str().as_bytes().to_vec();
-            if found.blocking_send(Err((path, error))).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn scan_source(
-    source: &Path,
-    prefix: &[u8],
-    options: WalkOptions,
-    recursive: bool,
-    found: &mpsc::Sender<Found>,
-) -> Result<(), Error> {
-    let failed = |error| Error::io(printable_path(source), error);
-    let metadata = source.metadata().map_err(failed)?;
-    if metadata.is_dir() && !recursive {
-        return Err(is_folder(source.as_os_str().as_bytes()));
-    }
-    let (folder, start) = match metadata.is_dir() {
-        true => (source, RemotePath::parse_named(b"")?),
-        false => {
-            let folder = source.parent().filter(|path| !path.as_os_str().is_empty());
-            let name = RemotePath::parse_named(file_name(source).as_bytes())?;
-            (folder.unwrap_or_else(|| Path::new(".")), name)
-        }
-    };
-    let root = Arc::new(Root::open_trusted(folder).map_err(failed)?);
-    for thing in Walk::new(Arc::clone(&root), start.clone(), options) {
-        let item = match thing {
-            Ok(entry) => RemotePath::parse_named(&entry.path).map(|path| Item {
-                root: Arc::clone(&root),
-                source: match entry.path.is_empty() {
-                    true => start.clone(),
-                    false => start.join(&path),
-                },
-                entry: Entry {
-                    path: beneath(prefix, &entry.path),
-                    ..entry
-                },
-            }),
-            Err((path, error)) => {
-                let path = beneath(source.as_os_str().as_bytes(), &path);
-                if found.blocking_send(Err((path, error))).is_err() {
-                    return Ok(());
-                }
-                continue;
-            }
-        };
-        // The folder whose content is copied into one that is there.
-        let item = match item {
-            Ok(item) if item.entry.path.is_empty() => continue,
-            item => item.map_err(|error| (prefix.to_vec(), error)),
-        };
-        if found.blocking_send(item).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
 }

@@ -63,13 +63,18 @@ impl BatchReceiver {
             path,
             ..Entry::default()
         };
-        Self::pull_entries(base, paths.into_iter().map(named).collect(), store)
+        Self::pull_entries(base, paths.into_iter().map(named).collect(), store, false)
     }
 
-    /// The same of files of which something is known: what the server need not say again.
-    pub fn pull_entries(base: Vec<u8>, entries: Vec<Entry>, store: Store) -> Self {
+    /// The same of files of which something is known, what the server need not say again, and if wanted with their
+    /// extended attributes.
+    pub fn pull_entries(base: Vec<u8>, entries: Vec<Entry>, store: Store, xattrs: bool) -> Self {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        let get = Message::GetBatch(GetBatch { path: base, count });
+        let get = Message::GetBatch(GetBatch {
+            path: base,
+            count,
+            xattrs,
+        });
         let mut outputs = VecDeque::from([Output::Message(get)]);
         outputs.extend(entries.iter().map(|entry| {
             Output::Message(Message::Entry(Entry {

@@ -11,6 +11,7 @@ use crate::{
     path::{RemotePath, Root},
     session::{Half, Input, Output, Progress, Summary},
     walk::{self, version},
+    xattrs::{Privilege, Xattrs},
 };
 
 /// Bytes handed out at a time.
@@ -38,6 +39,8 @@ pub struct BatchSender {
     /// Whether the times of files are of no use to the other side.
     is_timeless: bool,
     progress: Arc<Progress>,
+    /// Which extended attributes are sent, if any are.
+    xattrs: Option<Privilege>,
     state: State,
     window: u64,
     sent: u64,
@@ -89,10 +92,20 @@ impl BatchSender {
             report,
             is_timeless: false,
             progress,
+            xattrs: None,
             state: State::Sending,
             window: u64::MAX,
             sent: 0,
             outputs: VecDeque::from([Output::Message(first)]),
+        }
+    }
+
+    /// Sends extended attributes too, those that `privilege` may be told of.
+    #[must_use]
+    pub fn xattrs(self, privilege: Option<Privilege>) -> Self {
+        Self {
+            xattrs: privilege,
+            ..self
         }
     }
 
@@ -103,8 +116,11 @@ impl BatchSender {
             && let Some(item) = self.items.pop_front()
         {
             let (path, known) = (item.entry.path.clone(), item.entry.version);
-            match read(item) {
+            match read(item, self.xattrs) {
                 Ok((mut entry, content)) => {
+                    if let (Some(report), Some(digest)) = (&self.report, entry.digest) {
+                        report.add_digest(&entry.path, digest);
+                    }
                     if self.is_timeless && entry.kind == Kind::File {
                         entry.attributes.modified = None;
                     }
@@ -210,7 +226,7 @@ impl Half for BatchSender {
 }
 
 /// The entry as it is sent, and its content.
-fn read(item: Item) -> Result<(Entry, Vec<u8>), Error> {
+fn read(item: Item, xattrs: Option<Privilege>) -> Result<(Entry, Vec<u8>), Error> {
     if item.entry.kind != Kind::File {
         return Ok((item.entry, Vec::new()));
     }
@@ -218,11 +234,17 @@ fn read(item: Item) -> Result<(Entry, Vec<u8>), Error> {
     let mut attempts = 1..=ATTEMPTS;
     loop {
         let file = item.root.source(&item.source)?;
+        let xattrs = match xattrs {
+            Some(privilege) => Xattrs::read(&file, privilege, &shown)?,
+            None => Xattrs::default(),
+        };
         match read_whole(file, &shown)? {
             Some((found, content)) => {
                 let entry = Entry {
                     path: item.entry.path,
                     digest: Some(*blake3::hash(&content).as_bytes()),
+                    xattrs,
+                    same: None,
                     ..found
                 };
                 return Ok((entry, content));

@@ -21,7 +21,11 @@ use crate::{
     session::Progress,
     tree_copy::{Ending, Member},
     tree_journal::Finished,
-    writer::{Sink, Writer, check_space},
+    writer::{
+        Sink, Writer, check_space,
+        shortfall::{Shortfall, Shortfalls},
+    },
+    xattrs::{Privilege, Xattrs},
 };
 
 /// Files of one batch that are open at once.
@@ -64,6 +68,10 @@ pub struct StoreOptions {
     pub last: bool,
     /// How many requests of the copy came before the last.
     pub after: u64,
+    /// Whether blocks of zeros become holes.
+    pub sparse: bool,
+    /// Of whose words files get their modes and extended attributes.
+    pub privilege: Privilege,
 }
 
 /// Gives a place for one more open file, which is given back when it is dropped; `None` if whoever copies has no more.
@@ -99,7 +107,7 @@ pub struct Store {
     /// The request of a copy of a tree that this is.
     member: Option<Member>,
     /// What folders get when all of the copy is over.
-    endings: Vec<(RemotePath, Attributes)>,
+    endings: Vec<(RemotePath, Attributes, Xattrs)>,
 }
 
 /// A folder that files are put into.
@@ -200,10 +208,21 @@ impl Store {
     fn store(&mut self, entry: &Entry, content: &[u8]) -> Result<(), Error> {
         let path = self.base.join(&RemotePath::parse_named(&entry.path)?);
         match entry.kind {
-            Kind::Folder => self.store_folder(&path, &entry.attributes),
-            Kind::Link => {
+            Kind::Folder => self.store_folder(&path, entry),
+            Kind::Link | Kind::HardLink => {
                 let folder = self.parent(&path, 0)?;
-                Root::destination_in(folder, &path)?.link(&entry.target)?;
+                let destination = Root::destination_in(folder, &path)?;
+                if entry.kind == Kind::HardLink {
+                    let target = self.base.join(&RemotePath::parse_named(&entry.target)?);
+                    // It may be part of this very batch.
+                    self.commit();
+                    self.root.hard_link(&target, &destination)?;
+                } else {
+                    destination.link(&entry.target)?;
+                    if let (true, Some(time)) = (self.options.preserve, entry.attributes.modified) {
+                        destination.set_link_time(time);
+                    }
+                }
                 self.report.add_file(0);
                 self.progress.add_file();
                 Ok(())
@@ -213,16 +232,31 @@ impl Store {
         }
     }
 
-    fn store_folder(&mut self, path: &RemotePath, attributes: &Attributes) -> Result<(), Error> {
+    fn store_folder(&mut self, path: &RemotePath, entry: &Entry) -> Result<(), Error> {
         drop(self.root.make_folders(path)?);
-        let is_given = self.options.preserve && *attributes != Attributes::default();
-        if is_given && self.options.last && self.member.is_some() {
+        let preserve = self.options.preserve && entry.attributes != Attributes::default();
+        if !preserve && entry.xattrs.is_empty() {
+            return Ok(());
+        }
+        let attributes = match preserve {
+            true => entry.attributes,
+            false => Attributes::default(),
+        };
+        if self.options.last && self.member.is_some() {
             // Other requests may still bring something into it.
-            self.endings.push((path.clone(), *attributes));
-        } else if is_given {
-            // What its folder is given must not change by what comes into it.
-            self.commit();
-            self.root.set_folder_attributes(path, attributes)?;
+            self.endings
+                .push((path.clone(), attributes, entry.xattrs.clone()));
+            return Ok(());
+        }
+        // What its folder is given must not change by what comes into it.
+        self.commit();
+        let privilege = self.options.privilege;
+        let kept = self
+            .root
+            .set_folder_attributes(path, &attributes, &entry.xattrs, privilege)?;
+        if !kept {
+            let shortfalls: Shortfalls = [Shortfall::Xattrs].into_iter().collect();
+            self.report.note(shortfalls.describe(&path.display()));
         }
         Ok(())
     }
@@ -250,7 +284,12 @@ impl Store {
         let folder = self.parent(path, content.len() as u64)?;
         let destination = Root::destination_in(folder, path)?;
         let writer = Writer::create_brief(destination)?;
-        let mut writer = Box::new(writer.durability(self.options.durability));
+        let writer = writer
+            .durability(self.options.durability)
+            .sparse(self.options.sparse)
+            .privilege(self.options.privilege)
+            .xattrs(entry.xattrs.clone());
+        let mut writer = Box::new(writer);
         let written = match content.is_empty() {
             true => Ok(()),
             false => writer.write_at(0, content),
@@ -333,6 +372,7 @@ impl Store {
         match writer.publish() {
             Ok(note) => {
                 self.report.note(note);
+                self.report.add_digest(&path, written.digest);
                 self.report.add_file(bytes);
                 self.progress.add_file();
                 Some(Finished {
@@ -362,6 +402,7 @@ impl Store {
                 after: self.options.after,
                 folders: mem::take(&mut self.endings),
                 is_durable,
+                privilege: self.options.privilege,
             });
             return member.over(ending, &self.report);
         }

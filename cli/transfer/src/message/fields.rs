@@ -1,6 +1,7 @@
 //! Fields of a message: tag, length, value. Which fields a message has is said in `message`.
 
 use super::{CopyId, DecodeError, LENGTH_PREFIX, Version, tag};
+use crate::xattrs::Xattrs;
 
 /// Appends one message to a buffer, field by field.
 pub(super) struct FieldWriter<'a> {
@@ -48,6 +49,11 @@ impl<'a> FieldWriter<'a> {
         }
     }
 
+    /// Extended attributes, where there are any.
+    pub(super) fn xattrs(&mut self, xattrs: &Xattrs) {
+        self.text(tag::XATTRS, &xattrs.to_bytes());
+    }
+
     /// A field that is there only if `value` is not empty.
     pub(super) fn text(&mut self, tag: u16, value: &[u8]) {
         if !value.is_empty() {
@@ -73,6 +79,10 @@ pub(super) struct Field<'a> {
 impl Field<'_> {
     pub(super) fn u64(&self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    pub(super) fn xattrs(&self) -> Result<Xattrs, DecodeError> {
+        Xattrs::from_bytes(self.value).ok_or(DecodeError::Value(self.tag))
     }
 
     pub(super) fn flag(&self) -> Result<bool, DecodeError> {

@@ -104,13 +104,17 @@ pub(crate) fn coarsened(mut ranges: Ranges) -> Ranges {
 }
 
 pub(super) fn encode_ranges(fields: &mut FieldWriter<'_>, ranges: Option<&Ranges>) {
+    encode_ranges_as(fields, tag::RANGES, ranges);
+}
+
+pub(super) fn encode_ranges_as(fields: &mut FieldWriter<'_>, tag: u16, ranges: Option<&Ranges>) {
     let Some(ranges) = ranges else { return };
     let bytes: Vec<_> = ranges
         .iter()
         .take(MAX_RANGES)
         .flat_map(|(start, length)| [start.to_be_bytes(), length.to_be_bytes()].concat())
         .collect();
-    fields.bytes(tag::RANGES, &bytes);
+    fields.bytes(tag, &bytes);
 }
 
 //= spec/20-copy.md#resuming

@@ -27,9 +27,14 @@ fn message() -> impl Strategy<Value = Message> {
             bytes(),
             bytes(),
             attributes(),
-            any::<[bool; 2]>(),
+            any::<[bool; 3]>(),
             durability(),
-            (option::of(any::<Version>()), resume()),
+            (
+                option::of(any::<Version>()),
+                resume(),
+                option::of(ranges()),
+                xattrs(),
+            ),
             (copy(), option::of(bytes())),
         )
             .prop_map(
@@ -38,13 +43,16 @@ fn message() -> impl Strategy<Value = Message> {
                     path,
                     name,
                     attributes,
-                    [preserve, tree],
+                    [preserve, tree, sparse],
                     durability,
-                    (version, resume),
+                    (version, resume, holds, xattrs),
                     (copy, folder),
                 )| Message::Put(Put {
                     copy,
                     folder,
+                    sparse,
+                    holds,
+                    xattrs,
                     version,
                     resume,
                     stream,
@@ -56,27 +64,38 @@ fn message() -> impl Strategy<Value = Message> {
                     durability,
                 })
             ),
-        (bytes(), option::of(any::<Version>()), option::of(ranges())).prop_map(
-            |(path, version, missing)| Message::Get(Get {
-                path,
-                version,
-                missing,
-            })
-        ),
+        (
+            bytes(),
+            option::of(any::<Version>()),
+            option::of(ranges()),
+            any::<[bool; 2]>()
+        )
+            .prop_map(
+                |(path, version, missing, [xattrs, sparse])| Message::Get(Get {
+                    path,
+                    version,
+                    missing,
+                    xattrs,
+                    sparse,
+                })
+            ),
         (
             option::of(any::<u64>()),
             attributes(),
             option::of(any::<Version>()),
             option::of(ranges()),
+            (option::of(ranges()), xattrs()),
         )
-            .prop_map(
-                |(stream, attributes, version, missing)| Message::Ready(Ready {
+            .prop_map(|(stream, attributes, version, missing, (holds, xattrs))| {
+                Message::Ready(Ready {
+                    holds,
+                    xattrs,
                     stream,
                     attributes,
                     version,
                     missing,
                 })
-            ),
+            }),
         (any::<u64>(), any::<[u8; 32]>())
             .prop_map(|(size, digest)| Message::Digest(Digest { size, digest })),
         (0..Status::ALL.len(), "[ -~]{0,200}").prop_map(|(status, text)| Message::Done(Done {
@@ -87,6 +106,20 @@ fn message() -> impl Strategy<Value = Message> {
         tree_message(),
         part_message(),
     ]
+}
+
+fn xattrs() -> impl Strategy<Value = Xattrs> {
+    let named = ("user\\.[a-z]{1,9}", vec(any::<u8>(), 0..40));
+    vec(named, 0..4).prop_map(|named| {
+        let mut bytes = Vec::new();
+        for (name, value) in named {
+            bytes.push(u8::try_from(name.len()).unwrap());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(&value);
+        }
+        Xattrs::from_bytes(&bytes).unwrap()
+    })
 }
 
 fn resume() -> impl Strategy<Value = Resume> {
@@ -139,12 +172,15 @@ fn entry() -> impl Strategy<Value = Message> {
         Just(Kind::File),
         Just(Kind::Folder),
         Just(Kind::Link),
+        Just(Kind::HardLink),
         Just(Kind::Other),
     ];
     let failure = option::of((0..Status::ALL.len(), "[ -~]{0,200}"));
     let proofs = (option::of(any::<[u8; 32]>()), option::of(any::<Version>()));
-    (bytes(), kind, attributes(), bytes(), proofs, failure).prop_map(
-        |(path, kind, attributes, target, (digest, version), failure)| {
+    let more = (any::<bool>(), option::of(any::<Version>()), xattrs());
+    (bytes(), kind, attributes(), bytes(), proofs, failure, more).prop_map(
+        |(path, kind, attributes, target, (digest, version), failure, more)| {
+            let (is_mount, same, xattrs) = more;
             Message::Entry(Entry {
                 path,
                 kind,
@@ -152,6 +188,9 @@ fn entry() -> impl Strategy<Value = Message> {
                 target,
                 digest,
                 version,
+                is_mount,
+                same,
+                xattrs,
                 failure: failure.map(|(status, text)| Done {
                     status: Status::ALL[status],
                     text,
@@ -166,27 +205,41 @@ fn tree_message() -> impl Strategy<Value = Message> {
     let depth = prop_oneof![Just(Depth::Itself), Just(Depth::Entries), Just(Depth::All)];
     prop_oneof![
         entry(),
-        (bytes(), depth, any::<[bool; 3]>(), copy()).prop_map(
-            |(path, depth, [follow, journal, verify], copy)| {
-                Message::List(List {
+        (
+            bytes(),
+            depth,
+            any::<[bool; 5]>(),
+            (copy(), option::of(any::<u32>()))
+        )
+            .prop_map(
+                |(
                     path,
                     depth,
-                    follow,
-                    journal,
-                    copy,
-                    verify,
-                })
-            }
-        ),
+                    [follow, journal, verify, one_file_system, xattrs],
+                    (copy, count),
+                )| {
+                    Message::List(List {
+                        path,
+                        depth,
+                        follow,
+                        journal,
+                        copy,
+                        verify,
+                        one_file_system,
+                        xattrs,
+                        count,
+                    })
+                }
+            ),
         (
             any::<[u64; 2]>(),
             bytes(),
-            any::<[bool; 2]>(),
+            any::<[bool; 3]>(),
             durability(),
             copy()
         )
             .prop_map(
-                |([stream, after], path, [preserve, last], durability, copy)| {
+                |([stream, after], path, [preserve, last, sparse], durability, copy)| {
                     Message::PutBatch(PutBatch {
                         stream,
                         path,
@@ -195,12 +248,20 @@ fn tree_message() -> impl Strategy<Value = Message> {
                         last,
                         copy,
                         after,
+                        sparse,
                     })
                 }
             ),
         vec(any::<Mark>(), 0..50).prop_map(|marks| Message::There(There { marks })),
+        (bytes(), any::<u32>(), any::<bool>()).prop_map(|(path, count, xattrs)| {
+            Message::GetBatch(GetBatch {
+                path,
+                count,
+                xattrs,
+            })
+        }),
         (bytes(), any::<u32>())
-            .prop_map(|(path, count)| Message::GetBatch(GetBatch { path, count })),
+            .prop_map(|(path, count)| Message::RemoveBatch(RemoveBatch { path, count })),
         bytes().prop_map(|path| Message::MakeFolder(MakeFolder { path })),
         (bytes(), any::<bool>())
             .prop_map(|(path, recursive)| Message::Remove(Remove { path, recursive })),

@@ -6,6 +6,7 @@ use super::{
     fields::{Field, FieldReader, FieldWriter},
     kind, tag,
 };
+use crate::xattrs::Xattrs;
 
 /// Tags of these messages alone; the others are shared.
 mod own {
@@ -23,6 +24,11 @@ mod own {
     pub(super) const VERIFY: u16 = 21;
     pub(super) const AFTER: u16 = 22;
     pub(super) const MARKS: u16 = 1;
+    pub(super) const ONE_FILE_SYSTEM: u16 = 41;
+    pub(super) const LIST_COUNT: u16 = 43;
+    pub(super) const WITH_XATTRS: u16 = 45;
+    pub(super) const MOUNT: u16 = 40;
+    pub(super) const SAME: u16 = 42;
 }
 
 /// Stands for a file's content without reading it: another value tells of another content. Only who
@@ -79,6 +85,8 @@ pub enum Kind {
     Folder,
     /// A symbolic link.
     Link,
+    /// Another name of a file that is there already.
+    HardLink,
     /// A device, pipe or socket, which is never copied.
     Other,
 }
@@ -90,6 +98,7 @@ impl Kind {
             Self::Folder => 2,
             Self::Link => 3,
             Self::Other => 4,
+            Self::HardLink => 5,
         }
     }
 
@@ -99,6 +108,7 @@ impl Kind {
             [2] => Ok(Self::Folder),
             [3] => Ok(Self::Link),
             [4] => Ok(Self::Other),
+            [5] => Ok(Self::HardLink),
             _ => Err(DecodeError::Value(field.tag)),
         }
     }
@@ -150,6 +160,12 @@ pub struct List {
     pub copy: Option<CopyId>,
     /// Whether what it finished is read first, and only told of if it is right.
     pub verify: bool,
+    /// Whether to stay out of other file systems that are mounted there.
+    pub one_file_system: bool,
+    /// Whether to tell of the extended attributes of folders.
+    pub xattrs: bool,
+    /// How many entries follow, each naming a thing beneath the path to begin at; without them it is the path itself.
+    pub count: Option<u32>,
 }
 
 /// Files that an interrupted copy finished.
@@ -168,12 +184,18 @@ pub struct Entry {
     pub kind: Kind,
     /// What is known of it.
     pub attributes: Attributes,
-    /// Where a link leads.
+    /// Where a link leads; for another name of a file, its path beneath that of the request.
     pub target: Vec<u8>,
     /// BLAKE3 over the content that follows.
     pub digest: Option<[u8; 32]>,
     /// Tells one content from another.
     pub version: Option<Version>,
+    /// A folder of another file system, which is not gone into.
+    pub is_mount: bool,
+    /// The same for all names of one file that has several.
+    pub same: Option<Version>,
+    /// Its extended attributes, where they are wanted.
+    pub xattrs: Xattrs,
     /// Why it was not copied or cannot be: then nothing else is said of it.
     pub failure: Option<Done>,
 }
@@ -200,6 +222,8 @@ pub struct PutBatch {
     pub preserve: bool,
     /// When the files have to be on the disk.
     pub durability: Durability,
+    /// Whether blocks of zeros become holes.
+    pub sparse: bool,
     /// Whether this ends the copy of the tree.
     pub last: bool,
     /// Which copy it is a part of.
@@ -214,6 +238,17 @@ pub struct GetBatch {
     /// The folder that the entries' paths are beneath.
     pub path: Vec<u8>,
     /// How many entries follow, each naming one file.
+    pub count: u32,
+    /// Whether their extended attributes are wanted.
+    pub xattrs: bool,
+}
+
+/// Many things are to be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoveBatch {
+    /// The folder that the entries' paths are beneath.
+    pub path: Vec<u8>,
+    /// How many entries follow, each naming one file, link or empty folder.
     pub count: u32,
 }
 
@@ -242,6 +277,11 @@ impl List {
         fields.flag(own::JOURNAL, self.journal);
         fields.copy(self.copy.as_ref());
         fields.flag(own::VERIFY, self.verify);
+        fields.flag(own::ONE_FILE_SYSTEM, self.one_file_system);
+        fields.flag(own::WITH_XATTRS, self.xattrs);
+        if let Some(count) = self.count {
+            fields.bytes(own::LIST_COUNT, &count.to_be_bytes());
+        }
         fields.finish();
     }
 
@@ -257,6 +297,9 @@ impl List {
                 own::JOURNAL => list.journal = field.flag()?,
                 tag::COPY => list.copy = Some(field.array()?),
                 own::VERIFY => list.verify = field.flag()?,
+                own::ONE_FILE_SYSTEM => list.one_file_system = field.flag()?,
+                own::WITH_XATTRS => list.xattrs = field.flag()?,
+                own::LIST_COUNT => list.count = Some(u32::from_be_bytes(field.array()?)),
                 _ => field.unknown()?,
             }
         }
@@ -280,6 +323,11 @@ impl Entry {
             fields.text(own::TEXT, cut(&failure.text, MAX_TEXT).as_bytes());
         }
         fields.version(self.version.as_ref());
+        fields.flag(own::MOUNT, self.is_mount);
+        if let Some(same) = &self.same {
+            fields.bytes(own::SAME, same);
+        }
+        fields.xattrs(&self.xattrs);
         fields.finish();
     }
 
@@ -297,6 +345,9 @@ impl Entry {
                 own::STATUS => status = Some(Status::from_wire(field.u64()?)),
                 own::TEXT => text = String::from_utf8_lossy(field.value).into_owned(),
                 tag::VERSION => entry.version = Some(field.array()?),
+                own::MOUNT => entry.is_mount = field.flag()?,
+                own::SAME => entry.same = Some(field.array()?),
+                tag::XATTRS => entry.xattrs = field.xattrs()?,
                 _ => entry.attributes.take(&field)?,
             }
         }
@@ -322,6 +373,7 @@ impl PutBatch {
         if self.after > 0 {
             fields.u64(own::AFTER, self.after);
         }
+        fields.flag(tag::SPARSE, self.sparse);
         fields.finish();
     }
 
@@ -338,6 +390,7 @@ impl PutBatch {
                 own::LAST => put.last = field.flag()?,
                 tag::COPY => put.copy = Some(field.array()?),
                 own::AFTER => put.after = field.u64()?,
+                tag::SPARSE => put.sparse = field.flag()?,
                 _ => field.unknown()?,
             }
         }
@@ -377,27 +430,53 @@ impl There {
 
 impl GetBatch {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let mut fields = FieldWriter::new(out, kind::GET_BATCH);
-        fields.bytes(tag::PATH, &self.path);
-        fields.bytes(own::COUNT, &self.count.to_be_bytes());
-        fields.finish();
+        encode_count(out, kind::GET_BATCH, (&self.path, self.count), self.xattrs);
     }
 
     pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
-        let (mut path, mut count) = (None, None);
-        let mut reader = FieldReader::new(fields, kind::GET_BATCH)?;
-        while let Some(field) = reader.next()? {
-            match field.tag {
-                tag::PATH => path = Some(field.value.to_vec()),
-                own::COUNT => count = Some(u32::from_be_bytes(field.array()?)),
-                _ => field.unknown()?,
-            }
-        }
+        let (path, count, xattrs) = decode_count(fields, kind::GET_BATCH)?;
         Ok(Self {
-            path: path.ok_or(DecodeError::Missing(tag::PATH))?,
-            count: count.ok_or(DecodeError::Missing(own::COUNT))?,
+            path,
+            count,
+            xattrs,
         })
     }
+}
+
+impl RemoveBatch {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        encode_count(out, kind::REMOVE_BATCH, (&self.path, self.count), false);
+    }
+
+    pub(super) fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
+        let (path, count, _) = decode_count(fields, kind::REMOVE_BATCH)?;
+        Ok(Self { path, count })
+    }
+}
+
+/// A message behind which `count` entries beneath `path` come.
+fn encode_count(out: &mut Vec<u8>, kind: u16, (path, count): (&[u8], u32), xattrs: bool) {
+    let mut fields = FieldWriter::new(out, kind);
+    fields.bytes(tag::PATH, path);
+    fields.bytes(own::COUNT, &count.to_be_bytes());
+    fields.flag(own::WITH_XATTRS, xattrs);
+    fields.finish();
+}
+
+fn decode_count(fields: &[u8], of: u16) -> Result<(Vec<u8>, u32, bool), DecodeError> {
+    let (mut path, mut count, mut xattrs) = (None, None, false);
+    let mut reader = FieldReader::new(fields, of)?;
+    while let Some(field) = reader.next()? {
+        match field.tag {
+            tag::PATH => path = Some(field.value.to_vec()),
+            own::COUNT => count = Some(u32::from_be_bytes(field.array()?)),
+            own::WITH_XATTRS if of == kind::GET_BATCH => xattrs = field.flag()?,
+            _ => field.unknown()?,
+        }
+    }
+    let path = path.ok_or(DecodeError::Missing(tag::PATH))?;
+    let count = count.ok_or(DecodeError::Missing(own::COUNT))?;
+    Ok((path, count, xattrs))
 }
 
 impl MakeFolder {

@@ -22,6 +22,8 @@ use super::{
 use crate::{
     error::Error,
     message::{Attributes, Modified},
+    writer::kept_bits,
+    xattrs::{Privilege, Xattrs},
 };
 
 /// How deep a tree is removed: each level holds two descriptors.
@@ -80,18 +82,56 @@ impl Root {
         Destination::new(folder, name.to_owned(), path.display())
     }
 
-    /// Gives a folder the permissions and the time it had where it came from.
-    pub fn set_folder_attributes(&self, path: &RemotePath, of: &Attributes) -> Result<(), Error> {
+    /// Gives a folder the permissions, the time and the extended attributes it had where it came from; false if it
+    /// cannot have some of the last.
+    pub fn set_folder_attributes(
+        &self,
+        path: &RemotePath,
+        of: &Attributes,
+        xattrs: &Xattrs,
+        privilege: Privilege,
+    ) -> Result<bool, Error> {
         let folder = self.folder(path)?;
+        let mut kept = xattrs.apply(&folder, privilege, false);
         if let Some(mode) = of.mode {
-            let set = rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode & 0o777));
+            let mode = Mode::from_raw_mode(mode & kept_bits(privilege));
+            let set = rustix::fs::fchmod(&folder, mode);
             set.map_err(|errno| refused(path, errno))?;
         }
+        kept &= xattrs.apply(&folder, privilege, true);
         if let Some(modified) = of.modified {
             let set = rustix::fs::futimens(&folder, &timestamps(modified));
             set.map_err(|errno| refused(path, errno))?;
         }
-        Ok(())
+        Ok(kept)
+    }
+
+    //= spec/20-copy.md#batches
+    //# Another name of a file MUST NOT be given to anything but a regular file beneath the root.
+    /// Gives the file at `target` another name, in place of a file or link that bears it.
+    pub fn hard_link(&self, target: &RemotePath, to: &Destination) -> Result<(), Error> {
+        let (parent, name) = split_file(target)?;
+        let within = self.folder(&parent)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = rustix::fs::statat(&within, name, flags);
+        let stat = stat.map_err(|errno| refused(target, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::NotAFile(target.display()));
+        }
+        let failed = |errno: Errno| Error::io(&to.shown, errno);
+        if let Ok(there) = rustix::fs::statat(&to.folder, &to.name, flags)
+            && (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)
+        {
+            return Ok(());
+        }
+        if to.existing()? == Existing::Other {
+            return Err(Error::NotAFile(to.shown.clone()));
+        }
+        let partial = partial_name(&to.name);
+        let _ = rustix::fs::unlinkat(&to.folder, &partial, AtFlags::empty());
+        rustix::fs::linkat(&within, name, &to.folder, &partial, AtFlags::empty())
+            .map_err(failed)?;
+        rustix::fs::renameat(&to.folder, &partial, &to.folder, &to.name).map_err(failed)
     }
 
     /// Removes a file, link or folder; a folder that is not empty only if that is wanted.
@@ -103,13 +143,19 @@ impl Root {
             });
         };
         let within = self.folder(&parent)?;
-        let removed = match (recursive, is_folder(&within, name)) {
-            (_, Err(errno)) => Err(errno),
-            (_, Ok(false)) => rustix::fs::unlinkat(&within, name, AtFlags::empty()),
-            (true, Ok(true)) => remove_tree(&within, name, MAX_DEPTH),
-            (false, Ok(true)) => return Err(Error::IsFolder(path.display())),
-        };
-        removed.map_err(|errno| refused(path, errno))
+        if recursive && is_folder(&within, name).map_err(|errno| refused(path, errno))? {
+            return remove_tree(&within, name, MAX_DEPTH).map_err(|errno| refused(path, errno));
+        }
+        remove_one(&within, name, path)
+    }
+
+    //= spec/20-copy.md#lists
+    //# A server that removes a batch MUST NOT follow a symbolic link beneath its path.
+    /// Removes a file, link or empty folder, and follows no link on the way there.
+    pub fn remove_entry(&self, path: &RemotePath) -> Result<(), Error> {
+        let (parent, name) = path.split().ok_or_else(|| refused(path, Errno::BUSY))?;
+        let within = self.open_unlinked(&parent, folder_flags());
+        remove_one(&within.map_err(|errno| refused(path, errno))?, name, path)
     }
 }
 
@@ -130,6 +176,12 @@ impl Destination {
         rustix::fs::symlinkat(target, &self.folder, &partial).map_err(failed)?;
         rustix::fs::renameat(&self.folder, &partial, &self.folder, &self.name).map_err(failed)
     }
+
+    /// Gives a link that stands there its time. Some file systems have none for links, and nobody misses it.
+    pub(crate) fn set_link_time(&self, modified: Modified) {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let _ = rustix::fs::utimensat(&self.folder, &self.name, &timestamps(modified), flags);
+    }
 }
 
 fn split_file(path: &RemotePath) -> Result<(RemotePath, &OsStr), Error> {
@@ -144,6 +196,18 @@ fn split_file(path: &RemotePath) -> Result<(RemotePath, &OsStr), Error> {
 fn is_folder(within: &OwnedFd, name: &OsStr) -> rustix::io::Result<bool> {
     let stat = rustix::fs::statat(within, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Removes a file, link or empty folder.
+fn remove_one(within: &OwnedFd, name: &OsStr, path: &RemotePath) -> Result<(), Error> {
+    let failed = |errno| refused(path, errno);
+    if !is_folder(within, name).map_err(failed)? {
+        return rustix::fs::unlinkat(within, name, AtFlags::empty()).map_err(failed);
+    }
+    match rustix::fs::unlinkat(within, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(Error::IsFolder(path.display())),
+        removed => removed.map_err(failed),
+    }
 }
 
 //= spec/20-copy.md#lists

@@ -84,6 +84,14 @@ impl Root {
         })
     }
 
+    /// The folder at `path` beneath this one.
+    pub fn within(&self, path: &RemotePath) -> Result<Self, Error> {
+        Ok(Self {
+            folder: self.folder(path)?,
+            confinement: self.confinement,
+        })
+    }
+
     /// Opens the folder at `path` with links that may lead anywhere, because both are the user's own
     /// words: what is read here goes where this user sends it.
     pub fn open_trusted(path: &Path) -> io::Result<Self> {
@@ -171,6 +179,15 @@ impl Root {
             }
             Confinement::Walking => {}
         }
+        self.open_unlinked(path, flags)
+    }
+
+    /// Opens beneath the folder without following any link.
+    pub(super) fn open_unlinked(
+        &self,
+        path: &RemotePath,
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
         let here = OsString::from(".");
         let (last, parents) = path.components.split_last().unwrap_or((&here, &[]));
         let mut folder = None;

@@ -257,3 +257,54 @@ fn a_missing_permission_is_told() {
         }
     }
 }
+
+#[test]
+fn what_is_removed_by_a_batch_is_reached_by_no_link() {
+    //= spec/20-copy.md#lists
+    //= type=test
+    //# A server that removes a batch MUST NOT follow a symbolic link beneath its path.
+    let (folder, roots) = tree();
+    let top = folder.path().join("root");
+    for (index, root) in roots.iter().enumerate() {
+        let (link, real) = (format!("link{index}"), format!("real{index}"));
+        fs::create_dir(top.join(&real)).unwrap();
+        fs::write(top.join(&real).join("file"), "x").unwrap();
+        symlink(&real, top.join(&link)).unwrap();
+        root.remove_entry(&parse(&format!("{link}/file")))
+            .unwrap_err();
+        let error = root.remove_entry(&parse(&real)).unwrap_err();
+        assert_eq!(error.status(), Status::NotAFile);
+        root.remove_entry(&parse(&link)).unwrap();
+        assert!(top.join(&real).join("file").exists());
+        root.remove_entry(&parse(&format!("{real}/file"))).unwrap();
+        root.remove_entry(&parse(&real)).unwrap();
+        root.remove_entry(&parse("")).unwrap_err();
+    }
+}
+
+#[test]
+fn only_regular_files_beneath_the_root_get_other_names() {
+    //= spec/20-copy.md#batches
+    //= type=test
+    //# Another name of a file MUST NOT be given to anything but a regular file beneath the root.
+    let (folder, roots) = tree();
+    let top = folder.path().join("root");
+    fs::write(folder.path().join("secret"), "theirs").unwrap();
+    symlink("../secret", top.join("out")).unwrap();
+    symlink("..", top.join("up")).unwrap();
+    for root in &roots {
+        let to = root.tree_destination(&parse("name")).unwrap();
+        for target in ["out", "up/secret", "sub", "none", ""] {
+            root.hard_link(&parse(target), &to).unwrap_err();
+            assert!(!top.join("name").exists(), "{target}");
+        }
+        root.hard_link(&parse("sub/file"), &to).unwrap();
+        // Once more is as good.
+        root.hard_link(&parse("sub/file"), &to).unwrap();
+        assert_eq!(
+            fs::read(top.join("name")).unwrap(),
+            fs::read(top.join("sub/file")).unwrap()
+        );
+        fs::remove_file(top.join("name")).unwrap();
+    }
+}

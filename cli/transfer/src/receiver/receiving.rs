@@ -9,7 +9,7 @@ use std::{
 use blake3::hazmat::ChainingValue;
 
 use crate::{
-    digest::{BlockDigest, GROUP, Proof},
+    digest::{BlockDigest, GROUP, Proof, group_value},
     error::Error,
     journal::Known,
     message::{Attributes, Groups, Ranges, Status, Version, coarsened},
@@ -97,6 +97,40 @@ impl Receiving {
             groups,
         };
         Some(coarsened(known.missing()))
+    }
+
+    //= spec/20-copy.md#holes
+    //# A receiver MUST refuse *holds* where groups are not proven, and ranges in it that are not whole groups of
+    //# the file.
+    /// Makes holes of all groups that do not come, and takes what comes for these ranges.
+    pub(super) fn fill_holes(&mut self, holds: Option<&Ranges>) -> Result<(), Error> {
+        let Some(ranges) = holds else { return Ok(()) };
+        let size = self.attributes.size.filter(|_| self.is_proven);
+        let size = size.ok_or(Error::Protocol("holes in a file of one group"))?;
+        let is_whole = |&(start, length): &(u64, u64)| {
+            let end = start + length;
+            start.is_multiple_of(GROUP) && end <= size && (end.is_multiple_of(GROUP) || end == size)
+        };
+        if !ranges.iter().all(is_whole) {
+            return Err(Error::Protocol("ranges that the file does not have"));
+        }
+        let zeros = vec![0; usize::try_from(GROUP).unwrap_or(0)];
+        let mut held = ranges.iter().copied().peekable();
+        for index in 0..size.div_ceil(GROUP) {
+            let start = index * GROUP;
+            while held.next_if(|range| range.0 + range.1 <= start).is_some() {}
+            if held.peek().is_some_and(|range| range.0 <= start) || self.digest.is_settled(index) {
+                continue;
+            }
+            let length = usize::try_from((size - start).min(GROUP)).unwrap_or(0);
+            let zeros = zeros.get(..length).unwrap_or_default();
+            let value = group_value(index, zeros);
+            self.sink.write_at(start, zeros)?;
+            self.digest.restore(index, value);
+            self.sink.on_right(&[(index, value)])?;
+        }
+        self.plan = plan(Some(ranges));
+        Ok(())
     }
 
     pub(super) fn received(&self) -> u64 {

@@ -137,7 +137,12 @@ fn the_last_request_ends_the_copy_whichever_it_is() {
     };
     let ending = Ending {
         after: 2,
-        folders: vec![(RemotePath::parse(b"tree").unwrap(), attributes)],
+        folders: vec![(
+            RemotePath::parse(b"tree").unwrap(),
+            attributes,
+            Xattrs::default(),
+        )],
+        privilege: Privilege::Guest,
         is_durable: true,
     };
     first.over(None, &report);

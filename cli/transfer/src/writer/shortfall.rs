@@ -16,6 +16,8 @@ pub enum Shortfall {
     Mode,
     /// Set the time of modification.
     Time,
+    /// Keep its extended attributes.
+    Xattrs,
     /// Say that the file is on the disk.
     Durability,
     /// Rename a file.
@@ -73,6 +75,7 @@ impl fmt::Display for Shortfall {
             Self::Lock => "lock it against a second copy",
             Self::Mode => "set its permissions",
             Self::Time => "set its time",
+            Self::Xattrs => "keep its extended attributes",
             Self::Durability => "say when it is on the disk",
             Self::Rename => "rename it",
         })

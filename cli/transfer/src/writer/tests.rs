@@ -104,7 +104,8 @@ fn mode_and_time_are_kept_only_when_asked() {
         size: Some(1),
         //= spec/20-copy.md#files
         //= type=test
-        //# A receiver MUST NOT give a file set-user-id, set-group-id or sticky bits.
+        //# A receiver MUST NOT give a file set-user-id, set-group-id or sticky bits, unless it runs as root for
+        //# its own user, who wants modes kept.
         mode: Some(0o7753),
         modified: Some(Modified {
             seconds: -5,

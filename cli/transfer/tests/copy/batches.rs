@@ -42,6 +42,7 @@ fn items(root: &Arc<Root>) -> Vec<Item> {
         depth: Depth::All,
         links: Links::Keep,
         one_file_system: false,
+        ..WalkOptions::default()
     };
     Walk::new(Arc::clone(root), path(b""), options)
         .map(|found| found.unwrap())
@@ -359,6 +360,7 @@ fn a_walk_goes_round_no_circle_and_tells_of_no_partial_file() {
         depth: Depth::All,
         links: Links::Follow,
         one_file_system: false,
+        ..WalkOptions::default()
     };
     let mut found: Vec<_> = Walk::new(root(&folder, "from"), path(b""), options)
         .map(|found| match found {

@@ -63,7 +63,7 @@ fn what_the_client_knows_of_a_file_is_not_sent_again() {
         ..StoreOptions::default()
     };
     let store = Store::new(root(&folder, "to"), path(b""), options, Report::default());
-    let mut receiver = BatchReceiver::pull_entries(Vec::new(), vec![asked], store);
+    let mut receiver = BatchReceiver::pull_entries(Vec::new(), vec![asked], store, false);
     while !matches!(receiver.poll(), Output::Wait) {}
     receiver.handle(Input::Message(Message::Ready(Ready {
         stream: Some(STREAM),

@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod holes;
 mod known;
 mod link;
 mod resume;

@@ -239,6 +239,7 @@ fn begun(path: &Path) -> (Get, OpenSink) {
         path: b"source".to_vec(),
         version: Some(version),
         missing: Some(missing),
+        ..Get::default()
     };
     let open: OpenSink = Box::new(move |announced| {
         let writer = writer.announce(announced.attributes.size, announced.version)?;
