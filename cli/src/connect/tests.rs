@@ -62,8 +62,17 @@ fn a_server_is_typed_with_or_without_a_port() {
 fn each_failure_says_in_one_line_what_to_do() {
     let server: Server = "host".parse().unwrap();
     let text = |error: ConnectionError| {
+        let is_version = match &error {
+            ConnectionError::VersionMismatch => true,
+            ConnectionError::PeerTransport { code, .. } => *code == NO_APPLICATION_PROTOCOL,
+            _ => false,
+        };
+        let code = match is_version {
+            true => ExitCode::Version,
+            false => ExitCode::Connect,
+        };
         let failure = ConnectFailure::explain(error.into(), &server, "rpp-proxy/1");
-        assert_eq!(failure.exit_code(), ExitCode::Connect);
+        assert_eq!(failure.exit_code(), code);
         let text = failure.to_string();
         assert!(text.contains("host:7377") && !text.contains('\n'), "{text}");
         text

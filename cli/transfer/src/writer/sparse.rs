@@ -97,13 +97,13 @@ mod tests {
 
     #[test]
     fn blocks_of_zeros_take_no_space_and_read_as_zeros() {
-        let zeros = [0; 1 << 20];
-        let ones = [1; 1 << 20];
+        let zeros = vec![0; 1 << 20];
+        let ones = vec![1; 1 << 20];
         check(&[(0, &zeros)], 0);
         check(&[(100, &zeros)], 0);
         check(&[(1 << 20, &ones[..4096]), (0, &zeros)], 4096);
         check(&[(0, &ones), (4096, &zeros[..8192])], 1 << 20);
-        let mut mixed = ones;
+        let mut mixed = ones.clone();
         mixed[10_000..900_000].fill(0);
         check(&[(0, &mixed)], (1 << 20) - 880_000);
         check(&[(1, &mixed), (0, &mixed[..1])], (1 << 20) - 870_000);
