@@ -209,6 +209,8 @@ impl fmt::Display for Problem {
 pub struct AuthorizedKeys {
     path: Option<PathBuf>,
     anonymous: Option<PathBuf>,
+    /// The one key that is let in, and what it may do, whatever any list says.
+    only: Option<(PublicKey, Grant)>,
     list: Mutex<List>,
 }
 
@@ -269,7 +271,23 @@ impl AuthorizedKeys {
         Self {
             path: None,
             anonymous: None,
+            only: None,
             list: Mutex::default(),
+        }
+    }
+
+    /// `key` alone, to read files beneath `root` and for nothing else.
+    pub fn only(key: PublicKey, root: PathBuf) -> Self {
+        let grant = Grant {
+            comment: "once".to_owned(),
+            forwarding: Forwarding::None,
+            root: Some(root),
+            is_read_only: true,
+            ..Grant::default()
+        };
+        Self {
+            only: Some((key, grant)),
+            ..Self::nobody()
         }
     }
 
@@ -315,6 +333,12 @@ impl AuthorizedKeys {
         key: &PublicKey,
         source: Option<IpAddr>,
     ) -> Result<Grant, Refusal> {
+        if let Some((only, grant)) = &self.only {
+            return match only == key {
+                true => Ok(grant.clone()),
+                false => Err(Refusal::Unknown),
+            };
+        }
         let list = self.current();
         let Some(entries) = list.keys.get(key) else {
             return self.anonymous_grant().ok_or(Refusal::Unknown);

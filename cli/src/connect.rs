@@ -2,6 +2,7 @@
 //! What is said over the connection is the caller's.
 
 mod identities;
+mod pinned;
 mod refusal;
 mod retry;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use thiserror::Error;
 use tokio::{task::JoinSet, time::timeout};
 
 use self::identities::Identities;
+pub use self::pinned::connect_pinned;
 
 use crate::{
     address, close_code,
@@ -122,7 +124,7 @@ pub enum Family {
 }
 
 impl Family {
-    fn takes(self, address: IpAddr) -> bool {
+    pub(crate) fn takes(self, address: IpAddr) -> bool {
         match self {
             Self::Any => true,
             Self::V4 => address.is_ipv4(),
@@ -405,7 +407,11 @@ fn host_key_policy(server: &Server, trust: &Trust) -> Result<HostKeyPolicy, Conn
     Ok(HostKeyPolicy::known(host, list))
 }
 
-async fn resolve(server: &Server, family: Family) -> Result<Vec<SocketAddr>, ConnectFailure> {
+/// The addresses of `server` of the family.
+///
+/// # Errors
+/// The name has none.
+pub async fn resolve(server: &Server, family: Family) -> Result<Vec<SocketAddr>, ConnectFailure> {
     let found = address::resolve(&server.host, server.port).await;
     let found = found.map_err(|source| ConnectFailure::Resolve {
         server: server.clone(),

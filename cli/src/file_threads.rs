@@ -3,6 +3,7 @@
 
 use std::{
     fmt, io,
+    os::fd::AsFd,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -15,8 +16,9 @@ use std::{
 use rp_protocol::crypto::identity::PublicKey;
 use tokio::sync::oneshot;
 
-use self::queue::FairQueue;
+use self::{confinement::Confinement, queue::FairQueue};
 
+mod confinement;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,10 @@ struct State {
     queue: FairQueue<User, Job>,
     threads: usize,
     idle: usize,
+    /// What new threads may touch; all if nothing is said.
+    confinement: Option<Confinement>,
+    /// Goes up with what they may: those of before are replaced.
+    generation: u64,
 }
 
 impl fmt::Debug for FileThreads {
@@ -90,10 +96,32 @@ impl FileThreads {
                     queue,
                     threads: 0,
                     idle: 0,
+                    confinement: None,
+                    generation: 0,
                 }),
                 pushed: Condvar::new(),
                 next_connection: AtomicU64::new(0),
             }),
+        }
+    }
+
+    /// Has jobs that come from here on touch nothing but the folders that were allowed, and this one; where the kernel
+    /// knows how. `is_writable` says whether anything may be changed in it.
+    pub fn allow(&self, folder: impl AsFd, is_writable: bool) {
+        let mut state = self.shared.lock();
+        let confinement = state.confinement.get_or_insert_default();
+        match confinement.add(folder.as_fd(), is_writable) {
+            Ok(true) => self.shared.replace(state),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a folder cannot be allowed to the file threads"),
+        }
+    }
+
+    /// Has jobs that come from here on read anywhere, and write nowhere but in the folders that were allowed.
+    pub fn allow_reading(&self) {
+        let mut state = self.shared.lock();
+        if state.confinement.get_or_insert_default().add_reading() {
+            self.shared.replace(state);
         }
     }
 
@@ -165,12 +193,8 @@ impl Worker {
         }
         state.threads += 1;
         drop(state);
-        let shared = Arc::clone(&self.shared);
-        let started = thread::Builder::new()
-            .name("files".to_owned())
-            .spawn(move || shared.work());
-        match started {
-            Ok(_) => Ok(()),
+        match self.shared.start() {
+            Ok(()) => Ok(()),
             Err(error) => {
                 let mut state = self.shared.lock();
                 state.threads -= 1;
@@ -189,11 +213,33 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has threads of before end, which may touch something else than those to come.
+    fn replace(&self, mut state: MutexGuard<'_, State>) {
+        state.generation += 1;
+        drop(state);
+        self.pushed.notify_all();
+    }
+
+    fn start(self: &Arc<Self>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name("files".to_owned());
+        thread.spawn(move || shared.work()).map(drop)
+    }
+
     /// A thread's life: job after job, until there has been none for a while.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
+        let state = self.lock();
+        let (confinement, generation) = (state.confinement.clone(), state.generation);
+        drop(state);
+        if let Some(confinement) = confinement {
+            confinement.enforce();
+        }
         let mut state = self.lock();
         let mut has_lingered = false;
         loop {
+            if state.generation != generation {
+                return self.hand_over(state);
+            }
             if let Some((user, connection, job)) = state.queue.pop() {
                 drop(state);
                 // The panic has been printed, and whoever waits for the job is told.
@@ -212,6 +258,22 @@ impl Shared {
                 state.idle -= 1;
                 has_lingered = timeout.timed_out();
             }
+        }
+    }
+
+    /// Ends a thread that may not touch what those to come may: what it is confined to, it is for good. Another takes
+    /// its place if there is work.
+    fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.queue.waiting() > 0 && self.start().is_ok() {
+            return;
+        }
+        state.threads -= 1;
+        // Without a thread that could do them, whoever waits for the jobs is told.
+        while state.threads == 0
+            && let Some((user, connection, job)) = state.queue.pop()
+        {
+            drop(job);
+            state.queue.done(&user, connection);
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     address::ListenAddress,
     connect::Server,
-    copy::location::Location,
+    copy::location::{Host, Location},
     exit_code::Failure,
     forward::{ForwardKey, ForwardSpec},
     openssh::Fingerprint,
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// The places of `rpcp`: a remote one is of a server that can be named again.
+/// The places of `rpcp`: a remote one is of a machine that can be named again.
 pub fn locations(data: &[u8]) {
     let location = match Location::parse(OsStr::from_bytes(data)) {
         Ok(location) => location,
@@ -106,8 +106,13 @@ pub fn locations(data: &[u8]) {
     is_printable(&location.to_string());
     let _ = location.source_name();
     if let Location::Remote(remote) = location {
-        let server = remote.server.to_string();
-        assert_eq!(server.parse(), Ok(remote.server.clone()));
+        match &remote.host {
+            Host::Server(server) => assert_eq!(server.to_string().parse(), Ok(server.clone())),
+            Host::Ssh(host) => {
+                let again = Location::parse(OsStr::new(&format!("{host}:")));
+                assert!(matches!(again, Ok(Location::Remote(again)) if again.host == remote.host));
+            }
+        }
         let _ = (remote.file_name(), remote.folder_name());
     }
 }

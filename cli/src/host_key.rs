@@ -58,6 +58,8 @@ pub struct HostKeyPolicy {
 enum Rule {
     /// One key, unless the list revokes it.
     Fingerprint(Fingerprint, Option<KnownHosts>),
+    /// This key.
+    Key(PublicKey),
     Known(KnownHosts),
 }
 
@@ -73,6 +75,11 @@ impl HostKeyPolicy {
     /// Trusts the one key named, whatever is known of `host`, unless it is revoked in `list`.
     pub fn fingerprint(host: HostName, fingerprint: Fingerprint, list: Option<KnownHosts>) -> Self {
         Self::new(host, Rule::Fingerprint(fingerprint, list))
+    }
+
+    /// Trusts `key` alone, which was told by other means.
+    pub fn key(host: HostName, key: &PublicKey) -> Self {
+        Self::new(host, Rule::Key(*key))
     }
 
     /// Trusts the keys that `list` has for `host`.
@@ -213,6 +220,11 @@ impl PeerVerifier for HostKeyPolicy {
             },
             Rule::Fingerprint(wanted, _) => Err(PeerRejected(format!(
                 "{} shows the key {key}, not {wanted} as --host-key wants it",
+                self.host
+            ))),
+            Rule::Key(wanted) if wanted == key => Ok(()),
+            Rule::Key(wanted) => Err(PeerRejected(format!(
+                "{} shows the key {key}, not {wanted}, which it was said to have",
                 self.host
             ))),
             Rule::Known(list) => self.verify_known(list, key),

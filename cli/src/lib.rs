@@ -26,6 +26,7 @@ pub mod key_rates;
 pub mod known_hosts;
 pub mod logging;
 pub mod memory;
+pub mod once_key;
 pub mod openssh;
 pub mod path_memory;
 mod pattern;

@@ -3,6 +3,7 @@
 
 mod commands;
 mod descriptors;
+mod once;
 mod present;
 mod reload;
 
@@ -31,11 +32,12 @@ use tracing::{debug, info, warn};
 use self::{
     commands::Commands,
     descriptors::{Divided, most_of},
+    once::{Once, authorized_keys, host_key},
     present::Present,
     reload::reload,
 };
 use crate::{
-    address::{self, ListenAddress},
+    address,
     admin::{Admin, serve as serve_admin},
     args::server::{ServerArgs, ServerCommand, ServerOptions},
     authorized_keys::{AuthorizedKeys, Forwarding, Grant},
@@ -46,13 +48,10 @@ use crate::{
         self,
         service::{Access, AccessCheck, CopyLimits, CopyService},
     },
-    exit_code::{ExitCode, Failure},
-    identity,
+    exit_code::Failure,
     key_rates::{KeyRates, MaxRate},
     logging::{self, Level},
-    memory::MemoryBudget,
     path_memory::KnownClients,
-    prompt::Terminal,
     reload::Source,
     run, service_manager,
     session::Session,
@@ -104,6 +103,8 @@ struct Server {
     copies: CopyService,
     listen_access: Arc<RwLock<ListenAccess>>,
     root: Option<PathBuf>,
+    is_read_only: bool,
+    once: Option<Once>,
     policy: Policy,
     rate: MaxRate,
     key_rates: Arc<KeyRates>,
@@ -120,19 +121,8 @@ async fn serve(
     descriptors: usize,
     tracer: Option<Arc<dyn Tracer>>,
 ) -> Result<(), Failure> {
-    let host_key = identity::load_or_make_host_key(&settings.key, &Terminal)
-        .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
-    let mut authorized_keys = AuthorizedKeys::new(settings.authorized_keys.clone());
-    if settings.anonymous
-        && let Some(root) = &settings.root
-    {
-        authorized_keys = authorized_keys.anonymous(root.clone());
-    }
-    if authorized_keys.is_empty() && !settings.anonymous {
-        let path = settings.authorized_keys.display();
-        info!(%path, "no keys yet: nobody is let in until a public key is added");
-    }
-    let authorized_keys = Arc::new(authorized_keys);
+    let (host_key, once) = host_key(&settings)?;
+    let authorized_keys = Arc::new(authorized_keys(&settings, once.as_ref()));
     let fingerprint = host_key.identity.public_key().fingerprint();
     let config = ServerConfig::new(
         Arc::new(host_key.identity),
@@ -146,16 +136,14 @@ async fn serve(
             .send_buffer(copy::WINDOW)
             .max_stream_credit(copy::WINDOW),
     );
-    let listen = listen(&settings.listen, settings.memory, config).await;
-    let (endpoint, local) = listen
+    let listening = listen(&settings, config).await;
+    let (endpoint, local) = listening
         .map_err(|error| address::cannot_listen(format_args!("udp {}", settings.listen), &error))?;
     let socket = ControlSocket::open(&settings.control, "rpserver", local)?;
     let admin = Admin::open(settings.admin.as_ref()).await?;
     // Whoever hears that we are ready may send one.
     let signals = Signals::new()?;
-    let is_new = if host_key.is_new { " (new)" } else { "" };
-    run::say(&format!("host key {fingerprint}{is_new}"));
-    run::say(&format!("listening on {local}"));
+    once::introduce(once.as_ref(), &fingerprint, host_key.is_new, local);
     if let Some(admin) = &admin {
         run::say(&format!("status page on http://{}/", admin.local()));
     }
@@ -174,6 +162,8 @@ async fn serve(
         copies: CopyService::new(copies),
         listen_access: Arc::new(RwLock::new(settings.listen_access)),
         root: settings.root,
+        is_read_only: settings.read_only,
+        once,
         rate: MaxRate::new(settings.rate),
         key_rates: Arc::default(),
         known: KnownClients::default(),
@@ -190,6 +180,7 @@ async fn serve(
         () = logging::report_floods() => {}
         () = service_manager::keep_watchdog() => {}
         () = trim::keep_small() => {}
+        () = once::used(server.once.as_ref()) => info!("everything was fetched, and the key is used up"),
         () = heed(signals, &server, source, local) => {}
     }
     info!("shutting down");
@@ -208,13 +199,20 @@ fn own_listeners(policy: &Policy, local: SocketAddr, admin: Option<SocketAddr>) 
 }
 
 async fn listen(
-    address: &ListenAddress,
-    memory: MemoryBudget,
+    settings: &ServerSettings,
     config: ServerConfig,
 ) -> io::Result<(Endpoint, SocketAddr)> {
     let mut failed = None;
-    for address in address.resolve(Ipv4Addr::UNSPECIFIED.into()).await? {
-        match Endpoint::bind(address, memory.server(), Some(config.clone())) {
+    let mut addresses = settings
+        .listen
+        .resolve(Ipv4Addr::UNSPECIFIED.into())
+        .await?;
+    if settings.any_port {
+        addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+    }
+    for address in addresses {
+        let memory = settings.memory.server();
+        match Endpoint::bind(address, memory, Some(config.clone())) {
             Ok(endpoint) => {
                 let local = endpoint.local_addr()?;
                 return Ok((endpoint, local));
@@ -246,7 +244,10 @@ fn limits(settings: &ServerSettings, descriptors: usize) -> (ExitConfig, CopyLim
 
 /// What is offered: files only where there is a folder to serve.
 fn services(settings: &ServerSettings) -> Vec<&'static str> {
-    let mut services = vec![rp_proxy::SERVICE];
+    let mut services = Vec::new();
+    if !settings.once_key {
+        services.push(rp_proxy::SERVICE);
+    }
     if settings.root.is_some() {
         services.push(copy::service::SERVICE);
     }
@@ -365,7 +366,12 @@ impl Server {
                 };
                 self.exit.serve(connection.clone(), access).await;
             } else {
-                let access = Files::new(Arc::clone(&session), self.root.clone());
+                let access = Files {
+                    session: Arc::clone(&session),
+                    root: self.root.clone(),
+                    is_read_only: self.is_read_only,
+                    opened: Mutex::default(),
+                };
                 self.copies.serve(connection.clone(), access).await;
             }
         };
@@ -374,6 +380,9 @@ impl Server {
             () = session.watch() => {}
         }
         self.known.keep(&connection);
+        if let Some(once) = &self.once {
+            once.on_left(&connection).await;
+        }
         debug!(%from, stats = ?connection.stats(), "client left");
     }
 }
@@ -407,28 +416,24 @@ struct Files {
     session: Arc<Session>,
     /// The server's folder.
     root: Option<PathBuf>,
+    /// Nobody changes anything.
+    is_read_only: bool,
     /// What was opened for the line as it was last.
     opened: Mutex<Option<(Arc<Grant>, Access)>>,
 }
 
 impl Files {
-    fn new(session: Arc<Session>, root: Option<PathBuf>) -> Self {
-        Self {
-            session,
-            root,
-            opened: Mutex::default(),
-        }
-    }
-
     /// Beneath the key's own folder if its line names one.
     fn open(&self, grant: &Grant) -> Access {
         let Some(root) = grant.root.as_ref().or(self.root.as_ref()) else {
             return Access::none();
         };
-        let access = Access::beneath(root, grant.is_read_only).unwrap_or_else(|error| {
-            warn!(root = %root.display(), %error, "the folder to serve cannot be opened");
-            Access::none()
-        });
+        let access = Access::beneath(root, grant.is_read_only || self.is_read_only).unwrap_or_else(
+            |error| {
+                warn!(root = %root.display(), %error, "the folder to serve cannot be opened");
+                Access::none()
+            },
+        );
         access.anonymous(grant.is_anonymous)
     }
 }

@@ -68,6 +68,12 @@ pub struct ServerSettings {
     pub root: Option<PathBuf>,
     /// Clients whose key is not listed may read files.
     pub anonymous: bool,
+    /// Nobody changes files.
+    pub read_only: bool,
+    /// One client is let in, once, by a key that is made for it.
+    pub once_key: bool,
+    /// Another port will do if that of `listen` is taken.
+    pub any_port: bool,
     /// What may be dialled.
     pub policy: EgressPolicy,
     /// Which targets get a header of the PROXY protocol.
@@ -106,6 +112,7 @@ impl ServerSettings {
     /// # Errors
     /// A value cannot be understood; the text names its option.
     pub fn new(options: ServerOptions) -> Result<(Self, ServerOptions), Failure> {
+        let any_port = options.once_key && options.listen.is_none();
         let options = options.or(ServerOptions {
             listen: Some(format!("0.0.0.0:{DEFAULT_PORT}")),
             key: identity::default_host_key_path(),
@@ -125,6 +132,12 @@ impl ServerSettings {
                 "--anonymous needs --root: it opens nothing else",
             ));
         }
+        if options.once_key && (options.root.is_none() || options.anonymous) {
+            return Err(Failure::option(
+                "once-key",
+                "--once-key needs --root, and goes without --anonymous: nobody else is let in",
+            ));
+        }
         if let Some(root) = &options.root
             && !root.is_dir()
         {
@@ -137,6 +150,9 @@ impl ServerSettings {
             authorized_keys: needed("authorized-keys", options.authorized_keys.clone())?,
             root: options.root.clone(),
             anonymous: options.anonymous,
+            read_only: options.read_only,
+            once_key: options.once_key,
+            any_port,
             policy,
             proxy_protocol: parse_all("proxy-protocol", &options.proxy_protocol)?,
             listen_access: listen_access(&options.permit_listen)?,
@@ -176,7 +192,10 @@ fn connection_limits(options: &ServerOptions) -> ConnectionLimits {
     let default = ConnectionLimits::default();
     ConnectionLimits {
         total: options.max_connections.unwrap_or(default.total),
-        per_key: options.max_connections_per_key.unwrap_or(default.per_key),
+        per_key: match options.once_key {
+            true => 1,
+            false => options.max_connections_per_key.unwrap_or(default.per_key),
+        },
         per_network: options
             .max_connections_per_network
             .unwrap_or(default.per_network),

@@ -20,6 +20,8 @@ const SERVER_OPTIONS: &[&str] = &[
     "--authorized-keys",
     "--root",
     "--anonymous",
+    "--read-only",
+    "--once-key",
     "--allow",
     "--deny",
     "--proxy-protocol",

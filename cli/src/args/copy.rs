@@ -10,17 +10,18 @@ use rp_protocol::units::Bandwidth;
 
 use crate::{
     connect::{Family, Trust},
-    copy::{SILENCE, filter::Rule},
+    copy::{Ports, SILENCE, filter::Rule},
     openssh::Fingerprint,
     rate,
 };
 
 /// Copy files and folders fast over long and lossy networks.
 ///
-/// A location is a local path, `-` for standard input or output, or `rp://HOST[:PORT]/PATH`: a path
-/// beneath the root of an rpserver. A folder, or a path that ends in `/`, keeps the source's name.
+/// A location is a local path, `-` for standard input or output, `[USER@]HOST:PATH`, for which ssh starts rpcp on
+/// that machine, or `rp://HOST[:PORT]/PATH`, a path beneath the root of an rpserver. A folder, or a path that ends
+/// in `/`, keeps the source's name.
 ///
-/// `rpcp ls|rm|mkdir rp://HOST/PATH` lists, removes and makes what is there (`rpcp ls --help`); a file of
+/// `rpcp ls|rm|mkdir HOST:PATH` lists, removes and makes what is there (`rpcp ls --help`), as with rp://; a file of
 /// that name is written ./ls.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rpcp", version, max_term_width = 100)]
@@ -182,9 +183,29 @@ pub struct ConnectionArgs {
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Your key, instead of ~/.ssh/id_ed25519
+    /// Your key, instead of ~/.ssh/id_ed25519, or of those that ssh would take
     #[arg(short, value_name = "KEY")]
     pub identity: Option<PathBuf>,
+
+    /// Port of ssh on the other machine, as in scp
+    #[arg(short = 'P', value_name = "PORT")]
+    pub ssh_port: Option<u16>,
+
+    /// Configuration of ssh, instead of ~/.ssh/config
+    #[arg(short = 'F', value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+
+    /// Machine that ssh goes through: [USER@]HOST[:PORT]; the files go directly
+    #[arg(short = 'J', value_name = "HOST")]
+    pub jump: Option<String>,
+
+    /// Option for ssh, as in its configuration; may be given again
+    #[arg(short = 'o', value_name = "OPTION")]
+    pub ssh_options: Vec<String>,
+
+    /// UDP ports of the other machine, one of which is used with HOST:PATH: 60000-60010, or one [default: any]
+    #[arg(long, value_name = "A-B")]
+    pub udp_ports: Option<Ports>,
 
     /// The key the server must have, as it prints it (SHA256:...)
     #[arg(long, value_name = "FINGERPRINT")]
@@ -260,7 +281,7 @@ impl CopyArgs {
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rpcp", version, max_term_width = 100)]
 pub enum FilesArgs {
-    /// List what is at rp://HOST/PATH
+    /// List what is at HOST:PATH or rp://HOST/PATH
     Ls {
         /// One line each: permissions, size, time of modification, name
         #[arg(short)]
@@ -272,10 +293,10 @@ pub enum FilesArgs {
         #[command(flatten)]
         connection: ConnectionArgs,
         /// Where
-        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        #[arg(value_name = "HOST:PATH", required = true)]
         locations: Vec<OsString>,
     },
-    /// Remove what is at rp://HOST/PATH
+    /// Remove what is at HOST:PATH or rp://HOST/PATH
     Rm {
         /// Folders with all that is in them
         #[arg(short)]
@@ -284,16 +305,16 @@ pub enum FilesArgs {
         #[command(flatten)]
         connection: ConnectionArgs,
         /// What
-        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        #[arg(value_name = "HOST:PATH", required = true)]
         locations: Vec<OsString>,
     },
-    /// Make a folder at rp://HOST/PATH
+    /// Make a folder at HOST:PATH or rp://HOST/PATH
     Mkdir {
         /// How the server is reached
         #[command(flatten)]
         connection: ConnectionArgs,
         /// Where
-        #[arg(value_name = "rp://HOST/PATH", required = true)]
+        #[arg(value_name = "HOST:PATH", required = true)]
         locations: Vec<OsString>,
     },
 }

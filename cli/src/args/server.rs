@@ -60,6 +60,16 @@ pub struct ServerOptions {
     #[arg(long, env = "RPSERVER_ANONYMOUS")]
     pub anonymous: bool,
 
+    /// Let no key change files under --root
+    #[arg(long, env = "RPSERVER_READ_ONLY")]
+    pub read_only: bool,
+
+    /// Print a line for the other machine, which fetches all files under --root; nobody else is let in, and the key
+    /// in it dies with this server, which ends when that has happened
+    #[arg(long)]
+    #[serde(skip)]
+    pub once_key: bool,
+
     /// Network that may be dialled although it is not public: 10.0.0.0/8, 10.0.0.0/8:443,
     /// [fd00::/8]:8000-8999, or a Unix socket, unix:/PATH; may be given again
     #[arg(
@@ -206,6 +216,8 @@ impl ServerOptions {
             authorized_keys: self.authorized_keys.or(file.authorized_keys),
             root: self.root.or(file.root),
             anonymous: self.anonymous || file.anonymous,
+            read_only: self.read_only || file.read_only,
+            once_key: self.once_key,
             allow: super::client::given(self.allow, file.allow),
             deny: super::client::given(self.deny, file.deny),
             proxy_protocol: super::client::given(self.proxy_protocol, file.proxy_protocol),

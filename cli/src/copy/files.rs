@@ -11,10 +11,12 @@ use rp_transfer::{
 };
 
 use super::{
-    CopyError, Link,
+    CopyError, Link, Sending,
     location::{Location, Remote},
     requests::{self, Requests},
-    run_with, say, tree,
+    run_with, say,
+    ssh::Purpose,
+    tree,
 };
 use crate::{
     args::copy::{ConnectionArgs, FilesArgs},
@@ -56,16 +58,21 @@ async fn run_all(args: &FilesArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<()
         .map(|typed| match Location::parse(typed)? {
             Location::Remote(remote) => Ok(remote),
             _ => Err(CopyError::Usage(
-                "ls, rm and mkdir are for rp://HOST/PATH; here there are commands for it",
+                "ls, rm and mkdir are for HOST:PATH and rp://HOST/PATH; here there are commands for it",
             )),
         })
         .collect::<Result<_, _>>()?;
     let stop = requests::watch_signals();
     let report = Report::default();
-    for remote in remotes {
+    let purpose = match args {
+        FilesArgs::Ls { .. } => Purpose::Source,
+        FilesArgs::Rm { .. } | FilesArgs::Mkdir { .. } => Purpose::Name,
+    };
+    for mut remote in remotes {
         let transport = TransportConfig::default().tracer(tracer.clone());
-        let server = remote.server.clone();
-        let link = Link::open(server, args.connection(), transport, stop.clone()).await?;
+        let places = vec![(purpose, &mut remote)];
+        let how = (transport, Sending::default());
+        let link = Link::open(places, args.connection(), how, stop.clone()).await?;
         let done = run_one(args, &link.requests, &remote).await;
         let failed = match link.close(done).await {
             Err(CopyError::Transfer(error)) if args.locations().len() > 1 => error,

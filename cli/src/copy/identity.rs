@@ -10,7 +10,7 @@ use std::{
 
 use rp_transfer::message::{CopyId, Durability};
 
-use super::location::{Location, Remote};
+use super::location::{Host, Location, Remote};
 
 /// Gathers what makes a copy this one and no other.
 #[derive(Clone, Debug)]
@@ -47,8 +47,12 @@ impl Identity {
 
     /// Adds a place of a server, by whatever port it is reached.
     fn add_remote(&mut self, remote: &Remote) {
-        self.add(remote.server.host.as_bytes());
-        self.add(&remote.path);
+        let host = match &remote.host {
+            Host::Server(server) => server.host.clone(),
+            Host::Ssh(host) => host.to_string(),
+        };
+        self.add(host.as_bytes());
+        self.add(remote.typed());
     }
 
     /// Adds one part.

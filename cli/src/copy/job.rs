@@ -8,21 +8,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rp_transfer::{error::Error, message::Status, source::Source};
+use rp_transfer::{
+    error::Error, glob::is_pattern, message::Status, path::printable_path, source::Source,
+};
 
 use super::{
     CopyError,
     filter::Filter,
     identity::Identity,
-    location::{Location, LocationError, Remote, printable_path},
+    location::{self, Host, Location, LocationError, Remote},
     pull::{self, Target},
     push,
+    ssh::Purpose,
     tree::parse_names,
 };
-use crate::{
-    args::copy::{CopyArgs, PolicyArg},
-    connect::Server,
-};
+use crate::args::copy::{CopyArgs, PolicyArg};
 
 /// What is to be copied, opened on this side.
 pub(super) enum Job {
@@ -43,6 +43,12 @@ pub(super) enum Job {
     PullTree {
         sources: Vec<Remote>,
         to: PathBuf,
+        wanted: Wanted,
+    },
+    /// From one machine to another, through this one.
+    Relay {
+        sources: Vec<Remote>,
+        to: Remote,
         wanted: Wanted,
     },
 }
@@ -69,7 +75,7 @@ impl Wanted {
 }
 
 fn read_names(list: &Path) -> Result<Vec<Vec<u8>>, CopyError> {
-    let failed = |error| CopyError::NoSource(Error::io(printable_path(list), error));
+    let failed = |error| CopyError::NoSource(Error::io(location::printable_path(list), error));
     let mut names = Vec::new();
     match list == Path::new("-") {
         true => io::stdin().lock().read_to_end(&mut names).map(|_| ()),
@@ -85,7 +91,12 @@ impl Job {
         let Some((to, from)) = locations.split_last() else {
             return Err(CopyError::Usage("name what is to be copied, and where to"));
         };
-        if from.iter().any(is_remote) && args.policy == PolicyArg::Fixed {
+        let is_server = |location: &Location| match location {
+            Location::Remote(remote) => matches!(remote.host, Host::Server(_)),
+            _ => false,
+        };
+        let is_fetched = from.iter().any(is_server) && !is_remote(to);
+        if is_fetched && args.policy == PolicyArg::Fixed {
             return Err(CopyError::Usage(
                 "--policy fixed is for what this side sends: a server decides by itself",
             ));
@@ -95,8 +106,21 @@ impl Job {
             args.recursive || args.files_from.is_some() || args.dry_run || !args.rules.is_empty();
         let wanted = Wanted::new(args, from.len())?;
         match (from, to) {
+            (from, Location::Remote(_))
+                if from.iter().all(is_remote)
+                    && (args.delete || args.hard_links || wanted.names.is_some()) =>
+            {
+                Err(CopyError::Usage(
+                    "--delete, --hard-links and --files-from are not for copies from one machine to another through this one",
+                ))
+            }
+            (from, Location::Remote(to)) if from.iter().all(is_remote) => Ok(Self::Relay {
+                sources: on_one_machine(from)?,
+                to: to.clone(),
+                wanted,
+            }),
             (from, Location::Remote(_)) if from.iter().any(is_remote) => Err(CopyError::Usage(
-                "both sides are remote: one of them must be this machine",
+                "sources are on this machine and on another: copy from one after the other",
             )),
             ([Location::Local(path)], Location::Remote(to))
                 if is_tree && (path.is_dir() || args.dry_run || !args.rules.is_empty()) =>
@@ -105,10 +129,12 @@ impl Job {
             }
             ([from], Location::Remote(to)) => Self::push_file(from, to),
             (from, Location::Remote(to)) => Self::push_tree(from, to, wanted),
-            ([Location::Remote(from)], to) if !is_tree => Self::pull_file(from, to),
+            ([Location::Remote(from)], to) if !is_tree && !is_pattern(&from.path) => {
+                Self::pull_file(from, to)
+            }
             (from, to) if from.iter().all(is_remote) => Self::pull_tree(from, to, wanted),
             _ => Err(CopyError::Usage(
-                "both sides are on this machine: one of them must be rp://HOST/PATH",
+                "both sides are on this machine: one of them must be HOST:PATH or rp://HOST/PATH",
             )),
         }
     }
@@ -125,7 +151,9 @@ impl Job {
     }
 
     fn pull_file(from: &Remote, to: &Location) -> Result<Self, CopyError> {
-        if from.file_name().is_none() {
+        let is_ssh = matches!(from.host, Host::Ssh(_));
+        let is_spelled_folder = is_ssh && matches!(from.typed(), b"." | b".." | b"~");
+        if is_spelled_folder || from.file_name().is_none() {
             return Err(LocationError::Folder(from.to_string()).into());
         }
         Ok(Self::Pull {
@@ -154,33 +182,43 @@ impl Job {
                 "folders and several files go to a folder, not to standard output",
             ));
         };
-        let sources: Vec<_> = from
-            .iter()
-            .filter_map(|location| match location {
-                Location::Remote(remote) => Some(remote.clone()),
-                _ => None,
-            })
-            .collect();
-        let mut servers = sources.iter().map(|remote| &remote.server);
-        let first = servers.next();
-        if !servers.all(|server| Some(server) == first) {
-            return Err(CopyError::Usage(
-                "all sources must be at one server: copy from one after the other",
-            ));
-        }
         Ok(Self::PullTree {
-            sources,
+            sources: on_one_machine(from)?,
             to: to.clone(),
             wanted,
         })
     }
 
-    pub(super) fn server(&self) -> &Server {
+    /// What is read on another machine than that which [`Job::places`] is about.
+    pub(super) fn sources_elsewhere(&mut self) -> Option<Vec<(Purpose, &mut Remote)>> {
+        let Self::Relay { sources, .. } = self else {
+            return None;
+        };
+        let sources = sources.iter_mut();
+        Some(sources.map(|source| (Purpose::Source, source)).collect())
+    }
+
+    /// What is on the other machine.
+    pub(super) fn places(&mut self) -> Vec<(Purpose, &mut Remote)> {
         match self {
-            Self::Push { to, .. } | Self::PushTree { to, .. } => &to.server,
-            Self::Pull { from, .. } => &from.server,
-            // There is at least one source.
-            Self::PullTree { sources, .. } => &sources[0].server,
+            Self::Push { to, .. } | Self::PushTree { to, .. } | Self::Relay { to, .. } => {
+                vec![(Purpose::Target, to)]
+            }
+            Self::Pull { from, .. } => vec![(Purpose::Source, from)],
+            Self::PullTree { sources, .. } => {
+                let sources = sources.iter_mut();
+                sources.map(|source| (Purpose::Source, source)).collect()
+            }
+        }
+    }
+
+    /// Refuses what cannot be done now that is known what is on the other machine.
+    pub(super) fn check(&self) -> Result<(), CopyError> {
+        match self {
+            Self::Pull { from, .. } if from.is_folder_there() => {
+                Err(Error::Folder(printable_path(from.typed())).into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -198,10 +236,12 @@ impl Job {
                 [one] => file_name(one).as_encoded_bytes().to_vec(),
                 several => format!("{} sources", several.len()).into_bytes(),
             },
-            Self::PullTree { sources, .. } => match sources.as_slice() {
-                [one] => one.folder_name().as_encoded_bytes().to_vec(),
-                several => format!("{} sources", several.len()).into_bytes(),
-            },
+            Self::PullTree { sources, .. } | Self::Relay { sources, .. } => {
+                match sources.as_slice() {
+                    [one] => one.folder_name().as_encoded_bytes().to_vec(),
+                    several => format!("{} sources", several.len()).into_bytes(),
+                }
+            }
         };
         match name.as_slice() {
             b"" => b"-".to_vec(),
@@ -231,6 +271,25 @@ pub(super) fn identity(args: &CopyArgs) -> Result<Option<Identity>, CopyError> {
 pub(super) fn file_name(path: &Path) -> &OsStr {
     let is_dot = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
     path.file_name().filter(|_| !is_dot).unwrap_or_default()
+}
+
+/// Sources that one connection leads to.
+fn on_one_machine(from: &[Location]) -> Result<Vec<Remote>, CopyError> {
+    let sources: Vec<_> = from
+        .iter()
+        .filter_map(|location| match location {
+            Location::Remote(remote) => Some(remote.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut hosts = sources.iter().map(|remote| &remote.host);
+    let first = hosts.next();
+    match hosts.all(|host| Some(host) == first) {
+        true => Ok(sources),
+        false => Err(CopyError::Usage(
+            "all sources must be on one machine: copy from one after the other",
+        )),
+    }
 }
 
 fn is_remote(location: &Location) -> bool {

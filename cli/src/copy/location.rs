@@ -1,7 +1,10 @@
 //! One side of an `rpcp` command line: what was typed, and what it means. Nothing is opened here.
 
+mod ssh;
 #[cfg(test)]
 mod tests;
+
+pub use self::ssh::SshHost;
 
 use std::{
     borrow::Cow,
@@ -23,29 +26,66 @@ pub enum Location {
     Standard,
     /// A path of this machine.
     Local(PathBuf),
-    /// A path beneath the root of an `rpserver`.
+    /// A path at another machine.
     Remote(Remote),
 }
 
-/// A path at an `rpserver`.
+/// A path at another machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The server.
-    pub server: Server,
-    /// The path beneath its root, without a leading `/`.
+    /// The machine.
+    pub host: Host,
+    /// The path as requests name it: beneath the root of an `rpserver`, without a leading `/`; over ssh as it was
+    /// typed, until the far side says what it is called there.
     pub path: Vec<u8>,
+    /// The path as it was typed, where requests name it otherwise.
+    typed: Option<Vec<u8>>,
+}
+
+/// How another machine is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An `rpserver` runs there.
+    Server(Server),
+    /// `ssh` starts the far side.
+    Ssh(SshHost),
 }
 
 impl Remote {
+    /// Has requests name the path `path`.
+    pub(super) fn call(&mut self, path: Vec<u8>) {
+        let typed = std::mem::replace(&mut self.path, path);
+        self.typed.get_or_insert(typed);
+    }
+
+    /// Another path of the same machine, as requests name it.
+    pub(super) fn beside(&self, path: Vec<u8>) -> Self {
+        Self {
+            host: self.host.clone(),
+            path,
+            typed: None,
+        }
+    }
+
+    /// Whether the far side of an ssh session said that the path is a folder's.
+    pub(super) fn is_folder_there(&self) -> bool {
+        matches!(self.host, Host::Ssh(_)) && !self.path.contains(&b'/')
+    }
+
+    /// The path as it was typed.
+    pub fn typed(&self) -> &[u8] {
+        self.typed.as_ref().unwrap_or(&self.path)
+    }
+
     /// The last component, if the path is not spelled as a folder.
     pub fn file_name(&self) -> Option<&OsStr> {
-        let name = self.path.rsplit(|&byte| byte == b'/').next()?;
+        let name = self.typed().rsplit(|&byte| byte == b'/').next()?;
         (!name.is_empty()).then(|| OsStr::from_bytes(name))
     }
 
     /// The last component, however the path is spelled; empty for the root and for `.`.
     pub fn folder_name(&self) -> &OsStr {
-        let mut names = self.path.rsplit(|&byte| byte == b'/');
+        let mut names = self.typed().rsplit(|&byte| byte == b'/');
         let name = names.find(|name| !name.is_empty()).unwrap_or_default();
         match name {
             b"." | b".." => OsStr::new(""),
@@ -56,22 +96,30 @@ impl Remote {
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = self.server.to_string().replace('%', "%25");
-        write!(f, "rp://{server}/{}", printable(&self.path))
+        match &self.host {
+            Host::Server(server) => {
+                let server = server.to_string().replace('%', "%25");
+                write!(f, "rp://{server}/{}", printable(self.typed()))
+            }
+            Host::Ssh(host) => write!(f, "{host}:{}", printable(self.typed())),
+        }
     }
 }
 
 /// Why what was typed is no location.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LocationError {
-    /// `user@host:path`.
+    /// `user@host:path` with a host or user that ssh is not to be given.
     #[error(
-        "{0}: copying over ssh is not there yet; start rpserver on the host and use rp://HOST/PATH \
-         (or ./NAME for a local file with a colon)"
+        "{0}: not a host for ssh; write [USER@]HOST:PATH, an IPv6 address in brackets (or ./NAME for a local \
+         file with a colon)"
     )]
     Ssh(String),
+    /// A path with a line break or the like.
+    #[error("{0}: control characters are not accepted in a path")]
+    Control(String),
     /// Another scheme than `rp://`.
-    #[error("{0}: only rp:// is understood")]
+    #[error("{0}: of addresses with :// only rp:// is understood")]
     Scheme(String),
     /// `rp://` with a user.
     #[error("{0}: rp:// takes no user; the server knows you by your key")]
@@ -113,15 +161,20 @@ impl Location {
             b"-" => return Ok(Self::Standard),
             _ => {}
         }
-        // As in scp: a colon before the first slash means a host.
-        let head = bytes.split(|&byte| byte == b'/').next().unwrap_or(bytes);
-        if !head.contains(&b':') {
+        let Some((head, path)) = ssh::split(bytes) else {
             return Ok(Self::Local(PathBuf::from(typed)));
-        }
-        if bytes.get(head.len()..head.len() + 2) == Some(b"//") && head.ends_with(b":") {
+        };
+        if path.starts_with(b"//") && !head.contains(&b'@') && !head.starts_with(b"[") {
             return Err(LocationError::Scheme(shown()));
         }
-        Err(LocationError::Ssh(shown()))
+        if path.iter().any(u8::is_ascii_control) {
+            return Err(LocationError::Control(shown()));
+        }
+        Ok(Self::Remote(Remote {
+            host: Host::Ssh(SshHost::parse(head).ok_or_else(|| LocationError::Ssh(shown()))?),
+            path: path.to_vec(),
+            typed: None,
+        }))
     }
 
     /// The name a folder keeps of this source; empty for standard input.
@@ -162,8 +215,9 @@ fn parse_remote(rest: &[u8], shown: &dyn Fn() -> String) -> Result<Remote, Locat
     }
     let server = str::from_utf8(authority).ok().and_then(parse_server);
     Ok(Remote {
-        server: server.ok_or_else(|| LocationError::Host(shown()))?,
+        host: Host::Server(server.ok_or_else(|| LocationError::Host(shown()))?),
         path: unescape(path).ok_or_else(|| LocationError::Escape(shown()))?,
+        typed: None,
     })
 }
 
@@ -184,7 +238,7 @@ fn parse_server(authority: &str) -> Option<Server> {
 }
 
 /// Replaces every `%XX`; `None` where a `%` stands for nothing.
-fn unescape(path: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unescape(path: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = path.iter();
     let mut out = Vec::with_capacity(path.len());
     while let Some(&byte) = bytes.next() {

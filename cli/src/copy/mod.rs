@@ -9,11 +9,13 @@ mod activity;
 mod arrivals;
 mod control;
 mod drive;
+mod expand;
 pub mod files;
 pub mod filter;
 mod identity;
 mod job;
 mod keys;
+mod link;
 pub mod location;
 mod manifest;
 mod outcome;
@@ -23,10 +25,14 @@ mod requests;
 mod run_half;
 mod say;
 pub mod service;
+mod ssh;
 mod stats;
 mod tree;
 
-pub use self::activity::SILENCE;
+pub use self::{
+    activity::SILENCE,
+    ssh::{Ports, PortsError, SshError},
+};
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -38,7 +44,7 @@ use rp_protocol::{
     config::{Policy, TransportConfig},
     error::ConnectionError,
     trace::Tracer,
-    units::CloseCode,
+    units::Bandwidth,
 };
 use rp_transfer::{
     batch::Report,
@@ -47,29 +53,27 @@ use rp_transfer::{
     xattrs::{Privilege, Xattrs},
 };
 use thiserror::Error as ThisError;
-use tokio::sync::watch;
 
 use self::{
     filter::FilterError,
     job::{Job, missing_source},
     keys::{Keys, Pace},
+    link::Link,
     location::LocationError,
     manifest::Manifest,
     outcome::{Copied, Task},
-    requests::{Requests, Stop},
     say::Voice,
 };
 use crate::{
     args::copy::{ConnectionArgs, CopyArgs, FsyncArg, PolicyArg, ResumeArg},
-    connect::{ConnectFailure, Connected, Server, connect},
+    connect::{ConnectFailure, Server},
     exit_code::{ExitCode, Failure},
     logging::{self, Format, Level},
-    path_memory::PathFile,
+    once_key::OnceKeyError,
     progress::{
         Screen, Watched,
         json::{Event, Summary},
     },
-    prompt::Terminal,
     run,
     trace_files::TraceFiles,
 };
@@ -99,6 +103,12 @@ pub enum CopyError {
     /// What was copied is not what the list of digests says.
     #[error("{0} files differ from the manifest, listed above")]
     Differs(usize),
+    /// The key of `--once-key` is none.
+    #[error(transparent)]
+    OnceKey(#[from] OnceKeyError),
+    /// There is no connection that ssh could have made.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
     /// The connection was lost on the way.
     #[error("connection lost: {0}")]
     Lost(#[from] ConnectionError),
@@ -155,11 +165,14 @@ impl CopyError {
     /// How the program ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Location(_) | Self::Filter(_) | Self::Usage(_) | Self::Manifest(_) => {
-                ExitCode::Usage
-            }
+            Self::Location(_)
+            | Self::Filter(_)
+            | Self::Usage(_)
+            | Self::Manifest(_)
+            | Self::OnceKey(_) => ExitCode::Usage,
             Self::Differs(_) => ExitCode::Integrity,
             Self::Connect(failure) => failure.exit_code(),
+            Self::Ssh(error) => error.exit_code(),
             Self::Lost(ConnectionError::TimedOut) | Self::Stalled(_) => ExitCode::Timeout,
             Self::Lost(_) => ExitCode::Connect,
             Self::NoSource(_) => ExitCode::NotFound,
@@ -190,8 +203,11 @@ fn code_of(status: Status) -> ExitCode {
 /// # Errors
 /// See [`Failure`].
 pub fn main() -> Result<(), Failure> {
-    let first = std::env::args_os().nth(1);
-    if first.is_some_and(|word| word == "ls" || word == "rm" || word == "mkdir") {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if first == "--server" {
+        return ssh::server::main();
+    }
+    if first == "ls" || first == "rm" || first == "mkdir" {
         return files::main();
     }
     let args = CopyArgs::of_process();
@@ -231,65 +247,6 @@ impl From<CopyError> for Failure {
     }
 }
 
-/// A connection to a server, and what is known of the path to it.
-struct Link {
-    connected: Connected,
-    server: Server,
-    requests: Arc<Requests>,
-    paths: Option<PathFile>,
-}
-
-impl Link {
-    /// Connects, as far as the user does not want an end before.
-    async fn open(
-        server: Server,
-        args: &ConnectionArgs,
-        transport: TransportConfig,
-        stop: watch::Receiver<Stop>,
-    ) -> Result<Self, CopyError> {
-        let trust = args.trust();
-        let mut stopped = stop.clone();
-        let family = args.family();
-        let connected = tokio::select! {
-            connected = connect(&server, family, &trust, service::SERVICE, transport, &Terminal) => {
-                connected?
-            }
-            stopped = stopped.wait_for(|stop| !matches!(stop, Stop::No)) => {
-                return Err(match stopped.as_deref() {
-                    Ok(Stop::Unknown(failure)) => CopyError::Signals(failure.clone()),
-                    _ => Error::Interrupted.into(),
-                });
-            }
-        };
-        let paths = PathFile::open(!args.no_path_memory);
-        if let Some(paths) = &paths {
-            paths.recall(&server, &connected.connection);
-        }
-        Ok(Self {
-            requests: Requests::new(&connected.connection, args.silence(), stop),
-            connected,
-            server,
-            paths,
-        })
-    }
-
-    /// Says how it went and ends the connection.
-    async fn close<T>(self, result: Result<T, CopyError>) -> Result<T, CopyError> {
-        let result = result.map_err(|error| error.explained(&self.server));
-        if let Some(paths) = &self.paths {
-            paths.keep(&self.server, &self.connected.connection);
-        }
-        let (code, reason): (u32, &[u8]) = match &result {
-            Ok(_) => (0, b"done"),
-            Err(error) => (error.exit_code().number().into(), b"failed"),
-        };
-        self.connected
-            .close(CloseCode::from_u32(code), reason)
-            .await;
-        result
-    }
-}
-
 async fn run_copy(args: &CopyArgs, tracer: Option<Arc<dyn Tracer>>) -> Result<(), CopyError> {
     let voice = Voice::of(args);
     let mut summary = Summary::default();
@@ -311,12 +268,23 @@ async fn run_job(
     summary: &mut Summary,
 ) -> Result<(), CopyError> {
     let manifest = args.manifest.as_deref().map(Manifest::open).transpose()?;
-    let job = Job::open(args)?;
+    let mut job = Job::open(args)?;
     let stop = requests::watch_signals();
-    let transport = transport(args)?.tracer(tracer);
-    let link = Link::open(job.server().clone(), &args.connection, transport, stop).await?;
+    let how = Sending {
+        policy: policy(args)?,
+        max_rate: args.max_rate(),
+    };
+    let with = (transport(how).tracer(tracer), how);
+    let from = match job.sources_elsewhere() {
+        Some(places) => {
+            Some(Link::open(places, &args.connection, with.clone(), stop.clone()).await?)
+        }
+        None => None,
+    };
+    let link = Link::open(job.places(), &args.connection, with, stop).await?;
     let task = Task {
         requests: Arc::clone(&link.requests),
+        from: from.as_ref().map(|from| Arc::clone(&from.requests)),
         progress: Arc::default(),
         report: match manifest.is_some() || args.checksum {
             true => Report::keeping_digests(),
@@ -351,6 +319,14 @@ async fn run_job(
     if args.stats {
         stats::print(summary, &link.connected.endpoint, &connection);
     }
+    if let Some(from) = from {
+        // Why it failed, the link to the target says.
+        let how = match &result {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Interrupted.into()),
+        };
+        let _ = from.close(how).await;
+    }
     let told = screen.told();
     let copied = link.close(result).await.inspect_err(|_| {
         // What failed before the end says as much as the end.
@@ -378,6 +354,7 @@ fn screen_line(text: &str) {
 }
 
 async fn copy(task: &Task, job: Job, args: &CopyArgs) -> Result<Copied, CopyError> {
+    job.check()?;
     let (requests, progress) = (&task.requests, Arc::clone(&task.progress));
     let options = FileOptions {
         preserve: args.preserve,
@@ -429,11 +406,23 @@ async fn copy(task: &Task, job: Job, args: &CopyArgs) -> Result<Copied, CopyErro
             let tree = tree::Tree::new(task, args, wanted, options, identity);
             return tree.push(sources, to.path).await.map(Copied::Tree);
         }
+        Job::Relay {
+            sources,
+            to,
+            wanted,
+        } => {
+            let from = task.from.as_ref().unwrap_or(requests);
+            let sources = expand::expand(from, sources).await?;
+            let tree = tree::Tree::new(task, args, wanted, options, identity);
+            let relayed = tree.relay(Arc::clone(from), sources, to.path).await;
+            return relayed.map(Copied::Tree);
+        }
         Job::PullTree {
             sources,
             to,
             wanted,
         } => {
+            let sources = expand::expand(requests, sources).await?;
             let tree = tree::Tree::new(task, args, wanted, options, identity);
             return tree.pull(sources, to).await.map(Copied::Tree);
         }
@@ -450,20 +439,28 @@ fn durability(typed: FsyncArg) -> Durability {
     }
 }
 
-fn transport(args: &CopyArgs) -> Result<TransportConfig, CopyError> {
-    let policy = match (args.policy, args.max_rate()) {
-        (PolicyArg::Fair, _) => Policy::Fair,
-        (PolicyArg::Low, _) => Policy::Low,
-        (PolicyArg::Fixed, Some(rate)) => Policy::Fixed(rate),
-        (PolicyArg::Fixed, None) => {
-            return Err(CopyError::Usage("--policy fixed needs --rate"));
-        }
-    };
-    Ok(TransportConfig::default()
-        .policy(policy)
-        .max_rate(args.max_rate())
+fn policy(args: &CopyArgs) -> Result<Policy, CopyError> {
+    match (args.policy, args.max_rate()) {
+        (PolicyArg::Fair, _) => Ok(Policy::Fair),
+        (PolicyArg::Low, _) => Ok(Policy::Low),
+        (PolicyArg::Fixed, Some(rate)) => Ok(Policy::Fixed(rate)),
+        (PolicyArg::Fixed, None) => Err(CopyError::Usage("--policy fixed needs --rate")),
+    }
+}
+
+/// How both sides of a copy send.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sending {
+    policy: Policy,
+    max_rate: Option<Bandwidth>,
+}
+
+fn transport(how: Sending) -> TransportConfig {
+    TransportConfig::default()
+        .policy(how.policy)
+        .max_rate(how.max_rate)
         .send_buffer(WINDOW)
         .max_stream_credit(WINDOW)
         // One stream may have two thirds of it.
-        .max_connection_credit(WINDOW / 2 * 3))
+        .max_connection_credit(WINDOW / 2 * 3)
 }

@@ -12,6 +12,8 @@ use super::{CopyError, manifest::Digests, requests::Requests, say::Voice, tree};
 /// What a copy works with and counts in.
 pub(super) struct Task {
     pub(super) requests: Arc<Requests>,
+    /// Where it comes from, if that is not this machine.
+    pub(super) from: Option<Arc<Requests>>,
     pub(super) progress: Arc<Progress>,
     pub(super) report: Report,
     pub(super) voice: Voice,

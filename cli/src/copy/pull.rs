@@ -12,6 +12,7 @@ use rp_transfer::{
     message::{Get, Resume},
     path::{Destination, RemotePath},
     receiver::{Announced, OpenSink, Receiver},
+    relay::RelaySink,
     session::{Progress, Summary},
     tree_copy::Member,
     writer::{Noted, Sink, StreamSink, Writer},
@@ -29,6 +30,8 @@ pub(super) enum Target {
     Standard,
     /// A device or pipe, written to as it is.
     Stream(PathBuf),
+    /// Another machine.
+    Relay(RelaySink),
     File(Destination),
     /// A file that an interrupted copy left a part of.
     Begun(Box<Writer>),
@@ -90,6 +93,7 @@ impl Target {
     fn open(self, announced: &Announced, options: FileOptions) -> Result<Box<dyn Sink>, Error> {
         Ok(match self {
             Self::Standard => Box::new(StreamSink::new(io::stdout(), "standard output")),
+            Self::Relay(sink) => Box::new(sink),
             Self::Stream(path) => {
                 let shown = printable_path(&path);
                 let file = OpenOptions::new().write(true).open(&path);
@@ -141,6 +145,9 @@ impl Requests {
         options: FileOptions,
         progress: Arc<Progress>,
     ) -> Result<Summary, CopyError> {
+        if let Target::File(destination) = &target {
+            self.threads.allow(destination, true);
+        }
         let streams = self.connection.open_bi().await?;
         let beginning = self.worker.run(move || {
             let mut get = Get {

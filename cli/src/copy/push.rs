@@ -47,6 +47,7 @@ impl Requests {
         put: Put,
         progress: Arc<Progress>,
     ) -> Result<Summary, CopyError> {
+        self.threads.allow_reading();
         let streams = self.connection.open_bi().await?;
         let data = self.connection.open_uni().await?;
         let put = Put {

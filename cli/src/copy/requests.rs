@@ -59,6 +59,7 @@ pub(super) fn watch_signals() -> watch::Receiver<Stop> {
 pub(super) struct Requests {
     pub(super) connection: Connection,
     arrivals: Arrivals,
+    pub(super) threads: FileThreads,
     pub(super) worker: Worker,
     silence: Duration,
     stop: watch::Receiver<Stop>,
@@ -71,10 +72,12 @@ impl Requests {
         silence: Duration,
         stop: watch::Receiver<Stop>,
     ) -> Arc<Self> {
+        let threads = FileThreads::new();
         Arc::new(Self {
             connection: connection.clone(),
             arrivals: Arrivals::new(connection, Side::Server),
-            worker: FileThreads::new().connection(User::Ourselves),
+            worker: threads.connection(User::Ourselves),
+            threads,
             silence,
             stop,
         })

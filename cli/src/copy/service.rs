@@ -1,7 +1,7 @@
 //! The server's side of the copy service: takes the requests of one connection and answers them
 //! beneath the folder this client was given.
 
-use std::{future, path::Path, sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
 use rp_protocol::{Connection, RecvStream, SendStream, units::Side};
 use rp_proxy::shares::{Place, Shares};
@@ -9,23 +9,25 @@ use rp_transfer::{
     batch::max_open_of_all,
     error::Error,
     message::{CopyId, Get, Message, Put, PutBatch},
-    path::{RemotePath, Root, printable_path},
+    path::printable_path,
     receiver::{OpenSink, Receiver},
     sender::Sender,
     session::Summary,
     source::Source,
     writer::{Noted, Writer},
-    xattrs::Privilege,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+mod access;
 mod copies;
 mod tree;
 
+pub use self::access::{Access, AccessCheck, Shared};
 use self::copies::{Connected, Copies, Joined};
+
 use super::{
     CopyError,
-    activity::{Patience, SILENCE},
+    activity::Patience,
     arrivals::Arrivals,
     control::{ControlError, ControlReader, ControlWriter},
     drive::{CLOSE_TIMEOUT, MakeHalf, Streams, drive},
@@ -68,81 +70,6 @@ impl Default for CopyLimits {
             working: Duration::from_secs(60 * 60),
             anonymous_working: Duration::from_secs(2 * 60),
         }
-    }
-}
-
-/// What a client may do here.
-#[derive(Clone, Debug)]
-pub struct Access {
-    root: Option<Arc<Root>>,
-    read_only: bool,
-    silence: Duration,
-    is_anonymous: bool,
-    privilege: Privilege,
-}
-
-impl Access {
-    /// No files at all.
-    pub fn none() -> Self {
-        Self {
-            root: None,
-            read_only: true,
-            silence: SILENCE,
-            is_anonymous: false,
-            privilege: Privilege::Guest,
-        }
-    }
-
-    /// The files beneath the folder `root`.
-    ///
-    /// # Errors
-    /// There is no such folder, or it may not be opened.
-    pub fn beneath(root: &Path, read_only: bool) -> Result<Self, Error> {
-        let opened = Root::open(root).map_err(|error| Error::io(root.display(), error))?;
-        Ok(Self {
-            root: Some(Arc::new(opened)),
-            read_only,
-            silence: SILENCE,
-            is_anonymous: false,
-            privilege: Privilege::Guest,
-        })
-    }
-
-    /// How long a client may do nothing while it is its turn, before its request is ended. Default
-    /// 30 s: an honest client that is busy says so every 10 s.
-    #[must_use]
-    pub fn silence(self, silence: Duration) -> Self {
-        Self { silence, ..self }
-    }
-
-    /// Of whose words modes and extended attributes are kept. Default a guest's: a server that runs as root gives
-    /// nobody else root's rights.
-    #[must_use]
-    pub fn privilege(self, privilege: Privilege) -> Self {
-        Self { privilege, ..self }
-    }
-
-    /// Whether the client's key means nothing: it then shares what it may take with all others like it.
-    #[must_use]
-    pub fn anonymous(self, is_anonymous: bool) -> Self {
-        Self {
-            is_anonymous,
-            ..self
-        }
-    }
-}
-
-/// Says what a client may do; it is asked anew for each request.
-pub trait AccessCheck: Send + Sync + 'static {
-    /// What the client may do at present. `None` if it may not be here any more; whoever says so
-    /// closes the connection.
-    fn access(&self) -> Option<Access>;
-}
-
-impl AccessCheck for Access {
-    /// Always the same.
-    fn access(&self) -> Option<Self> {
-        Some(self.clone())
     }
 }
 
@@ -260,6 +187,7 @@ impl Request {
         let Some(access) = self.access.access() else {
             return;
         };
+        access.allow(&self.service.threads);
         let message = match message {
             Ok(Some(message)) => message,
             Err(ControlError::Decode(error)) => {
@@ -317,16 +245,14 @@ impl Request {
         };
         let part = joined.clone();
         let folder = put.folder.clone();
-        let root = access.root;
-        let (read_only, path, name) = (access.read_only, put.path.clone(), put.name.clone());
+        let (path, name) = (put.path.clone(), put.name.clone());
         let (tree, durability) = (put.tree, put.durability);
         let (resume, sparse, privilege) = (put.resume, put.sparse, access.privilege);
         let open: OpenSink = Box::new(move |announced| {
-            let shared = writable(root.as_ref(), read_only, &path)?;
-            let path = RemotePath::parse_named(&path)?;
+            let (root, path) = access.writable(&path)?;
             let destination = match tree {
-                true => shared.tree_destination(&path)?,
-                false => shared.destination(&path, &name)?,
+                true => root.tree_destination(&path)?,
+                false => root.destination(&path, &name)?,
             };
             let size = announced.attributes.size;
             let writer = Writer::begin(destination, resume)?.announce(size, announced.version)?;
@@ -340,9 +266,9 @@ impl Request {
             };
             let (member, path) = match folder {
                 Some(folder) => {
-                    let base = RemotePath::parse_named(&folder)?;
+                    let (_, base) = access.writable(&folder)?;
                     let within = path.beneath(&base).unwrap_or_default();
-                    (joined.member(shared, base, durability)?, within)
+                    (joined.member(&root, base, durability)?, within)
                 }
                 None => (joined.alone(), Vec::new()),
             };
@@ -371,12 +297,10 @@ impl Request {
         reader: ControlReader,
         mut writer: ControlWriter,
     ) -> Result<Summary, CopyError> {
-        let root = access.root;
         let asked = get.clone();
         let opening = self.worker.run(move || {
-            let path = RemotePath::parse_named(&asked.path)?;
-            let shared = root.as_deref().ok_or_else(|| no_files(&asked.path))?;
-            Source::file(shared.source(&path)?, &path.display())
+            let (root, path) = access.readable(&asked.path)?;
+            Source::file(root.source(&path)?, &path.display())
         });
         let opened = opening
             .await
@@ -397,9 +321,7 @@ impl Request {
     /// What else this client does for the same copy, where the request says which it is and the client may write.
     async fn join(&self, access: &Access, copy: Option<CopyId>) -> Result<Option<Joined>, Error> {
         match copy {
-            Some(copy) if access.root.is_some() && !access.read_only => {
-                self.connected.join(copy).await.map(Some)
-            }
+            Some(copy) if access.is_writable() => self.connected.join(copy).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -459,28 +381,6 @@ fn named(message: &Message) -> (&'static str, Option<&[u8]>) {
         Message::Remove(remove) => ("rm", Some(&remove.path)),
         Message::RemoveBatch(remove) => ("rm-batch", Some(&remove.path)),
         _ => ("request", None),
-    }
-}
-
-/// The root, if this client may write beneath it.
-fn writable<'a>(
-    root: Option<&'a Arc<Root>>,
-    read_only: bool,
-    path: &[u8],
-) -> Result<&'a Arc<Root>, Error> {
-    match root {
-        None => Err(no_files(path)),
-        Some(_) if read_only => Err(Error::ReadOnly(printable_path(path))),
-        Some(root) => Ok(root),
-    }
-}
-
-fn no_files(path: &[u8]) -> Error {
-    let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    let path = printable_path(path);
-    Error::Io {
-        what: format!("{path}: this server shares no files"),
-        source: error,
     }
 }
 

@@ -43,6 +43,18 @@ fn fingerprint_given_is_the_only_key_trusted() {
 }
 
 #[test]
+fn a_key_that_was_told_by_other_means_is_the_only_one_trusted() {
+    //= spec/20-copy.md#over-ssh
+    //= type=test
+    //# The client MUST accept no key but the one that the far side said.
+    let policy = HostKeyPolicy::key(host(), &key(1));
+    policy.verify(&key(1)).unwrap();
+    let PeerRejected(text) = policy.verify(&key(2)).unwrap_err();
+    assert!(text.contains(&key(1).fingerprint()) && text.contains(&key(2).fingerprint()));
+    assert_eq!(policy.unknown(), None, "there is nothing to ask");
+}
+
+#[test]
 fn known_key_is_trusted_and_nobody_is_asked() {
     let s = setting();
     s.list.add(&host(), &key(1)).unwrap();

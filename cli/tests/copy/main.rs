@@ -1,15 +1,19 @@
 //! The copy service and its program, each against the other and against sides that misbehave.
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers outside of test functions fail the test that calls them"
+    clippy::print_stdout,
+    reason = "helpers outside of test functions fail the test that calls them, or say that it was skipped"
 )]
 
 mod exit_codes;
+mod far_side;
 mod filters;
 mod flags;
+mod hostile;
 mod interface;
 mod kept;
 mod killed;
+mod once;
 mod program;
 #[path = "../world/mod.rs"]
 mod programs;
@@ -17,5 +21,6 @@ mod refusals;
 mod resume;
 mod service;
 mod silence;
+mod ssh;
 mod trees;
 mod world;

@@ -182,8 +182,8 @@ fn what_makes_no_sense_is_a_usage_error() {
     let url = world.url("x");
     for args in [
         &["a", "b"][..],
-        &[&url, &url],
-        &["user@host:file", "x"],
+        &["a", &url, &url],
+        &["-user@host:file", "x"],
         &["http://host/file", "x"],
         &["-", "b", &url],
         &["-r", &url, "-"],

@@ -11,10 +11,11 @@ use std::{
 };
 
 use rp_cli::{identity, openssh, prompt::Nobody};
+use rp_protocol::Connection;
 use tempfile::TempDir;
 
 use self::Outcome::{Fails, Silent, Warns};
-use crate::world::{World, content, names, stderr};
+use crate::world::{World, connect, content, names, stderr};
 
 /// What a refusal makes of a copy.
 #[derive(Clone, Copy, Debug)]
@@ -244,8 +245,8 @@ fn what_a_sending_rpcp_is_refused_is_no_failure() {
 }
 
 /// `rpserver` as a program, started by another one.
-struct Server {
-    folder: TempDir,
+pub(crate) struct Server {
+    pub(crate) folder: TempDir,
     child: Child,
     address: String,
     fingerprint: String,
@@ -253,7 +254,7 @@ struct Server {
 
 impl Server {
     /// Has `wrap` make the command that runs the one it is given.
-    fn start(wrap: impl FnOnce(&Command) -> Command) -> Self {
+    pub(crate) fn start(wrap: impl FnOnce(&Command) -> Command) -> Self {
         let folder = World::folders();
         let path = |name: &str| folder.path().join(name);
         let key = identity::load_or_make_host_key(&path("id"), &Nobody).unwrap();
@@ -295,11 +296,11 @@ impl Server {
         }
     }
 
-    fn root(&self, name: &str) -> PathBuf {
+    pub(crate) fn root(&self, name: &str) -> PathBuf {
         self.folder.path().join("root").join(name)
     }
 
-    fn rpcp(&self, args: &[&str]) -> Output {
+    pub(crate) fn rpcp(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rpcp"));
         command.current_dir(self.folder.path().join("here"));
         command.args(["-i", "../id", "--no-path-memory"]);
@@ -307,13 +308,25 @@ impl Server {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("rp://{}/{path}", self.address)
+    }
+
+    /// A connection as the user, to say anything on.
+    pub(crate) async fn connect(&self) -> Connection {
+        connect(self.folder.path(), self.address.parse().unwrap()).await
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Server {
+    /// Ends it; its folder stays.
+    pub(crate) fn kill(&mut self) {
         // strace alone would leave the server behind.
         let group = rustix::process::Pid::from_child(&self.child);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

@@ -32,7 +32,7 @@ impl Control {
         Self::over(connection.accept_bi().await.unwrap())
     }
 
-    fn over((writer, reader): (SendStream, RecvStream)) -> Self {
+    pub(crate) fn over((writer, reader): (SendStream, RecvStream)) -> Self {
         let decoder = Decoder::new();
         Self {
             writer,

@@ -41,7 +41,7 @@ pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 }
 
 /// Files of all sizes in folders of all depths, one of them empty, and a name that is not UTF-8.
-fn plant(folder: &Path) {
+pub(crate) fn plant(folder: &Path) {
     for name in ["a/b/c", "a/empty", "many"] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
@@ -320,4 +320,21 @@ fn each_way_to_be_durable_copies_the_tree() {
         world.run(0, &["-r", "--fsync", how, "tree", &world.url(how)]);
         assert_eq!(tree(&world.root(how)), tree(&world.here("tree")));
     }
+}
+
+#[test]
+fn patterns_are_expanded_at_the_server() {
+    let world = World::new();
+    for name in ["a/x", "b/y", "b/.z"] {
+        fs::create_dir_all(world.root(name)).unwrap();
+        fs::write(world.root(name).join("file.txt"), name).unwrap();
+        fs::write(world.root(name).join("file"), name).unwrap();
+    }
+    fs::create_dir(world.here("got")).unwrap();
+    world.run(0, &["-r", &world.url("*/?"), "got"]);
+    assert_eq!(names(&world.here("got")), ["x", "y"]);
+    world.run(0, &[&world.url("a/x/*.txt"), "."]);
+    assert_eq!(names(&world.here("")), ["file.txt", "got"]);
+    let output = world.run(4, &[&world.url("*.none"), "."]);
+    assert!(stderr(&output).contains("nothing fits the pattern"));
 }

@@ -124,13 +124,36 @@ impl World {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::answering_as(folder, (service, Duration::from_secs(3)), answer)
+    }
+
+    /// The same, which takes a client for gone when it has been silent for `idle`.
+    pub(crate) fn enduring<F>(
+        folder: TempDir,
+        idle: Duration,
+        answer: impl Fn(Connection) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::answering_as(folder, (service::SERVICE, idle), answer)
+    }
+
+    fn answering_as<F>(
+        folder: TempDir,
+        (service, idle): (&str, Duration),
+        answer: impl Fn(Connection) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = Runtime::new().unwrap();
         let key = identity::load_or_make_host_key(&folder.path().join("id"), &Nobody).unwrap();
         let server = Arc::new(identity::ephemeral());
         let fingerprint = server.public_key().fingerprint();
         let host_key = openssh::format_key(&server.public_key());
         let verifier = Arc::new(Only(key.identity.public_key()));
-        let transport = TransportConfig::default().idle_timeout(Duration::from_secs(3));
+        let transport = TransportConfig::default().idle_timeout(idle);
         let config = ServerConfig::new(server, verifier, &[service]).transport(transport);
         let guard = runtime.enter();
         let local = "127.0.0.1:0".parse().unwrap();
@@ -191,15 +214,19 @@ impl World {
 
     /// A connection to the server, as the user, to say anything on.
     pub(crate) async fn connect(&self) -> Connection {
-        let key = identity::load_or_make_host_key(&self.folder.path().join("id"), &Nobody);
-        let key = Arc::new(key.unwrap().identity);
-        let any = Arc::new(Any);
-        let config = ClientConfig::new(key, any, service::SERVICE);
-        let local = "127.0.0.1:0".parse().unwrap();
-        let endpoint = Endpoint::bind(local, EndpointConfig::default(), None).unwrap();
         let remote = self.endpoint.local_addr().unwrap();
-        endpoint.connect(remote, config).await.unwrap()
+        connect(self.folder.path(), remote).await
     }
+}
+
+/// A connection to `remote` with the key that is in `folder`.
+pub(crate) async fn connect(folder: &Path, remote: SocketAddr) -> Connection {
+    let key = identity::load_or_make_host_key(&folder.join("id"), &Nobody);
+    let key = Arc::new(key.unwrap().identity);
+    let config = ClientConfig::new(key, Arc::new(Any), service::SERVICE);
+    let local = "127.0.0.1:0".parse().unwrap();
+    let endpoint = Endpoint::bind(local, EndpointConfig::default(), None).unwrap();
+    endpoint.connect(remote, config).await.unwrap()
 }
 
 /// Passes datagrams on between one client and the server, until it is cut.

@@ -1,6 +1,6 @@
 //! The copy engine: what a copy says (`message`), proves (`digest`), may touch (`path`), reads
 //! (`source`) and writes (`writer`), and its two halves: for one file `sender` and `receiver`, for many small
-//! ones `batch`, which `walk` has found; `simple` answers what needs no data. It knows no network: bytes and
+//! ones `batch`, which `walk` has found, or `glob`; `relay` passes on what comes from elsewhere; `simple` answers what needs no data. It knows no network: bytes and
 //! messages go in and out, files are `std::io`.
 
 pub mod batch;
@@ -8,10 +8,12 @@ pub mod digest;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod glob;
 mod journal;
 pub mod message;
 pub mod path;
 pub mod receiver;
+pub mod relay;
 pub mod sender;
 pub mod session;
 pub mod simple;

@@ -110,6 +110,22 @@ impl Source {
         }
     }
 
+    /// What comes from elsewhere until it ends, called `shown` in errors, with the mode and the time that it has there.
+    pub(crate) fn relayed(
+        reader: impl Read + Send + 'static,
+        shown: &str,
+        attributes: &Attributes,
+    ) -> Self {
+        let attributes = Attributes {
+            size: None,
+            ..*attributes
+        };
+        Self {
+            attributes,
+            ..Self::pipe(reader, shown)
+        }
+    }
+
     /// What is known of it.
     pub fn attributes(&self) -> &Attributes {
         &self.attributes

@@ -127,6 +127,7 @@ fn tree_message(case: &Value) -> Message {
             count: case["count"]
                 .as_u64()
                 .map(|count| count.try_into().unwrap()),
+            pattern: bytes(case, "pattern"),
         }),
         "entry" => Message::Entry(Entry {
             path,

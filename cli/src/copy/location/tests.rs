@@ -8,9 +8,11 @@ fn parse(typed: &str) -> Result<Location, LocationError> {
 
 fn remote(typed: &str) -> (String, u16, String) {
     match parse(typed) {
-        Ok(Location::Remote(Remote { server, path })) => {
-            (server.host, server.port, String::from_utf8(path).unwrap())
-        }
+        Ok(Location::Remote(Remote {
+            host: Host::Server(server),
+            path,
+            ..
+        })) => (server.host, server.port, String::from_utf8(path).unwrap()),
         other => panic!("{typed}: {other:?}"),
     }
 }
@@ -42,17 +44,66 @@ fn remote_locations_give_host_port_and_path() {
 #[test]
 fn local_paths_and_standard_streams_are_told_apart() {
     assert_eq!(parse("-"), Ok(Location::Standard));
-    for path in ["file", "./-", "/a/b:c", "./a:b", "a/b:c", "~", "rp:"] {
-        match path {
-            "rp:" => assert!(matches!(parse(path), Err(LocationError::Ssh(_)))),
-            _ => assert_eq!(parse(path), Ok(Location::Local(path.into()))),
-        }
+    for path in [
+        "file",
+        "./-",
+        "/a/b:c",
+        "./a:b",
+        "a/b:c",
+        "~",
+        ":",
+        ":a",
+        "[a]",
+        "[::1]",
+        "[::1]/x:y",
+    ] {
+        assert_eq!(parse(path), Ok(Location::Local(path.into())), "{path}");
+    }
+}
+
+#[test]
+fn a_host_before_a_colon_is_reached_over_ssh() {
+    for (typed, user, host, path) in [
+        ("host:file", None, "host", "file"),
+        ("host:", None, "host", ""),
+        ("rp:", None, "rp", ""),
+        ("me@host:/a/b c", Some("me"), "host", "/a/b c"),
+        ("me@office@host:x", Some("me@office"), "host", "x"),
+        ("host:a:b", None, "host", "a:b"),
+        ("host:./x", None, "host", "./x"),
+        ("[::1]:x", None, "::1", "x"),
+        ("me@[fe80::1%eth0]:x", Some("me"), "fe80::1%eth0", "x"),
+        ("me@[10.0.0.1]:x", Some("me"), "10.0.0.1", "x"),
+        ("host:'$(x) \"`", None, "host", "'$(x) \"`"),
+        ("me@host://x", Some("me"), "host", "//x"),
+    ] {
+        let parsed = parse(typed);
+        let Ok(Location::Remote(remote)) = &parsed else {
+            panic!("{typed}: {parsed:?}");
+        };
+        let expected = SshHost {
+            user: user.map(str::to_owned),
+            host: host.to_owned(),
+        };
+        assert_eq!(remote.host, Host::Ssh(expected), "{typed}");
+        assert_eq!(remote.path, path.as_bytes(), "{typed}");
     }
 }
 
 #[test]
 fn what_cannot_be_done_is_named() {
-    for typed in ["host:file", "user@host:file", "host:"] {
+    for typed in [
+        "-oProxyCommand=x:file",
+        "me@-host:file",
+        "-me@host:file",
+        "@host:file",
+        "me@:file",
+        "ho st:file",
+        "host$(x):file",
+        "me;x@host:file",
+        "[::1:]:file",
+        "[]:file",
+    ] {
         assert!(
             matches!(parse(typed), Err(LocationError::Ssh(_))),
             "{typed}"
@@ -88,6 +139,7 @@ fn what_cannot_be_done_is_named() {
             "{typed}"
         );
     }
+    assert!(matches!(parse("host:a\nb"), Err(LocationError::Control(_))));
     assert!(matches!(
         parse("rp://me@host/f"),
         Err(LocationError::User(_))
@@ -124,6 +176,8 @@ fn a_location_is_shown_as_it_can_be_typed() {
     for (typed, shown) in [
         ("rp://host/a", "rp://host:7377/a"),
         ("rp://[fe80::1%25eth0]/a", "rp://[fe80::1%25eth0]:7377/a"),
+        ("me@[::1]:a", "me@[::1]:a"),
+        ("host:", "host:"),
     ] {
         assert_eq!(parse(typed).unwrap().to_string(), shown);
         assert_eq!(parse(shown), parse(typed));

@@ -9,11 +9,12 @@ use rp_transfer::{
         BatchReceiver, BatchSender, Item, MAX_ENTRIES, OpenPlaces, Report, Store, StoreOptions,
     },
     error::Error,
+    glob::Glob,
     message::{Entry, GetBatch, List, MakeFolder, Message, PutBatch, Remove, RemoveBatch},
     path::{RemotePath, Root},
     session::Summary,
     simple::{Listing, Task, Telling, Work},
-    walk::{Links, WalkOptions, Walks},
+    walk::{Found, Links, WalkOptions, Walks},
 };
 use tokio::time::timeout;
 
@@ -22,7 +23,7 @@ use super::{
         CopyError,
         control::{ControlReader, ControlWriter},
     },
-    Access, Request, no_files, refuse, writable,
+    Access, Request, refuse,
 };
 
 impl Request {
@@ -47,7 +48,7 @@ impl Request {
         let places = OpenPlaces::new(move || service.open_place(user));
         let make = Box::new(move || {
             let store = || {
-                let root = writable(access.root.as_ref(), access.read_only, &put.path)?;
+                let (root, base) = access.writable(&put.path)?;
                 let options = StoreOptions {
                     preserve: put.preserve,
                     durability: put.durability,
@@ -56,12 +57,11 @@ impl Request {
                     sparse: put.sparse,
                     privilege: access.privilege,
                 };
-                let base = RemotePath::parse_named(&put.path)?;
                 let report = Report::default();
-                let store = Store::new(Arc::clone(root), base.clone(), options, report);
+                let store = Store::new(Arc::clone(&root), base.clone(), options, report);
                 let store = store.places(places);
                 Ok(match part {
-                    Some(joined) => store.member(joined.member(root, base, put.durability)?),
+                    Some(joined) => store.member(joined.member(&root, base, put.durability)?),
                     None => store,
                 })
             };
@@ -105,11 +105,10 @@ impl Request {
         get: &GetBatch,
         reader: &mut ControlReader,
     ) -> Result<Vec<Item>, Error> {
-        let root = access.root.as_ref().ok_or_else(|| no_files(&get.path))?;
-        let base = RemotePath::parse_named(&get.path)?;
+        let (root, base) = access.readable(&get.path)?;
         let item = |named: Entry| {
             Ok(Item {
-                root: Arc::clone(root),
+                root: Arc::clone(&root),
                 source: base.join(&RemotePath::parse_named(&named.path)?),
                 entry: Entry {
                     path: named.path,
@@ -166,9 +165,12 @@ impl Request {
             None => None,
         };
         let make = Box::new(move || {
-            let walk = || {
-                let root = access.root.ok_or_else(|| no_files(&list.path))?;
-                let base = RemotePath::parse_named(&list.path)?;
+            let found = || {
+                let (root, base) = access.readable(&list.path)?;
+                if !list.pattern.is_empty() {
+                    let found = Glob::new(root, base, &list.pattern)?;
+                    return Ok(Box::new(found) as Box<dyn Iterator<Item = Found> + Send>);
+                }
                 let options = WalkOptions {
                     depth: list.depth,
                     links: match list.follow {
@@ -179,9 +181,9 @@ impl Request {
                     xattrs: list.xattrs.then_some(access.privilege),
                 };
                 let paths = paths.unwrap_or_else(|| vec![Vec::new()]);
-                Ok(Walks::new(root, base, options, paths))
+                Ok(Box::new(Walks::new(root, base, options, paths)) as _)
             };
-            Box::new(Listing::new(walk())) as _
+            Box::new(Listing::new(found())) as _
         });
         self.drive(make, reader, writer, None, None).await
     }
@@ -201,10 +203,9 @@ impl Request {
         let part = joined.clone();
         let make = Box::new(move || {
             let there = || {
-                let root = writable(access.root.as_ref(), access.read_only, &list.path)?;
-                let base = RemotePath::parse_named(&list.path)?;
+                let (root, base) = access.writable(&list.path)?;
                 let joined = part.ok_or(Error::Protocol("a copy without a name"))?;
-                Ok(joined.there(root, base, list.verify))
+                Ok(joined.there(&root, base, list.verify))
             };
             Box::new(Telling::new(there())) as _
         });
@@ -222,8 +223,8 @@ impl Request {
         let paths = self.paths(remove.count, &mut reader, &mut writer).await?;
         let make = Box::new(move || {
             let removing = || {
-                let root = writable(access.root.as_ref(), access.read_only, &remove.path)?;
-                root.within(&RemotePath::parse_named(&remove.path)?)
+                let (root, base) = access.writable(&remove.path)?;
+                root.within(&base)
             };
             let failures = removing().map(|root| {
                 paths.into_iter().filter_map(move |path| {
@@ -295,7 +296,7 @@ fn change(
     work: impl FnOnce(&Root, &RemotePath) -> Result<(), Error> + Send + 'static,
 ) -> Work {
     Box::new(move || {
-        let root = writable(access.root.as_ref(), access.read_only, &path)?;
-        work(root, &RemotePath::parse_named(&path)?)
+        let (root, path) = access.writable(&path)?;
+        work(&root, &path)
     })
 }

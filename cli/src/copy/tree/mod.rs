@@ -6,6 +6,7 @@ mod hard_links;
 mod known;
 mod pull;
 mod push;
+mod relay;
 mod running;
 mod scan;
 

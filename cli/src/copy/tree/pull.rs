@@ -45,6 +45,7 @@ impl Tree {
         };
         let root = Root::open(&folder);
         let root = Arc::new(root.map_err(|error| Error::io(printable_path(&folder), error))?);
+        self.requests.threads.allow(&*root, true);
         let tree = Arc::new(self);
         let mut seen = Seen::default();
         for source in sources {
@@ -228,6 +229,10 @@ impl Fetching {
                 });
             }
             Kind::Link if tree.options.links == Links::Skip => {}
+            Kind::Link if tree.options.links == Links::Follow => {
+                let error = Error::Protocol("a link in place of what it leads to");
+                tree.report.fail(shown, error.to_done());
+            }
             Kind::Link => {
                 if tree.plan(&shown, 0) {
                     self.made.push(entry);

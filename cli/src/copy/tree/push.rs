@@ -37,6 +37,7 @@ impl Tree {
         sources: Vec<PathBuf>,
         path: Vec<u8>,
     ) -> Result<Outcome, CopyError> {
+        self.requests.threads.allow_reading();
         let tree = Arc::new(self);
         let Target { base, name, known } = match &tree.names {
             // The names on the list stand there as they stand here.
@@ -78,7 +79,11 @@ impl Tree {
     }
 
     /// Where everything goes.
-    async fn target(self: &Arc<Self>, path: Vec<u8>, sources: usize) -> Result<Target, CopyError> {
+    pub(super) async fn target(
+        self: &Arc<Self>,
+        path: Vec<u8>,
+        sources: usize,
+    ) -> Result<Target, CopyError> {
         let target = RemotePath::parse_named(&path)?;
         let into = |base: Vec<u8>, known| Target {
             base,
@@ -132,11 +137,11 @@ impl Tree {
 }
 
 /// Where everything goes.
-struct Target {
+pub(super) struct Target {
     /// The folder at the server that all paths are beneath.
-    base: Vec<u8>,
+    pub(super) base: Vec<u8>,
     /// What the one source is called there; each its own name if there is none.
-    name: Option<Vec<u8>>,
+    pub(super) name: Option<Vec<u8>>,
     /// What is there already.
     known: Known,
 }
@@ -297,10 +302,10 @@ impl Sending {
 
 /// Which part of a copy a batch is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    last: bool,
+pub(super) struct Part {
+    pub(super) last: bool,
     /// How many requests came before the last.
-    after: u64,
+    pub(super) after: u64,
 }
 
 /// Counts requests until they are made, or will not be.
@@ -331,7 +336,7 @@ impl Begun {
 }
 
 /// What needs nothing of this side any more: what a folder is given in the end, another name of a file.
-fn sourceless(entry: Entry) -> Result<Item, CopyError> {
+pub(super) fn sourceless(entry: Entry) -> Result<Item, CopyError> {
     let root = Root::open_trusted(Path::new("/")).map_err(|error| Error::io("/", error))?;
     Ok(Item {
         root: Arc::new(root),
@@ -340,7 +345,7 @@ fn sourceless(entry: Entry) -> Result<Item, CopyError> {
     })
 }
 
-async fn send_batch(
+pub(super) async fn send_batch(
     tree: Arc<Tree>,
     path: Vec<u8>,
     items: Vec<Item>,

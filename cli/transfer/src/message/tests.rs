@@ -209,14 +209,14 @@ fn tree_message() -> impl Strategy<Value = Message> {
             bytes(),
             depth,
             any::<[bool; 5]>(),
-            (copy(), option::of(any::<u32>()))
+            (copy(), option::of(any::<u32>()), bytes())
         )
             .prop_map(
                 |(
                     path,
                     depth,
                     [follow, journal, verify, one_file_system, xattrs],
-                    (copy, count),
+                    (copy, count, pattern),
                 )| {
                     Message::List(List {
                         path,
@@ -228,6 +228,7 @@ fn tree_message() -> impl Strategy<Value = Message> {
                         one_file_system,
                         xattrs,
                         count,
+                        pattern,
                     })
                 }
             ),

@@ -15,6 +15,7 @@ mod own {
     pub(super) const DEPTH: u16 = 5;
     pub(super) const FOLLOW: u16 = 7;
     pub(super) const JOURNAL: u16 = 9;
+    pub(super) const PATTERN: u16 = 61;
     pub(super) const COUNT: u16 = 5;
     pub(super) const LAST: u16 = 11;
     pub(super) const TARGET: u16 = 10;
@@ -166,6 +167,8 @@ pub struct List {
     pub xattrs: bool,
     /// How many entries follow, each naming a thing beneath the path to begin at; without them it is the path itself.
     pub count: Option<u32>,
+    /// Tell of what fits this pattern beneath the path, in place of what is there; empty for none.
+    pub pattern: Vec<u8>,
 }
 
 /// Files that an interrupted copy finished.
@@ -282,6 +285,7 @@ impl List {
         if let Some(count) = self.count {
             fields.bytes(own::LIST_COUNT, &count.to_be_bytes());
         }
+        fields.text(own::PATTERN, &self.pattern);
         fields.finish();
     }
 
@@ -300,6 +304,7 @@ impl List {
                 own::ONE_FILE_SYSTEM => list.one_file_system = field.flag()?,
                 own::WITH_XATTRS => list.xattrs = field.flag()?,
                 own::LIST_COUNT => list.count = Some(u32::from_be_bytes(field.array()?)),
+                own::PATTERN => list.pattern = field.value.to_vec(),
                 _ => field.unknown()?,
             }
         }

@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -198,6 +198,20 @@ impl Root {
         }
         let within = folder.as_ref().unwrap_or(&self.folder).as_fd();
         rustix::fs::openat(within, last, unlinked(flags), Mode::empty())
+    }
+}
+
+impl AsFd for Root {
+    /// The folder itself.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}
+
+impl AsFd for Destination {
+    /// The folder that the file is to appear in.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 }
 
