@@ -107,10 +107,14 @@ impl<T: Serialize> SettingsFile<T> {
     }
 }
 
-/// The flags' names.
+/// Flags that have a meaning for one run only.
+const TYPED_ONLY: [&str; 1] = ["once-key"];
+
+/// The names of the flags that may stand in a file.
 pub(super) fn keys<T: Args>() -> Vec<String> {
     let command = T::augment_args(clap::Command::new("settings"));
     let names = command.get_arguments().filter_map(clap::Arg::get_long);
+    let names = names.filter(|name| !TYPED_ONLY.contains(name));
     names.map(str::to_owned).collect()
 }
 

@@ -121,7 +121,7 @@ fn the_far_side_listens_where_it_is_told() {
     drop(taken);
     let output = far.run(0, &typed(&["--stats"]));
     assert!(
-        stderr(&output).contains(&format!(":{port}: rtt")),
+        stderr(&output).contains(&format!(":{port}\n")),
         "{}",
         stderr(&output)
     );

@@ -63,13 +63,14 @@ impl Known {
         }
     }
 
-    /// Whether such a copy was begun there; waits for the answer.
-    pub(super) async fn is_begun(&mut self) -> Result<bool, CopyError> {
+    /// Whether such a copy was begun there; waits for the answer. Where the server cannot say, as above the folder that
+    /// it was told to share, none was.
+    pub(super) async fn is_begun(&mut self) -> bool {
         if let Some(coming) = &mut self.coming {
-            let said = coming.recv().await.transpose()?;
-            self.take(said);
+            let said = coming.recv().await;
+            self.take(said.and_then(Result::ok));
         }
-        Ok(self.is_begun)
+        self.is_begun
     }
 
     fn take(&mut self, marks: Option<Vec<Mark>>) {

@@ -99,7 +99,7 @@ impl Tree {
         // Asked at the same time: what an interrupted copy made is no folder to copy into.
         let mut begun = Known::ask(self, &parent);
         let there = self.look(&path, sources).await?;
-        if sources == 1 && (there != Some(Kind::Folder) || begun.is_begun().await?) {
+        if sources == 1 && (there != Some(Kind::Folder) || begun.is_begun().await) {
             return Ok(Target {
                 base: parent,
                 name: Some(name),
