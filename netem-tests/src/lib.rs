@@ -25,6 +25,7 @@ pub mod loss;
 pub mod micro;
 pub mod netem;
 pub mod netns;
+pub mod older;
 pub mod peer;
 mod ports;
 mod process;

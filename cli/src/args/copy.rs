@@ -94,6 +94,10 @@ pub struct CopyArgs {
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub resume: ResumeArg,
 
+    /// Send all of a file, also where an older file of that name is there and has most of it
+    #[arg(long)]
+    pub no_reduce: bool,
+
     /// When what is received has to be on the disk: each file by itself, many together, or whenever
     #[arg(long, value_name = "WHEN", default_value = "batch")]
     pub fsync: FsyncArg,

@@ -41,6 +41,8 @@ pub(super) struct Activity {
     /// How often it said that it is working.
     claims: AtomicU64,
     is_done: AtomicBool,
+    /// Data streams that the other side put in the place of others.
+    replacements: AtomicU64,
     is_stalled: AtomicBool,
 }
 
@@ -58,6 +60,16 @@ impl Activity {
     /// The other side said Done.
     pub(super) fn on_done(&self) {
         self.is_done.store(true, Relaxed);
+    }
+
+    /// The other side named a data stream that takes the place of another.
+    pub(super) fn on_replaced(&self) {
+        self.replacements.fetch_add(1, Relaxed);
+    }
+
+    /// How often it did.
+    pub(super) fn replacements(&self) -> u64 {
+        self.replacements.load(Relaxed)
     }
 
     /// Whether the other side has said Done.

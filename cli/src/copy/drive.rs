@@ -130,8 +130,10 @@ async fn read_control(
             //# Working MUST be taken in any state before Done and changes none.
             Ok(Some(Message::Working)) => {}
             Ok(Some(message)) => {
-                if matches!(message, Message::Done(_)) {
-                    activity.on_done();
+                match message {
+                    Message::Done(_) => activity.on_done(),
+                    Message::Delta(_) => activity.on_replaced(),
+                    _ => {}
                 }
                 let refusal = refusal(&message);
                 // A half that is over takes no more; its Done is being sent.
@@ -177,11 +179,13 @@ async fn read_data(
     inputs: &mpsc::Sender<Input>,
     activity: &Activity,
 ) -> CopyError {
-    while let Some(arrival) = attached.recv().await {
+    let mut next = attached.recv().await;
+    while let Some(arrival) = next {
         let (id, ordered) = match arrival {
             Arrival::Take { stream, ordered } => (stream, ordered),
             Arrival::Refuse(stream) => {
                 arrivals.abandon(stream);
+                next = attached.recv().await;
                 continue;
             }
         };
@@ -193,19 +197,37 @@ async fn read_data(
             let _ = inputs.send(refused).await;
             break;
         }
-        match carry_data(id, ordered, arrivals, inputs, activity).await {
+        let replaced = activity.replacements();
+        let _ = inputs.send(Input::Attached(id)).await;
+        let carried = tokio::select! {
+            // Another takes its place.
+            arrival = attached.recv() => {
+                next = arrival;
+                continue;
+            }
+            carried = carry_data(id, ordered, arrivals, inputs, activity) => carried,
+        };
+        match carried {
             Ok(true) => {
                 let _ = inputs.send(Input::DataEnd).await;
             }
-            // Why the data ends early, the control stream will say.
+            // Why the data ends early, the control stream will say: by Done, or by the name of another stream,
+            // which is attached to when the half comes to it.
             Err(ReadError::Reset(_)) => {
-                tokio::time::sleep(GRACE).await;
-                if !activity.is_done() {
+                if let Ok(arrival) = tokio::time::timeout(GRACE, attached.recv()).await {
+                    next = arrival;
+                    continue;
+                }
+                //= spec/20-copy.md#silence
+                //# A side whose data stream is reset or stopped, and that gets neither Done nor Delta within 2
+                //# seconds, MUST treat the copy as failed.
+                if !activity.is_done() && activity.replacements() == replaced {
                     return Error::Protocol("the data was cut off without Done").into();
                 }
             }
             Ok(false) | Err(_) => break,
         }
+        next = attached.recv().await;
     }
     std::future::pending().await
 }

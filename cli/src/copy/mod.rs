@@ -149,6 +149,8 @@ struct FileOptions {
     xattrs: bool,
     /// Whether what only root may keep is kept: that is asked for by `-p`.
     privilege: Privilege,
+    /// Whether an older file at the destination is made use of.
+    reduce: bool,
 }
 
 impl CopyError {
@@ -370,6 +372,7 @@ async fn copy(task: &Task, job: Job, args: &CopyArgs) -> Result<Copied, CopyErro
             true => Privilege::Own,
             false => Privilege::Guest,
         },
+        reduce: !args.no_reduce,
     };
     let identity = job::identity(args)?;
     let named = job.source_name();
@@ -389,7 +392,9 @@ async fn copy(task: &Task, job: Job, args: &CopyArgs) -> Result<Copied, CopyErro
                 },
                 ..Put::default()
             };
-            requests.push(*source, put, progress).await?
+            requests
+                .push(*source, put, options.reduce, progress)
+                .await?
         }
         Job::Pull { from, target } => {
             let pulled = requests.pull(from.path, target, options, progress).await;

@@ -71,7 +71,7 @@ impl Target {
         Self::Noted(Box::new(self), member, path)
     }
 
-    /// Looks for what an interrupted copy left, and says what is missing of it in `get`.
+    /// Looks for what an interrupted copy left, and for an older file, and says in `get` what there is.
     fn begin(self, get: &mut Get, options: FileOptions) -> Result<Self, Error> {
         let destination = match self {
             Self::File(destination) => destination,
@@ -80,6 +80,9 @@ impl Target {
             }
             other => return Ok(other),
         };
+        if options.reduce {
+            get.older = Writer::older_size(&destination);
+        }
         if options.resume == Resume::Never || !Writer::is_left(&destination) {
             return Ok(Self::File(destination));
         }

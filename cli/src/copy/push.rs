@@ -37,7 +37,7 @@ pub(super) fn open_source(location: &Location) -> Result<Source, Error> {
 }
 
 impl Requests {
-    /// Sends `source` to where `put` says.
+    /// Sends `source` to where `put` says; with `reduce`, no more of it than an older file there has not.
     ///
     /// # Errors
     /// See [`CopyError`].
@@ -45,6 +45,7 @@ impl Requests {
         &self,
         source: Source,
         put: Put,
+        reduce: bool,
         progress: Arc<Progress>,
     ) -> Result<Summary, CopyError> {
         self.threads.allow_reading();
@@ -54,7 +55,10 @@ impl Requests {
             stream: data.id().into_inner(),
             ..put
         };
-        let make = Box::new(move || Box::new(Sender::push(put, source, progress)) as _);
+        let make = Box::new(move || {
+            let sender = Sender::push(put, source, progress);
+            Box::new(if reduce { sender } else { sender.no_reduce() }) as _
+        });
         self.drive(make, streams, Some(data)).await
     }
 }

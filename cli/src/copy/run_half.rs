@@ -7,12 +7,12 @@ use bytes::Bytes;
 use rp_protocol::{Connection, SendStream, error::WriteError, units::CloseCode};
 use rp_transfer::{
     error::Error,
-    message::{Data, Message, Ranges},
-    session::{Half, Input, Output, Summary},
+    message::Message,
+    session::{Contents, Half, Input, Output, Summary},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -63,6 +63,7 @@ pub(super) async fn run_half(
                 else => return Err(Error::Protocol("the copy ended unexpectedly").into()),
             }
             outgoing.activity.set_half_waits(false);
+            outgoing.quiet_since = Instant::now();
         }
     }
 }
@@ -117,9 +118,9 @@ fn collect(half: &mut dyn Half) -> Step {
         match half.poll() {
             Output::Wait => waits = true,
             output => {
-                let is_piece = matches!(output, Output::Data(_) | Output::Over(_));
+                let is_enough = matches!(output, Output::Data(_) | Output::Busy | Output::Over(_));
                 outputs.push(output);
-                if is_piece {
+                if is_enough {
                     break;
                 }
             }
@@ -154,6 +155,8 @@ pub(super) struct Outgoing<'a> {
     data: Option<SendStream>,
     attach: mpsc::UnboundedSender<Arrival>,
     has_begun: bool,
+    /// When something was sent last, or waited for.
+    quiet_since: Instant,
     /// When the other side stopped the data stream.
     stopped_at: Option<Instant>,
     activity: &'a Activity,
@@ -175,6 +178,7 @@ impl<'a> Outgoing<'a> {
             data,
             attach,
             has_begun: false,
+            quiet_since: Instant::now(),
             stopped_at: None,
             activity,
         }
@@ -189,10 +193,11 @@ impl<'a> Outgoing<'a> {
     ) -> Result<T, CopyError> {
         let mut work = pin!(work);
         loop {
-            match timeout(WORKING_AFTER, &mut work).await {
+            // Work of many steps is no less silent than that of one.
+            match timeout_at(self.quiet_since + WORKING_AFTER, &mut work).await {
                 Ok(done) => return done,
                 Err(_) if self.has_begun => self.send_message(&Message::Working).await?,
-                Err(_) => {}
+                Err(_) => self.quiet_since = Instant::now(),
             }
         }
     }
@@ -200,7 +205,7 @@ impl<'a> Outgoing<'a> {
     /// Waits until the data stream takes bytes, and says how many; fails when it was stopped and no Done has
     /// come to say why.
     //= spec/20-copy.md#silence
-    //# A side whose data stream is reset or stopped, and that gets no Done within 2 seconds, MUST
+    //# A side whose data stream is reset or stopped, and that gets neither Done nor Delta within 2 seconds, MUST
     //# treat the copy as failed.
     async fn writable(&mut self) -> Result<u64, CopyError> {
         if let Some(stream) = &mut self.data {
@@ -249,8 +254,8 @@ impl<'a> Outgoing<'a> {
             Output::Refuse { stream } => {
                 let _ = self.attach.send(Arrival::Refuse(stream));
             }
-            Output::Reopen(ranges) => self.reopen(ranges).await?,
-            Output::Wait => {}
+            Output::Reopen(contents) => self.reopen(contents).await?,
+            Output::Wait | Output::Busy => {}
             Output::Over(result) => {
                 // Not waited for: the file is what it is, whether the last message arrives or not, and
                 // whoever closes the connection after this sends it before.
@@ -261,8 +266,8 @@ impl<'a> Outgoing<'a> {
         Ok(None)
     }
 
-    /// Goes on on another data stream, which holds `ranges`.
-    async fn reopen(&mut self, ranges: Ranges) -> Result<(), CopyError> {
+    /// Goes on on another data stream, which holds `contents`.
+    async fn reopen(&mut self, contents: Contents) -> Result<(), CopyError> {
         // What was sent on the one before is not wanted; it may be stopped already.
         if let Some(stream) = &mut self.data {
             stream.reset(CloseCode::from_u32(0));
@@ -270,13 +275,12 @@ impl<'a> Outgoing<'a> {
         let opened = self.activity.sending(self.connection.open_uni()).await?;
         let stream = opened.id().into_inner();
         (self.data, self.stopped_at) = (Some(opened), None);
-        let data = Data { stream, ranges };
-        self.send_message(&Message::Data(data)).await
+        self.send_message(&contents.name(stream)).await
     }
 
     async fn send_message(&mut self, message: &Message) -> Result<(), CopyError> {
         let sent = self.activity.sending(self.writer.send(message)).await;
-        self.has_begun = true;
+        (self.has_begun, self.quiet_since) = (true, Instant::now());
         keep_alive(sent)
     }
 
@@ -287,6 +291,7 @@ impl<'a> Outgoing<'a> {
         {
             let written = self.activity.sending(stream.write_some(&mut bytes)).await;
             self.on_data_written(written)?;
+            self.quiet_since = Instant::now();
         }
         Ok(())
     }

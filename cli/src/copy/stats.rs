@@ -25,6 +25,7 @@ pub(super) fn summary(
         files: progress.files().0,
         bytes,
         there_bytes: progress.there(),
+        older_bytes: progress.older(),
         seconds: milliseconds(elapsed) / 1e3,
         bits_per_second: bits_per_second(bytes, elapsed),
         wire_sent_bytes: sum(|path| path.sent_bytes),
@@ -79,6 +80,9 @@ pub(super) fn print(summary: &Summary, endpoint: &Endpoint, connection: &Connect
             path.spurious_losses,
             milliseconds(path.queue_delay),
         );
+    }
+    if summary.older_bytes > 0 {
+        text += &format!("{} bytes were taken from older files\n", summary.older_bytes);
     }
     if summary.there_bytes > 0 {
         text += &format!(

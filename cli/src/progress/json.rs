@@ -89,6 +89,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Bytes of them that an interrupted copy had left there.
     pub there_bytes: u64,
+    /// Bytes of them that older files at the destination had.
+    pub older_bytes: u64,
     /// How long it took.
     pub seconds: f64,
     /// Bytes over that time.

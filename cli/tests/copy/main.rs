@@ -13,6 +13,7 @@ mod hostile;
 mod interface;
 mod kept;
 mod killed;
+mod older;
 mod once;
 mod program;
 #[path = "../world/mod.rs"]

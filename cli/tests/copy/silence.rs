@@ -92,7 +92,7 @@ fn a_server_that_does_nothing_more_is_exit_code_9_and_one_that_breaks_off_is_tol
     //# byte of the data stream came, and no byte of its own was taken.
     //= spec/20-copy.md#silence
     //= type=test
-    //# A side whose data stream is reset or stopped, and that gets no Done within 2 seconds, MUST
+    //# A side whose data stream is reset or stopped, and that gets neither Done nor Delta within 2 seconds, MUST
     //# treat the copy as failed.
     //= spec/20-copy.md#silence
     //= type=test

@@ -67,6 +67,14 @@ pub enum Proof {
     Bad,
 }
 
+/// Bytes of one group.
+enum Piece<'a> {
+    /// These.
+    Bytes(&'a [u8]),
+    /// So many, to be read back.
+    Length(u64),
+}
+
 /// What is known of one group.
 struct Group {
     hasher: Hasher,
@@ -159,25 +167,56 @@ impl BlockDigest {
             let start = offset % GROUP;
             let space = usize::try_from(GROUP - start).unwrap_or(usize::MAX);
             let (piece, rest) = block.split_at(space.min(block.len()));
-            self.insert_in_group(offset / GROUP, start, piece, read_back)?;
+            self.insert_in_group(offset / GROUP, start, Piece::Bytes(piece), read_back)?;
             offset += piece.len() as u64;
             block = rest;
         }
         Ok(())
     }
 
+    /// Takes `length` bytes that stand at `offset` of the file and are only to be read back.
+    pub fn note(&mut self, offset: u64, length: u64, read_back: ReadBack<'_>) -> io::Result<()> {
+        for (index, start, length) in by_group(offset, length) {
+            self.insert_in_group(index, start, Piece::Length(length), read_back)?;
+        }
+        Ok(())
+    }
+
+    /// What has not been seen of `length` bytes at `offset`: offset and length of each piece.
+    pub fn unseen(&self, offset: u64, length: u64) -> Vec<(u64, u64)> {
+        let mut unseen: Vec<(u64, u64)> = Vec::new();
+        for (index, start, length) in by_group(offset, length) {
+            let mut add = |start: u64, end: u64| match unseen.last_mut() {
+                Some(last) if last.0 + last.1 == start => last.1 += end - start,
+                _ => unseen.push((start, end - start)),
+            };
+            let base = index * GROUP;
+            match self.open.get(&index) {
+                _ if self.is_whole(index) => {}
+                Some(group) => group
+                    .unseen(start, start + length)
+                    .for_each(|(start, end)| add(base + start, base + end)),
+                None => add(base + start, base + start + length),
+            }
+        }
+        unseen
+    }
+
     fn insert_in_group(
         &mut self,
         index: u64,
         start: u64,
-        piece: &[u8],
+        piece: Piece<'_>,
         read_back: ReadBack<'_>,
     ) -> io::Result<()> {
         if self.is_whole(index) {
             return Ok(());
         }
         let group = self.open.entry(index).or_insert_with(|| Group::new(index));
-        self.covered += group.insert(start, piece);
+        self.covered += match piece {
+            Piece::Bytes(bytes) => group.insert(start, bytes),
+            Piece::Length(length) => group.note(start.max(group.hashed), start + length),
+        };
         let length = rest_of(self.size, index);
         if group.covers(length)
             && let Some(mut group) = self.open.remove(&index)
@@ -318,6 +357,17 @@ pub(crate) fn group_value(index: u64, bytes: &[u8]) -> ChainingValue {
     hasher.finalize_non_root()
 }
 
+/// `length` bytes at `offset` cut where groups end: index of the group, offset in it, length.
+fn by_group(offset: u64, length: u64) -> impl Iterator<Item = (u64, u64, u64)> {
+    let (mut next, end) = (offset, offset.saturating_add(length));
+    std::iter::from_fn(move || {
+        let (index, start) = (next / GROUP, next % GROUP);
+        let piece = (GROUP - start).min(end - next);
+        next += piece;
+        (piece > 0).then_some((index, start, piece))
+    })
+}
+
 /// Bytes of the group at `index` of a file of `size` bytes, where that is known.
 fn rest_of(size: Option<u64>, index: u64) -> u64 {
     let rest = size.map(|size| size.saturating_sub(index * GROUP));
@@ -379,6 +429,18 @@ impl Group {
         });
         self.noted.splice(first..last, [merged]);
         end - start - known
+    }
+
+    /// Start and end of each piece between these two that was not seen.
+    fn unseen(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+        let begins = [self.hashed]
+            .into_iter()
+            .chain(self.noted.iter().map(|range| range.1));
+        let ends = self.noted.iter().map(|range| range.0).chain([GROUP]);
+        begins
+            .zip(ends)
+            .map(move |(gap, next)| (gap.max(start), next.min(end)))
+            .filter(|(start, end)| start < end)
     }
 
     /// Hashes what was only noted, up to `size`, which must be covered.

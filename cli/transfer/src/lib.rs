@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod glob;
 mod journal;
 pub mod message;
+mod older;
 pub mod path;
 pub mod receiver;
 pub mod relay;

@@ -4,20 +4,22 @@
 mod attributes;
 mod decoder;
 mod fields;
+mod older;
 mod resume;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use rp_reduce::chunk::Scale;
 use thiserror::Error;
 
 use crate::xattrs::Xattrs;
 
-pub(crate) use self::resume::coarsened;
 pub use self::{
     attributes::{Attributes, Modified},
     decoder::Decoder,
+    older::{Chunks, Delta, Want},
     resume::{Again, Data, Groups, Ranges, Resume, Sent},
     status::Status,
     tree::{
@@ -27,8 +29,10 @@ pub use self::{
 };
 use self::{
     fields::{FieldReader, FieldWriter},
+    older::{encode_scale, scale},
     resume::{decode_ranges, encode_ranges, encode_ranges_as},
 };
+pub(crate) use self::{older::MAX_CHUNKS, resume::coarsened};
 
 /// Longest message after its length prefix (spec/20-copy.md): a path of 4096 bytes and space for
 /// what later messages carry.
@@ -78,6 +82,12 @@ pub enum Message {
     Sent(Sent),
     /// The server tells what an interrupted copy finished.
     There(There),
+    /// The sender goes on by telling of chunks.
+    Delta(Delta),
+    /// The sender tells of chunks.
+    Chunks(Chunks),
+    /// The receiver says what it wants of them.
+    Want(Want),
 }
 
 /// A file is offered: where it goes and what is known of it.
@@ -126,6 +136,8 @@ pub struct Get {
     pub xattrs: bool,
     /// Whether its holes need not be sent.
     pub sparse: bool,
+    /// Size of the file that stands where this one goes.
+    pub older: Option<u64>,
 }
 
 /// The request is accepted.
@@ -144,6 +156,10 @@ pub struct Ready {
     pub holds: Option<Ranges>,
     /// The source's extended attributes, where the client wants them.
     pub xattrs: Xattrs,
+    /// Size of the file that stands where this one goes, when the server is the receiver.
+    pub older: Option<u64>,
+    /// How large the chunks are that a server tells of when it is the sender.
+    pub scale: Option<Scale>,
 }
 
 /// The sender's account of what it sent.
@@ -230,6 +246,9 @@ mod kind {
     pub(super) const SENT: u16 = 16;
     pub(super) const THERE: u16 = 17;
     pub(super) const REMOVE_BATCH: u16 = 20;
+    pub(super) const DELTA: u16 = 30;
+    pub(super) const CHUNKS: u16 = 31;
+    pub(super) const WANT: u16 = 32;
 }
 
 /// Field tags; an odd one must be understood. `STREAM`, `SIZE` and so on are shared where messages
@@ -252,6 +271,8 @@ mod tag {
     pub(super) const WITH_XATTRS: u16 = 45;
     pub(super) const SPARSE: u16 = 47;
     pub(super) const HOLDS: u16 = 49;
+    pub(super) const OLDER: u16 = 80;
+    pub(super) const CHUNK_SCALE: u16 = 81;
     pub(super) const MODE: u16 = 6;
     pub(super) const MODIFIED: u16 = 8;
     pub(super) const DIGEST_SIZE: u16 = 2;
@@ -295,6 +316,7 @@ impl Message {
                 encode_ranges(&mut fields, get.missing.as_ref());
                 fields.flag(tag::WITH_XATTRS, get.xattrs);
                 fields.flag(tag::SPARSE, get.sparse);
+                fields.optional(tag::OLDER, get.older);
                 fields.finish();
             }
             Self::Ready(ready) => {
@@ -307,6 +329,8 @@ impl Message {
                 encode_ranges(&mut fields, ready.missing.as_ref());
                 encode_ranges_as(&mut fields, tag::HOLDS, ready.holds.as_ref());
                 fields.xattrs(&ready.xattrs);
+                fields.optional(tag::OLDER, ready.older);
+                encode_scale(&mut fields, ready.scale);
                 fields.finish();
             }
             Self::Digest(digest) => {
@@ -336,6 +360,9 @@ impl Message {
             Self::Again(again) => again.encode(out),
             Self::Sent(sent) => sent.encode(out),
             Self::There(there) => there.encode(out),
+            Self::Delta(delta) => delta.encode(out),
+            Self::Chunks(chunks) => chunks.encode(out),
+            Self::Want(want) => want.encode(out),
         }
     }
 
@@ -362,6 +389,9 @@ impl Message {
             kind::AGAIN => Again::decode(rest).map(Self::Again),
             kind::SENT => Sent::decode(rest).map(Self::Sent),
             kind::THERE => There::decode(rest).map(Self::There),
+            kind::DELTA => Delta::decode(rest).map(Self::Delta),
+            kind::CHUNKS => Chunks::decode(rest).map(Self::Chunks),
+            kind::WANT => Want::decode(rest).map(Self::Want),
             //= spec/20-copy.md#messages
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
@@ -410,6 +440,7 @@ impl Get {
                 tag::RANGES => get.missing = Some(decode_ranges(&field)?),
                 tag::WITH_XATTRS => get.xattrs = field.flag()?,
                 tag::SPARSE => get.sparse = field.flag()?,
+                tag::OLDER => get.older = Some(field.u64()?),
                 _ => field.unknown()?,
             }
         }
@@ -431,6 +462,8 @@ impl Ready {
                 tag::RANGES => ready.missing = Some(decode_ranges(&field)?),
                 tag::HOLDS => ready.holds = Some(decode_ranges(&field)?),
                 tag::XATTRS => ready.xattrs = field.xattrs()?,
+                tag::OLDER => ready.older = Some(field.u64()?),
+                tag::CHUNK_SCALE => ready.scale = Some(scale(&field)?),
                 _ => ready.attributes.take(&field)?,
             }
         }

@@ -1,15 +1,22 @@
 //! The half of a copy that gets the file: puts blocks where they belong, checks, and finishes.
 //! How a file is written lies in `writer`; where the bytes come from is not known here.
 
+mod older;
 mod receiving;
 
-use std::{collections::VecDeque, fmt, mem, sync::Arc};
+use std::{collections::VecDeque, fmt, fs::File, mem, sync::Arc};
 
-use self::receiving::{Receiving, plan};
+use self::{
+    older::{Older, Stepped},
+    receiving::{Receiving, plan},
+};
+use rp_reduce::chunk::Scale;
+
 use crate::{
     error::Error,
     message::{
-        Again, Attributes, Data, Digest, Done, Get, Message, Put, Ranges, Ready, Status, Version,
+        Again, Attributes, Chunks, Data, Delta, Digest, Done, Get, Message, Put, Ranges, Ready,
+        Status, Version,
     },
     session::{Half, Input, Output, Progress},
     writer::Sink,
@@ -34,6 +41,10 @@ pub struct Announced {
 #[derive(Debug)]
 pub struct Receiver {
     state: State,
+    /// The file that stands where this one goes, told of and not looked at.
+    offered: Option<File>,
+    /// What is being made of it.
+    older: Option<Box<Older>>,
     progress: Arc<Progress>,
     preserve: bool,
     outputs: VecDeque<Output>,
@@ -41,7 +52,7 @@ pub struct Receiver {
 
 enum State {
     /// Get was sent, Ready has not come.
-    Asked(OpenSink, Option<Ranges>),
+    Asked(OpenSink, Get),
     /// Blocks are coming.
     Receiving(Box<Receiving>),
     /// Nothing more is to be done.
@@ -61,9 +72,10 @@ impl fmt::Debug for State {
 impl Receiver {
     /// The client's half of a Get.
     pub fn pull(get: Get, preserve: bool, open: OpenSink, progress: Arc<Progress>) -> Self {
-        let missing = get.missing.clone();
         Self {
-            state: State::Asked(open, missing),
+            state: State::Asked(open, get.clone()),
+            offered: None,
+            older: None,
             progress,
             preserve,
             outputs: VecDeque::from([Output::Message(Message::Get(get))]),
@@ -74,6 +86,8 @@ impl Receiver {
     pub fn accept(put: &Put, open: OpenSink, progress: Arc<Progress>) -> Self {
         let mut receiver = Self {
             state: State::Over,
+            offered: None,
+            older: None,
             progress,
             preserve: put.preserve,
             outputs: VecDeque::new(),
@@ -96,11 +110,17 @@ impl Receiver {
         }
         let stream = put.stream;
         let missing = receiving.missing();
+        //= spec/20-copy.md#older-destination
+        //# A receiver MAY say in Get or Ready that it has an older file.
+        let older = receiving.older();
+        let older_size = older.as_ref().map(|older| older.1);
+        self.offered = older.map(|older| older.0);
         //= spec/20-copy.md#data
         //# A server MUST send Ready before Done with status ok.
         self.outputs
             .push_back(Output::Message(Message::Ready(Ready {
                 missing: missing.clone(),
+                older: older_size,
                 ..Ready::default()
             })));
         match missing {
@@ -118,12 +138,12 @@ impl Receiver {
     }
 
     /// Takes what a server begins to send.
-    fn begin_get(&mut self, open: OpenSink, missing: Option<Ranges>, ready: Ready) {
+    fn begin_get(&mut self, open: OpenSink, get: &Get, ready: Ready) {
         let Some(stream) = ready.stream else {
             return self.fail(Error::Protocol("Ready names no data stream"));
         };
         let is_resumed = ready.missing.is_some();
-        if is_resumed && ready.missing != missing {
+        if is_resumed && ready.missing != get.missing {
             return self.fail(Error::Protocol("ranges that nobody asked for"));
         }
         let announced = Announced {
@@ -146,9 +166,81 @@ impl Receiver {
                 return self.fail(error);
             }
         }
+        if let Some(scale) = ready.scale {
+            //= spec/20-copy.md#older-destination
+            //# A receiver MUST refuse a scale or a Delta where it did not say that it has an older file.
+            if get.older.is_none() {
+                return self.fail(Error::Protocol("chunks that nobody asked for"));
+            }
+            let older = receiving.older().map(|older| older.0);
+            if let Err(error) = self.begin_older(&receiving, older, ready.missing, scale) {
+                return self.fail(error);
+            }
+            receiving.expect_wanted(None);
+        }
         let ordered = receiving.sink.is_ordered();
         self.outputs.push_back(Output::Attach { stream, ordered });
         self.state = State::Receiving(receiving);
+    }
+
+    /// Makes use of an older file, for these ranges or for all of the file.
+    fn begin_older(
+        &mut self,
+        receiving: &Receiving,
+        file: Option<File>,
+        ranges: Option<Ranges>,
+        scale: Scale,
+    ) -> Result<(), Error> {
+        let size = receiving.chunked_size(scale)?;
+        let ranges = ranges.unwrap_or_else(|| vec![(0, size)]);
+        self.older = Some(Box::new(Older::new(file, ranges, scale)));
+        Ok(())
+    }
+
+    /// The sender tells of chunks, and sends on `delta.stream` what is wanted of them.
+    fn on_delta(&mut self, mut receiving: Box<Receiving>, delta: Delta) {
+        let Some(file) = self.offered.take() else {
+            return self.fail(Error::Protocol("chunks that nobody asked for"));
+        };
+        let ranges = receiving.wanted.take();
+        if let Err(error) = self.begin_older(&receiving, Some(file), ranges, delta.scale) {
+            return self.fail(error);
+        }
+        receiving.expect_wanted(Some(delta.stream));
+        self.outputs.push_back(Output::Attach {
+            stream: delta.stream,
+            ordered: false,
+        });
+        self.state = State::Receiving(receiving);
+    }
+
+    fn on_chunks(&mut self, chunks: &Chunks) {
+        let taken = match &mut self.older {
+            Some(older) => older.on_chunks(&chunks.chunks),
+            None => Err(Error::Protocol("chunks that nobody asked for")),
+        };
+        if let Err(error) = taken {
+            self.fail(error);
+        }
+    }
+
+    /// Goes on with the older file.
+    fn step(&mut self) {
+        let (Some(older), State::Receiving(receiving)) = (&mut self.older, &mut self.state) else {
+            return;
+        };
+        let found = older.found();
+        let stepped = older.step(receiving);
+        self.progress.add_older(older.found() - found);
+        self.progress.set_bytes(receiving.received());
+        match stepped {
+            Ok(Stepped::Want(want)) => {
+                self.outputs.push_back(Output::Message(Message::Want(want)));
+            }
+            Ok(Stepped::Busy) => self.outputs.push_back(Output::Busy),
+            Ok(Stepped::Idle | Stepped::Over) => {}
+            Err(error) => self.fail_writing(error),
+        }
     }
 
     fn open(&mut self, open: OpenSink, announced: Announced) -> Option<Box<Receiving>> {
@@ -186,8 +278,8 @@ impl Receiver {
 
     fn on_message(&mut self, message: Message) {
         match (mem::replace(&mut self.state, State::Over), message) {
-            (State::Asked(open, missing), Message::Ready(ready)) => {
-                self.begin_get(open, missing, ready);
+            (State::Asked(open, get), Message::Ready(ready)) => {
+                self.begin_get(open, &get, ready);
             }
             (State::Receiving(mut receiving), Message::Digest(digest))
                 if receiving.announced.is_none() =>
@@ -203,6 +295,11 @@ impl Receiver {
                 self.go_on(receiving);
             }
             (State::Receiving(receiving), Message::Data(data)) => self.on_ranges(receiving, &data),
+            (State::Receiving(receiving), Message::Delta(delta)) => self.on_delta(receiving, delta),
+            (State::Receiving(receiving), Message::Chunks(chunks)) => {
+                self.state = State::Receiving(receiving);
+                self.on_chunks(&chunks);
+            }
             (State::Receiving(mut receiving), Message::Groups(groups)) => {
                 match receiving.on_groups(&groups) {
                     Ok(()) => self.state = State::Receiving(receiving),
@@ -237,20 +334,29 @@ impl Receiver {
             Input::Blocks(blocks) => blocks
                 .iter()
                 .try_for_each(|(offset, bytes)| receiving.take(*offset, bytes)),
+            Input::Attached(stream) => receiving.on_attached(stream),
             _ => receiving.end_of_data(),
         };
         self.progress.set_bytes(receiving.received());
         match taken {
             Ok(()) => self.go_on(receiving),
             Err(error) => {
-                //= spec/20-copy.md#files
-                //# A receiver that has no space for the rest of a file MUST remove the partial file.
-                if error.status() == Status::NoSpace {
-                    receiving.sink.discard();
-                }
-                self.fail(error);
+                self.state = State::Receiving(receiving);
+                self.fail_writing(error);
             }
         }
+    }
+
+    /// Ends the copy for something that went wrong with its file.
+    fn fail_writing(&mut self, error: Error) {
+        //= spec/20-copy.md#files
+        //# A receiver that has no space for the rest of a file MUST remove the partial file.
+        if let (Status::NoSpace, State::Receiving(receiving)) =
+            (error.status(), mem::replace(&mut self.state, State::Over))
+        {
+            receiving.sink.discard();
+        }
+        self.fail(error);
     }
 
     /// Finishes the file when everything about it is known, otherwise waits for the rest.
@@ -314,7 +420,7 @@ impl Half for Receiver {
         }
         match input {
             Input::Message(message) => self.on_message(message),
-            Input::Blocks(_) | Input::DataEnd => self.on_data(input),
+            Input::Blocks(_) | Input::DataEnd | Input::Attached(_) => self.on_data(input),
             Input::Malformed(error) => self.fail(Error::Decode(error)),
             //= spec/20-copy.md#requests
             //# A side that loses the connection before Done MUST treat the copy as failed.
@@ -330,6 +436,9 @@ impl Half for Receiver {
     }
 
     fn poll(&mut self) -> Output {
+        if self.outputs.is_empty() {
+            self.step();
+        }
         self.outputs.pop_front().unwrap_or(Output::Wait)
     }
 }

@@ -1,13 +1,17 @@
 //! The half of a copy that has the file: passes it on and hashes on the way.
 //! How it is read lies in `source`; where the bytes go, and the other half, are not known here.
 
+mod reduce;
+mod telling;
+
 use std::{collections::VecDeque, mem, sync::Arc};
 
+use self::{reduce::telling, telling::Telling};
 use crate::{
     digest::{BlockDigest, GROUP},
     error::Error,
     message::{Digest, Get, Groups, Message, Put, Ranges, Ready, Sent, Status},
-    session::{Half, Input, Output, Progress, Summary},
+    session::{Contents, Half, Input, Output, Progress, Summary},
     source::Source,
     xattrs::{Privilege, Xattrs},
 };
@@ -22,6 +26,12 @@ pub struct Sender {
     digest: BlockDigest,
     /// Not all of the file is sent.
     is_partial: bool,
+    /// An older file at the destination is made use of.
+    reduces: bool,
+    /// The receiver decides chunk by chunk what is sent.
+    telling: Option<Telling>,
+    /// What was sent before that, if it was all of the file: the receiver may be content with it.
+    settled: Option<Summary>,
     /// How often ranges were wanted in place of what was sent.
     restarts: u32,
     progress: Arc<Progress>,
@@ -37,7 +47,7 @@ pub struct Sender {
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     /// The file is being read.
     Sending,
@@ -66,6 +76,8 @@ impl Sender {
             ..put
         });
         let mut sender = Self::new(source, progress, true, offer);
+        // What is told of by chunks has no holes.
+        sender.reduces = begun.is_none();
         sender.begin_part(begun);
         sender
     }
@@ -92,10 +104,11 @@ impl Sender {
         //# A server MUST send all of a file whose version is not that of the Get.
         let missing = get.missing.clone();
         let missing = missing.filter(|_| version.is_some() && get.version == version);
+        let telling = telling(&source, get.older, missing.as_ref());
         //= spec/20-copy.md#holes
         //# A server MUST NOT send *holds* to a client that has not set *sparse*.
-        let holds = match (get.sparse, &missing) {
-            (true, None) => source.data(),
+        let holds = match (get.sparse, &missing, &telling) {
+            (true, None, None) => source.data(),
             _ => None,
         };
         let part = missing.clone().or_else(|| holds.clone());
@@ -115,6 +128,8 @@ impl Sender {
             missing,
             holds,
             xattrs,
+            scale: telling.as_ref().map(Telling::scale),
+            ..Ready::default()
         });
         let mut sender = Self::new(source, progress, false, ready);
         if let Some(error) = unread {
@@ -122,7 +137,19 @@ impl Sender {
             return sender;
         }
         sender.begin_part(begun);
+        if let (Some(telling), State::Sending) = (telling, &sender.state) {
+            sender.start_telling(telling);
+        }
         sender
+    }
+
+    /// Sends all that is to be sent, whatever stands at the destination.
+    #[must_use]
+    pub fn no_reduce(self) -> Self {
+        Self {
+            reduces: false,
+            ..self
+        }
     }
 
     //= spec/20-copy.md#data
@@ -134,6 +161,9 @@ impl Sender {
             digest: digest_of(&source),
             source,
             is_partial: false,
+            reduces: true,
+            telling: None,
+            settled: None,
             restarts: 0,
             progress,
             state: State::Sending,
@@ -207,7 +237,8 @@ impl Sender {
         self.digest = digest_of(&self.source);
         self.state = State::Sending;
         self.outputs.clear();
-        self.outputs.push_back(Output::Reopen(ranges));
+        self.outputs
+            .push_back(Output::Reopen(Contents::Ranges(ranges)));
     }
 
     fn finish(&mut self) {
@@ -260,6 +291,9 @@ impl Sender {
 
     /// The client said all it will say with its Get: what became of the file is its own affair.
     fn on_unanswered(&mut self) {
+        if self.telling.is_some() {
+            return self.end(Error::Protocol("the stream ended without Done"));
+        }
         self.is_unanswered = true;
         match mem::replace(&mut self.state, State::Over) {
             State::Confirming(summary) => self.outputs.push_back(Output::Over(Ok(summary))),
@@ -273,13 +307,40 @@ impl Sender {
             (state, Message::Ready(ready)) if self.offered => {
                 self.offered = false;
                 self.state = state;
-                if let Some(ranges) = ready.missing {
+                let missing = ready.missing;
+                if let Some(size) = self.source.attributes().size
+                    && let Some(ranges) = &missing
+                {
+                    let rest: u64 = ranges.iter().map(|range| range.1).sum();
+                    self.progress.set_there(size.saturating_sub(rest));
+                }
+                if !self.reduce(ready.older, missing.as_ref())
+                    && let Some(ranges) = missing
+                {
                     self.restart(ranges);
-                    self.progress.set_there(self.source.bytes_read());
                 }
             }
             (State::Confirming(_), Message::Again(again)) if !self.offered => {
                 self.restart(again.ranges);
+            }
+            (State::Sending, Message::Want(want)) => {
+                self.state = State::Sending;
+                self.on_want(want);
+            }
+            //= spec/20-copy.md#older-destination
+            //# A sender that has sent all of a file before it goes on with Delta MUST take Done with status ok for
+            //# it.
+            (State::Sending, Message::Done(done))
+                if done.status == Status::Ok && self.settled.is_some() =>
+            {
+                let note = done.text;
+                let settled = self
+                    .settled
+                    .take()
+                    .map(|summary| Summary { note, ..summary });
+                self.outputs.clear();
+                self.outputs
+                    .extend(settled.map(|summary| Output::Over(Ok(summary))));
             }
             // The receiver's account, of what the sender has not read in this copy.
             (State::Confirming(summary), Message::Digest(digest))
@@ -333,6 +394,7 @@ impl Half for Sender {
         }
         match input {
             Input::Message(message) => self.on_message(message),
+            Input::Attached(_) => {}
             Input::Blocks(_) | Input::DataEnd => self.fail(Error::Protocol("data to a sender")),
             Input::Malformed(error) => self.fail(Error::Decode(error)),
             //= spec/20-copy.md#requests
@@ -353,12 +415,23 @@ impl Half for Sender {
     }
 
     fn wants_window(&self) -> bool {
-        self.state == State::Sending && self.outputs.is_empty() && !self.may_read()
+        self.state == State::Sending
+            && self.outputs.is_empty()
+            && match &self.telling {
+                Some(telling) => telling.is_wanted(),
+                None => !self.may_read(),
+            }
     }
 
     fn poll(&mut self) -> Output {
-        if self.outputs.is_empty() && self.state == State::Sending && self.may_read() {
-            self.read_on();
+        if self.outputs.is_empty() && self.state == State::Sending {
+            if self.telling.is_some() {
+                if let Err(error) = self.tell_on() {
+                    self.fail(error);
+                }
+            } else if self.may_read() {
+                self.read_on();
+            }
         }
         self.outputs.pop_front().unwrap_or(Output::Wait)
     }

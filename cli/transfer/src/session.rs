@@ -11,10 +11,11 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use rp_reduce::chunk::Scale;
 
 use crate::{
     error::Error,
-    message::{DecodeError, Message, Ranges},
+    message::{Data, DecodeError, Delta, Message, Ranges},
 };
 
 /// What arrives from the other side.
@@ -24,6 +25,8 @@ pub enum Input {
     Message(Message),
     /// Pieces of the data stream with their offsets, in any order, none twice.
     Blocks(Vec<(u64, Bytes)>),
+    /// From here on blocks are those of this data stream: what came on the one before was handed in.
+    Attached(u64),
     /// The data stream has ended and everything on it was handed in.
     DataEnd,
     /// Something on the control stream that is no message; nothing after it can be read.
@@ -45,7 +48,7 @@ pub enum Output {
     Data(Bytes),
     /// End the data stream.
     DataEnd,
-    /// Begin to hand in what comes on a data stream.
+    /// Begin to hand in what comes on a data stream, in place of the one before.
     Attach {
         /// Its id.
         stream: u64,
@@ -57,13 +60,34 @@ pub enum Output {
         /// Its id.
         stream: u64,
     },
-    /// End the data stream as it is, open another, and name it with these ranges in a Data message; what is to
+    /// End the data stream as it is, open another, and name it in a message that says what it holds; what is to
     /// be sent goes there.
-    Reopen(Ranges),
+    Reopen(Contents),
+    /// Poll again: there is more to do.
+    Busy,
     /// Nothing before new input.
     Wait,
     /// The copy is over; there is nothing after this.
     Over(Result<Summary, Error>),
+}
+
+/// What a data stream holds that is opened in place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// These ranges.
+    Ranges(Ranges),
+    /// What is wanted of chunks of this scale.
+    Wanted(Scale),
+}
+
+impl Contents {
+    /// The message that names the data stream `stream`.
+    pub fn name(self, stream: u64) -> Message {
+        match self {
+            Self::Ranges(ranges) => Message::Data(Data { stream, ranges }),
+            Self::Wanted(scale) => Message::Delta(Delta { stream, scale }),
+        }
+    }
 }
 
 /// A copy that went well.
@@ -106,6 +130,7 @@ pub struct Progress {
     planned_files: AtomicU64,
     planned_bytes: AtomicU64,
     there: AtomicU64,
+    older: AtomicU64,
     /// The copy of many files that this one is a part of.
     whole: Option<Arc<Self>>,
     /// What it is called as a part; empty if it is not shown by itself.
@@ -192,6 +217,18 @@ impl Progress {
     pub fn add_there(&self, bytes: u64) {
         self.there.fetch_add(bytes, Ordering::Relaxed);
         self.add_bytes(bytes);
+    }
+
+    /// Bytes that an older file at the destination had, and that were not sent.
+    pub fn older(&self) -> u64 {
+        self.older.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_older(&self, bytes: u64) {
+        self.older.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_older(bytes);
+        }
     }
 
     /// A file is whole.

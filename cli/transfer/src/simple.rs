@@ -205,7 +205,7 @@ fn ended(result: Result<(), Error>) -> VecDeque<Output> {
 /// Why an answer is not wanted any more; nothing where the client only has no more to say.
 fn told_off(input: Input) -> Option<Error> {
     match input {
-        Input::ControlFinished => None,
+        Input::ControlFinished | Input::Attached(_) => None,
         Input::Message(Message::Done(done)) => Some(Error::Peer(done)),
         Input::Malformed(error) => Some(Error::Decode(error)),
         Input::Interrupt => Some(Error::Interrupted),

@@ -9,7 +9,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read, Seek, SeekFrom},
     num::NonZeroU64,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt as _, MetadataExt},
 };
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::{
 
 /// Bytes of a file read at a time: few system calls per gigabyte, and small beside the send
 /// buffer, which keeps a piece until all of it is acknowledged.
-const PIECE: u64 = 256 << 10;
+pub(crate) const PIECE: u64 = 256 << 10;
 
 /// Bytes of a huge file that stay in the page cache behind what was read: the kernel reads ahead of that anyway.
 const STAY: u64 = 16 << 20;
@@ -210,6 +210,21 @@ impl Source {
             ranges.push_front((start + take, length - take));
         }
         Ok(Some(piece.into()))
+    }
+
+    /// Reads `length` bytes at `offset`, out of turn.
+    pub(crate) fn read_at(&mut self, offset: u64, length: u64) -> Result<Bytes, Error> {
+        let Reader::File(file, _) = &mut self.reader else {
+            return Err(Error::Protocol("ranges that the file does not have"));
+        };
+        let mut piece = vec![0; usize::try_from(length.min(PIECE)).unwrap_or(0)];
+        match file.read_exact_at(&mut piece, offset) {
+            Ok(()) => Ok(piece.into()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::SourceChanged(self.shown.clone()))
+            }
+            Err(error) => Err(Error::io(&self.shown, error)),
+        }
     }
 
     /// Whether all of it was handed out, as far as its size tells.

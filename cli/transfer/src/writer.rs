@@ -5,6 +5,7 @@ mod extras;
 mod flush;
 mod metadata;
 mod noted;
+mod older;
 mod open;
 mod reservation;
 pub mod shortfall;
@@ -58,6 +59,20 @@ pub trait Sink: Send {
 
     /// All of the file is there and right, and this is its digest.
     fn on_whole(&mut self, _digest: &[u8; 32]) {}
+    /// The file that stands where this one goes, and its size.
+    fn older(&self) -> Option<(File, u64)> {
+        None
+    }
+
+    /// Puts bytes of an older file, from an offset in it, at an offset; gives how many it had.
+    fn copy_from(
+        &mut self,
+        _older: &File,
+        _offsets: (u64, u64),
+        _length: u64,
+    ) -> Result<u64, Error> {
+        Ok(0)
+    }
 
     /// Puts bytes at an offset.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
@@ -176,6 +191,11 @@ impl Writer {
         };
         writer.known = known.map(|known| writer.believable(known, resume));
         Ok(writer)
+    }
+
+    /// Size of the file that stands at `destination`.
+    pub fn older_size(destination: &Destination) -> Option<u64> {
+        older::open(destination).map(|(_, size)| size)
     }
 
     /// Whether an interrupted copy left something at `destination` that can be gone on with.
@@ -316,6 +336,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Has `write` put `length` bytes at `offset`.
+    fn put<T>(
+        &mut self,
+        offset: u64,
+        length: u64,
+        write: impl FnOnce(&File) -> io::Result<T>,
+    ) -> Result<T, Error> {
+        let end = offset.saturating_add(length);
+        let reserved = match self.sparse {
+            true => Ok(()),
+            false => self.reservation.extend(&self.file, end),
+        };
+        let written = reserved
+            .and_then(|()| write(&self.file))
+            .and_then(|written| {
+                let flushed = self.flusher.on_written(length);
+                self.note_refusal(Shortfall::Durability, flushed)?;
+                Ok(written)
+            });
+        written.map_err(|error| Error::io(&self.destination.shown, error))
+    }
+
     /// Has the file on the disk.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let synced = self.file.sync_all();
@@ -426,20 +468,22 @@ impl Sink for Writer {
         noted.map_err(|error| Error::io(&self.destination.shown, error))
     }
 
+    fn older(&self) -> Option<(File, u64)> {
+        older::open(&self.destination)
+    }
+
+    fn copy_from(&mut self, from: &File, offsets: (u64, u64), length: u64) -> Result<u64, Error> {
+        self.put(offsets.1, length, |file| {
+            older::copy(from, file, offsets, length)
+        })
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let end = offset.saturating_add(bytes.len() as u64);
-        let mut written = match self.sparse {
-            true => sparse::write_at(&self.file, offset, bytes),
-            false => self
-                .reservation
-                .extend(&self.file, end)
-                .and_then(|()| self.file.write_all_at(bytes, offset)),
-        };
-        if written.is_ok() {
-            let flushed = self.flusher.on_written(bytes.len() as u64);
-            written = self.note_refusal(Shortfall::Durability, flushed);
-        }
-        written.map_err(|error| Error::io(&self.destination.shown, error))
+        let (length, is_sparse) = (bytes.len() as u64, self.sparse);
+        self.put(offset, length, |file| match is_sparse {
+            true => sparse::write_at(file, offset, bytes),
+            false => file.write_all_at(bytes, offset),
+        })
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

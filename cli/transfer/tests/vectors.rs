@@ -5,10 +5,11 @@
     reason = "helpers outside of test functions fail the test that calls them"
 )]
 
+use rp_reduce::chunk::{Chunk, Scale};
 use rp_transfer::message::{
-    Again, Attributes, CopyId, Data, Decoder, Depth, Digest, Done, Durability, Entry, Get,
-    GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready,
-    Remove, RemoveBatch, Resume, Sent, Status, There, Version,
+    Again, Attributes, Chunks, CopyId, Data, Decoder, Delta, Depth, Digest, Done, Durability, Entry,
+    Get, GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready,
+    Remove, RemoveBatch, Resume, Sent, Status, There, Version, Want,
 };
 use rp_transfer::xattrs::Xattrs;
 use serde_json::Value;
@@ -78,6 +79,11 @@ fn ranges(case: &Value, field: &str) -> Option<Ranges> {
     ranges.map(|ranges| ranges.iter().map(pair).collect())
 }
 
+fn scale(case: &Value) -> Scale {
+    let scale = case["scale"].as_u64().unwrap();
+    Scale::from_wire(scale.try_into().unwrap()).unwrap()
+}
+
 /// The messages about parts of a file.
 fn part_message(case: &Value) -> Message {
     let ranges = || ranges(case, "ranges").unwrap();
@@ -101,6 +107,21 @@ fn part_message(case: &Value) -> Message {
         }),
         "sent" => Message::Sent(Sent {
             size: case["size"].as_u64().unwrap(),
+        }),
+        "delta" => Message::Delta(Delta {
+            stream: case["stream"].as_u64().unwrap(),
+            scale: scale(case),
+        }),
+        "chunks" => Message::Chunks(Chunks {
+            chunks: vec![Chunk {
+                length: case["length"].as_u64().unwrap(),
+                id: <[u8; 16]>::try_from(hex(&text(case, "id"))).unwrap().into(),
+            }],
+        }),
+        "want" => Message::Want(Want {
+            through: case["through"].as_u64().unwrap(),
+            ranges: ranges(),
+            taken: case["taken"].as_u64().unwrap_or(0),
         }),
         unknown => panic!("{unknown} is no message"),
     }
@@ -212,6 +233,7 @@ fn message(case: &Value) -> Message {
             missing: ranges(case, "missing"),
             xattrs: case["with_xattrs"].as_bool().unwrap_or(false),
             sparse: case["sparse"].as_bool().unwrap_or(false),
+            older: case["older"].as_u64(),
         }),
         "ready" => Message::Ready(Ready {
             stream: case["stream"].as_u64(),
@@ -220,6 +242,8 @@ fn message(case: &Value) -> Message {
             missing: ranges(case, "missing"),
             holds: ranges(case, "holds"),
             xattrs: xattrs(case),
+            older: case["older"].as_u64(),
+            scale: case["scale"].is_u64().then(|| scale(case)),
         }),
         "digest" => Message::Digest(Digest {
             size: case["size"].as_u64().unwrap(),

@@ -1,5 +1,5 @@
-//! Figures beside their thresholds: records and their tables. They are measured in `connections`, `restarts` and
-//! `first_byte`.
+//! Figures beside their thresholds: records and their tables. They are measured in `connections`, `restarts`,
+//! `first_byte` and `older`.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -431,7 +431,9 @@ async fn send_source(
     tree.made.fetch_add(1, Ordering::Relaxed);
     drop(begun);
     let progress = Progress::named_part(&tree.progress, &path);
-    let summary = tree.requests.push(opened, put, progress).await?;
+    let reduce = tree.options.file.reduce;
+    let pushed = tree.requests.push(opened, put, reduce, progress);
+    let summary = pushed.await?;
     tree.report.note(summary.note);
     tree.report.add_digest(&path, summary.digest);
     Ok(summary.bytes)

@@ -215,7 +215,7 @@ async fn relay_file(
             options,
             Arc::default()
         ),
-        tree.requests.push(source, put, progress),
+        tree.requests.push(source, put, false, progress),
     );
     match (received, sent) {
         (Ok(_), Ok(summary)) => {

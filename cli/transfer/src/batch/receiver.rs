@@ -194,6 +194,7 @@ impl Half for BatchReceiver {
             Input::Blocks(blocks) => blocks
                 .iter()
                 .try_for_each(|(_, bytes)| self.on_blocks(bytes)),
+            Input::Attached(_) => Ok(()),
             Input::DataEnd => self.on_end(),
             Input::Malformed(error) => Err(error.into()),
             // The sender of a batch has said everything with it.

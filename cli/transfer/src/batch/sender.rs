@@ -194,6 +194,7 @@ impl Half for BatchSender {
         }
         let taken = match input {
             Input::Message(message) => self.on_message(message),
+            Input::Attached(_) => Ok(()),
             Input::Blocks(_) | Input::DataEnd => Err(Error::Protocol("data to a sender")),
             Input::Malformed(error) => Err(error.into()),
             // A client that has nothing more to say is sent its files all the same.

@@ -28,6 +28,13 @@ impl<'a> FieldWriter<'a> {
         self.out.extend(value.iter().take(usize::from(length)));
     }
 
+    /// A number that is there only if it is known.
+    pub(super) fn optional(&mut self, tag: u16, value: Option<u64>) {
+        if let Some(value) = value {
+            self.u64(tag, value);
+        }
+    }
+
     /// A field that is there only if `value` is true.
     pub(super) fn flag(&mut self, tag: u16, value: bool) {
         if value {

@@ -1,6 +1,7 @@
 //! Messages survive the wire, and bad ones are named.
 
 use proptest::{collection::vec, option, prelude::*};
+use rp_reduce::chunk::Chunk;
 
 use super::*;
 
@@ -68,15 +69,17 @@ fn message() -> impl Strategy<Value = Message> {
             bytes(),
             option::of(any::<Version>()),
             option::of(ranges()),
-            any::<[bool; 2]>()
+            any::<[bool; 2]>(),
+            option::of(any::<u64>()),
         )
             .prop_map(
-                |(path, version, missing, [xattrs, sparse])| Message::Get(Get {
+                |(path, version, missing, [xattrs, sparse], older)| Message::Get(Get {
                     path,
                     version,
                     missing,
                     xattrs,
                     sparse,
+                    older,
                 })
             ),
         (
@@ -85,8 +88,9 @@ fn message() -> impl Strategy<Value = Message> {
             option::of(any::<Version>()),
             option::of(ranges()),
             (option::of(ranges()), xattrs()),
+            (option::of(any::<u64>()), option::of(scale_of())),
         )
-            .prop_map(|(stream, attributes, version, missing, (holds, xattrs))| {
+            .prop_map(|(stream, attributes, version, missing, (holds, xattrs), (older, scale))| {
                 Message::Ready(Ready {
                     holds,
                     xattrs,
@@ -94,6 +98,8 @@ fn message() -> impl Strategy<Value = Message> {
                     attributes,
                     version,
                     missing,
+                    older,
+                    scale,
                 })
             }),
         (any::<u64>(), any::<[u8; 32]>())
@@ -105,6 +111,30 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Message::Working),
         tree_message(),
         part_message(),
+        older_message(),
+    ]
+}
+
+fn scale_of() -> impl Strategy<Value = Scale> {
+    (14..=24_u8).prop_map(|scale| Scale::from_wire(scale).unwrap())
+}
+
+fn older_message() -> impl Strategy<Value = Message> {
+    let chunk = (any::<u32>(), any::<[u8; 16]>()).prop_map(|(length, id)| Chunk {
+        length: length.into(),
+        id: id.into(),
+    });
+    prop_oneof![
+        (any::<u64>(), scale_of())
+            .prop_map(|(stream, scale)| Message::Delta(Delta { stream, scale })),
+        vec(chunk, 0..20).prop_map(|chunks| Message::Chunks(Chunks { chunks })),
+        (any::<u64>(), ranges(), any::<u64>()).prop_map(|(through, ranges, taken)| {
+            Message::Want(Want {
+                through,
+                ranges,
+                taken,
+            })
+        }),
     ]
 }
 

@@ -3,16 +3,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     mem,
 };
 
 use blake3::hazmat::ChainingValue;
+use rp_reduce::chunk::Scale;
 
 use crate::{
     digest::{BlockDigest, GROUP, Proof, group_value},
     error::Error,
     journal::Known,
     message::{Attributes, Groups, Ranges, Status, Version, coarsened},
+    older::is_worth,
     session::Summary,
     writer::Sink,
 };
@@ -52,12 +55,20 @@ pub(super) struct Receiving {
     found: BTreeMap<u64, ChainingValue>,
     /// Groups that were not right.
     bad: BTreeSet<u64>,
+    /// The data stream that takes the place of the one that is handed in at present, and what it holds.
+    next: Option<(u64, Plan)>,
+    /// Bytes that are wanted of an older file's successor, and how many of them came.
+    asked: u64,
+    arrived: u64,
     /// What was asked for and is not coming yet.
     pub(super) wanted: Option<Ranges>,
     asked_again: u32,
     /// Which ranges the data stream holds: where each begins in it, where in the file, and its length.
-    pub(super) plan: Vec<(u64, u64, u64)>,
+    pub(super) plan: Plan,
 }
+
+/// Ranges of a data stream: where each begins in it, where in the file, and its length.
+pub(super) type Plan = Vec<(u64, u64, u64)>;
 
 impl Receiving {
     pub(super) fn new(sink: Box<dyn Sink>, attributes: Attributes) -> Self {
@@ -81,6 +92,9 @@ impl Receiving {
             expected: BTreeMap::new(),
             found: BTreeMap::new(),
             bad: BTreeSet::new(),
+            next: None,
+            asked: 0,
+            arrived: 0,
             wanted: None,
             asked_again: 0,
             plan: plan(None),
@@ -133,6 +147,22 @@ impl Receiving {
         Ok(())
     }
 
+    /// The file that stands where this one goes, and its size, if it may hold enough of this one.
+    pub(super) fn older(&self) -> Option<(File, u64)> {
+        let size = self.attributes.size.filter(|_| self.is_proven)?;
+        self.sink.older().filter(|older| is_worth(older.1, size))
+    }
+
+    //= spec/20-copy.md#older-destination
+    //# A receiver MUST refuse a scale of which 2^18 chunks are less than the file, unless it is 24.
+    /// The size of the file, if chunks of this scale may be told of.
+    pub(super) fn chunked_size(&self, scale: Scale) -> Result<u64, Error> {
+        let size = self.attributes.size.filter(|_| self.is_proven);
+        let fits = |&size: &u64| scale >= Scale::for_size(size);
+        size.filter(fits)
+            .ok_or(Error::Protocol("chunks of a file that has none"))
+    }
+
     pub(super) fn received(&self) -> u64 {
         match self.is_proven {
             true => self.digest.covered(),
@@ -140,9 +170,89 @@ impl Receiving {
         }
     }
 
+    /// What is wanted comes on the data stream `stream`, which is handed in once that is said, or on the one that is
+    /// handed in already.
+    pub(super) fn expect_wanted(&mut self, stream: Option<u64>) {
+        match stream {
+            Some(stream) => self.next = Some((stream, Plan::new())),
+            None => self.plan.clear(),
+        }
+        (self.announced, self.ended) = (None, false);
+    }
+
+    /// From here on it is the data stream `stream` that is handed in.
+    pub(super) fn on_attached(&mut self, stream: u64) -> Result<(), Error> {
+        match self.next.take_if(|next| next.0 == stream) {
+            Some((_, plan)) => {
+                self.write_stage()?;
+                self.plan = plan;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    //= spec/20-copy.md#older-destination
+    //# The data stream MUST hold what is wanted in the order in which it was wanted, one range after the other and
+    //# nothing between.
+    /// This comes on the data stream next.
+    pub(super) fn want(&mut self, place: u64, length: u64) {
+        let start = self.asked;
+        self.asked += length;
+        let plan = self
+            .next
+            .as_mut()
+            .map_or(&mut self.plan, |next| &mut next.1);
+        match plan.last_mut() {
+            Some(last) if last.1 + last.2 == place => last.2 += length,
+            _ => plan.push((start, place, length)),
+        }
+    }
+
+    /// What has not come of `length` bytes at `offset`.
+    pub(super) fn unseen(&self, offset: u64, length: u64) -> Ranges {
+        self.digest.unseen(offset, length)
+    }
+
+    /// Bytes that are wanted and have not come.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.asked - self.arrived.min(self.asked)
+    }
+
+    //= spec/20-copy.md#older-destination
+    //# A receiver MUST NOT write bytes of an older file over bytes that it received.
+    /// Copies bytes of an older file, at the first of these offsets, to the second; gives how many of them it had.
+    pub(super) fn copy_from(
+        &mut self,
+        older: &File,
+        (from, to): (u64, u64),
+        length: u64,
+    ) -> Result<u64, Error> {
+        for (start, piece) in self.digest.unseen(to, length) {
+            let offsets = (from + (start - to), start);
+            let copied = self.sink.copy_from(older, offsets, piece)?;
+            let sink = &mut self.sink;
+            // Read back where they are now: what changes in the older file meanwhile changes nothing here.
+            self.digest
+                .note(start, copied, &mut |offset, buffer| {
+                    sink.read_at(offset, buffer)
+                })
+                .map_err(|error| Error::io("reading back", error))?;
+            if copied < piece {
+                self.compare()?;
+                return Ok(start - to + copied);
+            }
+        }
+        self.compare()?;
+        Ok(length)
+    }
+
     //= spec/20-copy.md#data
     //# A receiver SHOULD write each block where it belongs in the order of arrival.
     pub(super) fn take(&mut self, offset: u64, block: &[u8]) -> Result<(), Error> {
+        if self.next.is_none() {
+            self.arrived += block.len() as u64;
+        }
         let (mut offset, mut block) = (offset, block);
         while !block.is_empty() {
             let beyond = Error::Protocol("data beyond the announced size");
@@ -301,7 +411,8 @@ impl Receiving {
             return Err(Error::Protocol("the data ended twice"));
         }
         self.write_stage()?;
-        self.ended = true;
+        // The end of a stream that another takes the place of is not that of the data.
+        self.ended = self.next.is_none();
         Ok(())
     }
 
@@ -357,7 +468,7 @@ impl Receiving {
 }
 
 /// Where the ranges of a data stream stand in it and in the file; without ranges it is the file itself.
-pub(super) fn plan(ranges: Option<&Ranges>) -> Vec<(u64, u64, u64)> {
+pub(super) fn plan(ranges: Option<&Ranges>) -> Plan {
     let Some(ranges) = ranges else {
         return vec![(0, 0, u64::MAX)];
     };

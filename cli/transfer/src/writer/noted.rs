@@ -1,6 +1,6 @@
 //! A file of a tree that has a request of its own: when it is whole, the copy of the tree takes note of it.
 
-use std::io;
+use std::{fs::File, io};
 
 use blake3::hazmat::ChainingValue;
 
@@ -48,6 +48,14 @@ impl Sink for Noted {
 
     fn on_whole(&mut self, digest: &[u8; 32]) {
         self.digest = *digest;
+    }
+
+    fn older(&self) -> Option<(File, u64)> {
+        self.writer.older()
+    }
+
+    fn copy_from(&mut self, older: &File, offsets: (u64, u64), length: u64) -> Result<u64, Error> {
+        self.writer.copy_from(older, offsets, length)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rp_transfer::{
     error::Error,
-    message::{Data, Message},
     session::{Half, Input, Output, Summary},
 };
 
@@ -56,13 +55,11 @@ impl<'a> Side<'a> {
                     self.attached = Some(ordered);
                 }
                 Output::Refuse { stream } => assert_eq!(stream, STREAM),
-                Output::Reopen(ranges) => {
+                Output::Reopen(contents) => {
                     self.sent = 0;
-                    out.push_back(Input::Message(Message::Data(Data {
-                        stream: STREAM,
-                        ranges,
-                    })));
+                    out.push_back(Input::Message(contents.name(STREAM)));
                 }
+                Output::Busy => {}
                 Output::Wait => return out,
                 Output::Over(result) => {
                     self.over = Some(result);

@@ -6,9 +6,12 @@
 )]
 
 mod batches;
+mod chunks;
 mod holes;
 mod known;
+mod line;
 mod link;
+mod older;
 mod resume;
 mod sources;
 mod window;

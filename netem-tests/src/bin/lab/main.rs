@@ -16,6 +16,7 @@ mod interrupt;
 mod latency;
 mod micro;
 mod netem;
+mod older;
 mod page;
 mod peer;
 mod proxies;
@@ -77,6 +78,8 @@ enum Command {
     FirstByte(first_byte::Args),
     /// Measure goodput and processor time of one connection, nothing emulated (root)
     Micro(micro::Args),
+    /// Measure what a second copy sends of a file that changed (root)
+    Older(older::Args),
     /// Go through the status pages in headless Chromium, and draw them
     Page(page::Args),
     /// Turn all records into one page of tables and plots
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Netem(args) => args.run(),
         Command::Proxies(args) => args.run(),
         Command::Micro(args) => args.run(),
+        Command::Older(args) => args.run(),
         Command::Page(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Trace(args) => args.run(),
