@@ -82,7 +82,10 @@ pub(super) fn print(summary: &Summary, endpoint: &Endpoint, connection: &Connect
         );
     }
     if summary.older_bytes > 0 {
-        text += &format!("{} bytes were taken from older files\n", summary.older_bytes);
+        text += &format!(
+            "{} bytes were taken from older files\n",
+            summary.older_bytes
+        );
     }
     if summary.there_bytes > 0 {
         text += &format!(

@@ -36,7 +36,7 @@ fn as_a_user(command: &Command) -> Option<Command> {
     wrapped.stdin(Stdio::null());
     let tried = Command::new("setpriv").arg("--version").output();
     if tried.is_err() {
-        eprintln!("skipped: setpriv is not installed");
+        println!("skipped: setpriv is not installed");
         return None;
     }
     Some(wrapped)

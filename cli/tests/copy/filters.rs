@@ -135,24 +135,35 @@ fn a_list_names_what_is_copied() {
     );
 }
 
+/// What an older copy has, of which the source has no more than two files.
+const OLD: [&str; 6] = [
+    "same",
+    "gone",
+    "new/old",
+    "gone-folder/a/b",
+    "kept/log",
+    "part/.x.rp-partial",
+];
+/// What is deleted of it.
+const TOLD: [&str; 7] = [
+    "gone",
+    "gone-folder",
+    "gone-folder/a",
+    "gone-folder/a/b",
+    "link",
+    "new/old",
+    "part",
+];
+
 #[test]
 fn what_the_source_does_not_have_is_deleted_once_all_was_copied() {
     let world = World::new();
-    let source = ["same", "new/file", "kept/inside"];
-    let old = [
-        "same",
-        "gone",
-        "new/old",
-        "gone-folder/a/b",
-        "kept/log",
-        "part/.x.rp-partial",
-    ];
     let case = |source_at: &Path, target_at: &Path, from: &str, to: &str| {
         for folder in [source_at, target_at] {
             let _ = fs::remove_dir_all(folder);
         }
-        plant(source_at, &source);
-        plant(target_at, &old);
+        plant(source_at, &["same", "new/file", "kept/inside"]);
+        plant(target_at, &OLD);
         plant(target_at.parent().unwrap(), &["beside"]);
         symlink("../beside", target_at.join("link")).unwrap();
         let run = |code, more: &[&str]| {
@@ -161,15 +172,6 @@ fn what_the_source_does_not_have_is_deleted_once_all_was_copied() {
         };
         let before = tree(target_at);
         let output = run(0, &["--dry-run"]);
-        let told = [
-            "gone",
-            "gone-folder",
-            "gone-folder/a",
-            "gone-folder/a/b",
-            "link",
-            "new/old",
-            "part",
-        ];
         let deleting = |path: &&str| {
             let root = target_at.file_name().unwrap().to_string_lossy();
             format!(
@@ -178,10 +180,10 @@ fn what_the_source_does_not_have_is_deleted_once_all_was_copied() {
             )
         };
         let lines = stdout(&output);
-        for line in told.iter().map(deleting) {
+        for line in TOLD.iter().map(deleting) {
             assert!(lines.contains(&line), "{line}: {lines:?}");
         }
-        assert_eq!(lines.len(), told.len() + 3, "{lines:?}");
+        assert_eq!(lines.len(), TOLD.len() + 3, "{lines:?}");
         assert_eq!(tree(target_at), before);
         // A failure, and nothing is deleted.
         symlink("nowhere", source_at.join("bad")).unwrap();
@@ -251,7 +253,7 @@ pub(crate) fn with_mount(command: &Command, at: &Path, options: &str) -> Option<
     let mut tried = Command::new("unshare");
     let tried = tried.args(["--map-root-user", "--mount", "true"]).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
-        eprintln!("skipped: no mount namespace can be made here");
+        println!("skipped: no mount namespace can be made here");
         return None;
     }
     wrapped.arg(command.get_program()).args(command.get_args());

@@ -19,6 +19,7 @@ mod program;
 #[path = "../world/mod.rs"]
 mod programs;
 mod refusals;
+mod removal;
 mod resume;
 mod service;
 mod silence;

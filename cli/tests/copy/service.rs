@@ -5,10 +5,7 @@ use std::{fs, time::Duration};
 use bytes::Bytes;
 use rp_cli::copy::service::CopyLimits;
 use rp_protocol::{Connection, RecvStream, SendStream, error::ConnectionError};
-use rp_transfer::message::{
-    Attributes, Decoder, Digest, Done, Entry, Get, Message, Put, Ready, RemoveBatch, Status,
-};
-
+use rp_transfer::message::{Attributes, Decoder, Digest, Done, Get, Message, Put, Ready, Status};
 use tokio::time::timeout;
 
 use crate::world::{World, content, names, stderr};
@@ -451,57 +448,5 @@ fn what_a_server_says_cannot_steer_the_terminal() {
     assert_eq!(
         shown,
         "rpcp: the other side reports: ?[2Jgone??rpcp: ?all is well\n"
-    );
-}
-
-#[test]
-fn a_batch_removes_what_it_names_and_no_partial_file() {
-    let world = World::new();
-    for name in ["one", "two", ".one.rp-partial", ".one.rp-journal"] {
-        fs::write(world.root(name), "x").unwrap();
-    }
-    world.runtime.block_on(async {
-        let connection = world.connect().await;
-        let mut control = Control::open(&connection).await;
-        let remove = RemoveBatch {
-            path: Vec::new(),
-            count: 5,
-        };
-        control.send(Message::RemoveBatch(remove)).await;
-        //= spec/20-copy.md#lists
-        //= type=test
-        //# A server MUST NOT remove a partial file or a journal by RemoveBatch.
-        let paths = [
-            "one",
-            ".one.rp-partial",
-            ".one.rp-journal",
-            "../here",
-            "none",
-        ];
-        for path in paths {
-            let path = path.as_bytes().to_vec();
-            let entry = Entry {
-                path,
-                ..Entry::default()
-            };
-            control.send(Message::Entry(entry)).await;
-        }
-        for (path, status) in paths[1..].iter().zip([
-            Status::BadPath,
-            Status::BadPath,
-            Status::BadPath,
-            Status::NotFound,
-        ]) {
-            let Some(Message::Entry(entry)) = control.next().await else {
-                panic!("{path} was removed");
-            };
-            assert_eq!(entry.path, path.as_bytes());
-            assert_eq!(entry.failure.unwrap().status, status, "{path}");
-        }
-        assert_eq!(control.status().await, Status::Ok);
-    });
-    assert_eq!(
-        names(&world.root("")),
-        [".one.rp-journal", ".one.rp-partial", "two"]
     );
 }

@@ -4,7 +4,9 @@
 mod attributes;
 mod decoder;
 mod fields;
+mod list;
 mod older;
+mod request;
 mod resume;
 mod status;
 #[cfg(test)]
@@ -19,18 +21,19 @@ use crate::xattrs::Xattrs;
 pub use self::{
     attributes::{Attributes, Modified},
     decoder::Decoder,
+    list::{Depth, List, MAX_MARKS, Mark, There},
     older::{Chunks, Delta, Want},
     resume::{Again, Data, Groups, Ranges, Resume, Sent},
     status::Status,
     tree::{
-        CopyId, Depth, Durability, Entry, GetBatch, Kind, List, MAX_MARKS, MakeFolder, Mark,
-        PutBatch, Remove, RemoveBatch, There, Version,
+        CopyId, Durability, Entry, GetBatch, Kind, MakeFolder, PutBatch, Remove, RemoveBatch,
+        Version,
     },
 };
 use self::{
     fields::{FieldReader, FieldWriter},
-    older::{encode_scale, scale},
-    resume::{decode_ranges, encode_ranges, encode_ranges_as},
+    older::encode_scale,
+    resume::{encode_ranges, encode_ranges_as},
 };
 pub(crate) use self::{older::MAX_CHUNKS, resume::coarsened};
 
@@ -396,78 +399,6 @@ impl Message {
             //# A message of unknown kind MUST be refused with status unsupported.
             unknown => Err(DecodeError::UnknownKind(unknown)),
         }
-    }
-}
-
-impl Put {
-    fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
-        let (mut stream, mut path) = (None, None);
-        let mut put = Self::default();
-        let mut reader = FieldReader::new(fields, kind::PUT)?;
-        while let Some(field) = reader.next()? {
-            match field.tag {
-                tag::PUT_STREAM => stream = Some(field.u64()?),
-                tag::PATH => path = Some(field.value.to_vec()),
-                tag::NAME => put.name = field.value.to_vec(),
-                tag::PRESERVE => put.preserve = field.flag()?,
-                tag::TREE => put.tree = field.flag()?,
-                tag::DURABILITY => put.durability = Durability::take(&field)?,
-                tag::VERSION => put.version = Some(field.array()?),
-                tag::RESUME => put.resume = Resume::take(&field)?,
-                tag::COPY => put.copy = Some(field.array()?),
-                tag::FOLDER => put.folder = Some(field.value.to_vec()),
-                tag::SPARSE => put.sparse = field.flag()?,
-                tag::HOLDS => put.holds = Some(decode_ranges(&field)?),
-                tag::XATTRS => put.xattrs = field.xattrs()?,
-                _ => put.attributes.take(&field)?,
-            }
-        }
-        put.stream = stream.ok_or(DecodeError::Missing(tag::PUT_STREAM))?;
-        put.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
-        Ok(put)
-    }
-}
-
-impl Get {
-    fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
-        let mut path = None;
-        let mut get = Self::default();
-        let mut reader = FieldReader::new(fields, kind::GET)?;
-        while let Some(field) = reader.next()? {
-            match field.tag {
-                tag::PATH => path = Some(field.value.to_vec()),
-                tag::VERSION => get.version = Some(field.array()?),
-                tag::RANGES => get.missing = Some(decode_ranges(&field)?),
-                tag::WITH_XATTRS => get.xattrs = field.flag()?,
-                tag::SPARSE => get.sparse = field.flag()?,
-                tag::OLDER => get.older = Some(field.u64()?),
-                _ => field.unknown()?,
-            }
-        }
-        //= spec/20-copy.md#messages
-        //# A message that lacks a field marked required MUST be refused.
-        get.path = path.ok_or(DecodeError::Missing(tag::PATH))?;
-        Ok(get)
-    }
-}
-
-impl Ready {
-    fn decode(fields: &[u8]) -> Result<Self, DecodeError> {
-        let mut ready = Self::default();
-        let mut reader = FieldReader::new(fields, kind::READY)?;
-        while let Some(field) = reader.next()? {
-            match field.tag {
-                tag::READY_STREAM => ready.stream = Some(field.u64()?),
-                tag::VERSION => ready.version = Some(field.array()?),
-                tag::RANGES => ready.missing = Some(decode_ranges(&field)?),
-                tag::HOLDS => ready.holds = Some(decode_ranges(&field)?),
-                tag::XATTRS => ready.xattrs = field.xattrs()?,
-                tag::OLDER => ready.older = Some(field.u64()?),
-                tag::CHUNK_SCALE => ready.scale = Some(scale(&field)?),
-                _ => ready.attributes.take(&field)?,
-            }
-        }
-        Ok(ready)
     }
 }
 

@@ -9,6 +9,7 @@ mod older;
 mod open;
 mod reservation;
 pub mod shortfall;
+mod sink;
 mod sparse;
 mod stream;
 #[cfg(test)]
@@ -34,62 +35,16 @@ use self::{
     shortfall::{Shortfall, Shortfalls, is_refusal},
 };
 pub(crate) use self::{flush::HUGE, metadata::check_space};
-pub use self::{noted::Noted, stream::StreamSink};
+pub use self::{noted::Noted, sink::Sink, stream::StreamSink};
 use crate::{
     digest::{GROUP, group_value},
     error::Error,
-    journal::{Groups, Journal, Known},
+    journal::{Journal, Known},
     message::{Attributes, Durability, Resume, Status, Version, coarsened},
     path::{Destination, Existing, journal_name, partial_name},
     tree_journal::Identity,
     xattrs::{Privilege, Xattrs},
 };
-
-/// Where a receiver puts bytes.
-pub trait Sink: Send {
-    /// Groups of the file that are there already, and right.
-    fn known(&self) -> Vec<(u64, ChainingValue)> {
-        Vec::new()
-    }
-
-    /// These groups were written and are right.
-    fn on_right(&mut self, _groups: &[(u64, ChainingValue)]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// All of the file is there and right, and this is its digest.
-    fn on_whole(&mut self, _digest: &[u8; 32]) {}
-    /// The file that stands where this one goes, and its size.
-    fn older(&self) -> Option<(File, u64)> {
-        None
-    }
-
-    /// Puts bytes of an older file, from an offset in it, at an offset; gives how many it had.
-    fn copy_from(
-        &mut self,
-        _older: &File,
-        _offsets: (u64, u64),
-        _length: u64,
-    ) -> Result<u64, Error> {
-        Ok(0)
-    }
-
-    /// Puts bytes at an offset.
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
-
-    /// Fills the buffer with bytes written before.
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-
-    /// Whether bytes must come from front to back.
-    fn is_ordered(&self) -> bool;
-
-    /// Everything is there and right: make it last, and give it its name. Says what could not be
-    /// done for it, as a line for people.
-    fn commit(self: Box<Self>, attributes: &Attributes, preserve: bool) -> Result<String, Error>;
-
-    /// What is there is wrong: remove it.
-    fn discard(self: Box<Self>);
-}
 
 /// A file under its partial name, locked against a second writer.
 ///
@@ -454,56 +409,6 @@ impl Writer {
         let _ = rustix::fs::unlinkat(folder, &self.partial, AtFlags::empty());
         self.shortfalls.add(Shortfall::Rename);
         Ok(())
-    }
-}
-
-impl Sink for Writer {
-    fn known(&self) -> Groups {
-        let known = self.known.as_ref();
-        known.map_or_else(Groups::new, |known| known.groups.clone())
-    }
-
-    fn on_right(&mut self, groups: &[(u64, ChainingValue)]) -> Result<(), Error> {
-        let noted = self.flusher.on_right(&groups.to_vec());
-        noted.map_err(|error| Error::io(&self.destination.shown, error))
-    }
-
-    fn older(&self) -> Option<(File, u64)> {
-        older::open(&self.destination)
-    }
-
-    fn copy_from(&mut self, from: &File, offsets: (u64, u64), length: u64) -> Result<u64, Error> {
-        self.put(offsets.1, length, |file| {
-            older::copy(from, file, offsets, length)
-        })
-    }
-
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let (length, is_sparse) = (bytes.len() as u64, self.sparse);
-        self.put(offset, length, |file| match is_sparse {
-            true => sparse::write_at(file, offset, bytes),
-            false => file.write_all_at(bytes, offset),
-        })
-    }
-
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-
-    fn is_ordered(&self) -> bool {
-        false
-    }
-
-    fn commit(
-        mut self: Box<Self>,
-        attributes: &Attributes,
-        preserve: bool,
-    ) -> Result<String, Error> {
-        self.commit_in_place(attributes, preserve)
-    }
-
-    fn discard(mut self: Box<Self>) {
-        self.remove();
     }
 }
 

@@ -160,7 +160,7 @@ mod tests {
         //# Extended attributes of more than 32768 bytes, or that are cut off, MUST be refused.
         let some = xattrs(&[("user.a", b""), ("user.b", &[7; 300])]);
         let bytes = some.to_bytes();
-        assert_eq!(Xattrs::from_bytes(&bytes), Some(some.clone()));
+        assert_eq!(Xattrs::from_bytes(&bytes), Some(some));
         let whole = [0, 9, bytes.len()];
         for length in 0..=bytes.len() {
             let read = Xattrs::from_bytes(&bytes[..length]);

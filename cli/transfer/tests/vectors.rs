@@ -7,9 +7,9 @@
 
 use rp_reduce::chunk::{Chunk, Scale};
 use rp_transfer::message::{
-    Again, Attributes, Chunks, CopyId, Data, Decoder, Delta, Depth, Digest, Done, Durability, Entry,
-    Get, GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges, Ready,
-    Remove, RemoveBatch, Resume, Sent, Status, There, Version, Want,
+    Again, Attributes, Chunks, CopyId, Data, Decoder, Delta, Depth, Digest, Done, Durability,
+    Entry, Get, GetBatch, Groups, Kind, List, MakeFolder, Message, Modified, Put, PutBatch, Ranges,
+    Ready, Remove, RemoveBatch, Resume, Sent, Status, There, Version, Want,
 };
 use rp_transfer::xattrs::Xattrs;
 use serde_json::Value;

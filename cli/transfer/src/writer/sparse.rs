@@ -103,7 +103,7 @@ mod tests {
         check(&[(100, &zeros)], 0);
         check(&[(1 << 20, &ones[..4096]), (0, &zeros)], 4096);
         check(&[(0, &ones), (4096, &zeros[..8192])], 1 << 20);
-        let mut mixed = ones.clone();
+        let mut mixed = ones;
         mixed[10_000..900_000].fill(0);
         check(&[(0, &mixed)], (1 << 20) - 880_000);
         check(&[(1, &mixed), (0, &mixed[..1])], (1 << 20) - 870_000);
