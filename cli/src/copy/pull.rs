@@ -80,7 +80,8 @@ impl Target {
             }
             other => return Ok(other),
         };
-        if options.reduce {
+        // What is taken from an older file would have no holes.
+        if options.reduce && !options.sparse {
             get.older = Writer::older_size(&destination);
         }
         if options.resume == Resume::Never || !Writer::is_left(&destination) {
@@ -156,7 +157,7 @@ impl Requests {
             let mut get = Get {
                 path,
                 xattrs: options.xattrs,
-                sparse: options.sparse && matches!(target, Target::File(_)),
+                sparse: options.sparse && matches!(target, Target::File(_) | Target::Noted(..)),
                 ..Get::default()
             };
             let target = target.begin(&mut get, options)?;

@@ -65,7 +65,9 @@ fn a_client_that_is_killed_while_it_fetches_goes_on_where_it_was() {
     let mut command = world.rpcp(&["--checksum", "--stats", &url, "got"]);
     let limited = crate::world::Wire::slow(&world, std::time::Duration::from_millis(150));
     let slow = format!("rp://127.0.0.1:{}/file", limited.port);
-    let child = world.rpcp(&[&slow, "got"]).spawn().unwrap();
+    // Slow enough not to be whole before the disk has said that a part of it is there.
+    let mut child = world.rpcp(&["--rate", "40M", &slow, "got"]);
+    let child = child.spawn().unwrap();
     kill_at(child, &world.here(".got.rp-journal"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

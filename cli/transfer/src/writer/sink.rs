@@ -66,7 +66,9 @@ impl Sink for Writer {
     }
 
     fn older(&self) -> Option<(File, u64)> {
-        older::open(&self.destination)
+        // What is copied from there would have no holes.
+        let older = (!self.sparse).then(|| older::open(&self.destination));
+        older.flatten()
     }
 
     fn copy_from(&mut self, from: &File, offsets: (u64, u64), length: u64) -> Result<u64, Error> {
