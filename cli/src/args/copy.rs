@@ -199,8 +199,8 @@ pub struct ConnectionArgs {
     #[arg(short = 'F', value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 
-    /// Machine that ssh goes through: [USER@]HOST[:PORT]; the files go directly
-    #[arg(short = 'J', value_name = "HOST")]
+    /// Machine that ssh goes through; the files go directly
+    #[arg(short = 'J', value_name = "[USER@]HOST[:PORT]")]
     pub jump: Option<String>,
 
     /// Option for ssh, as in its configuration; may be given again
