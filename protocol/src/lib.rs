@@ -78,7 +78,7 @@
 //!
 //! # Without tokio
 //!
-//! The whole protocol is a pure state machine, [`engine`]: datagrams, time and the application's wishes go in,
+//! The whole protocol is a pure state machine, [`engine`]: datagrams, time and what the application asks for go in,
 //! datagrams, events and the next deadline come out. It opens no socket, starts no task and reads no clock. The `driver`, on by
 //! default as the feature of that name, is the thin layer that gives it these on tokio.
 //! `examples/sans_io.rs` joins two engines without any network.

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -19,7 +19,7 @@ use rp_transfer::message::{
 use crate::{
     refusals::Server,
     service::{Control, digest, put},
-    world::{World, expect, names, stderr},
+    world::{World, before, expect, names, stderr},
 };
 
 /// `command` with every call that names a file written down, one log for each thread.
@@ -34,19 +34,8 @@ fn recording(command: &Command, log: &Path) -> Command {
         "trace=%file",
         "-o",
     ]);
-    strace.arg(log).arg(command.get_program());
-    strace.args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        strace.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    strace.stdin(Stdio::null());
-    strace
+    strace.arg(log);
+    before(strace, command)
 }
 
 /// Paths that were opened for writing, made, renamed or removed, from the logs that begin with `log`.

@@ -15,7 +15,7 @@ use rp_protocol::Connection;
 use tempfile::TempDir;
 
 use self::Outcome::{Fails, Silent, Warns};
-use crate::world::{World, connect, content, names, stderr};
+use crate::world::{World, before, connect, content, names, stderr};
 
 /// What a refusal makes of a copy.
 #[derive(Clone, Copy, Debug)]
@@ -144,18 +144,7 @@ fn refusing(command: &Command, calls: &str, errno: &str, log: &str) -> Command {
         false => errno.to_owned(),
     };
     strace.args(["-e", &format!("inject={calls}:{how}")]);
-    strace.arg(command.get_program()).args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        strace.current_dir(folder);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    strace.stdin(Stdio::null());
-    strace
+    before(strace, command)
 }
 
 /// Expects `outcome`, and that the calls were made at all.

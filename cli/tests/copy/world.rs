@@ -370,3 +370,20 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// `command` started by `strace`, which has its own arguments already.
+pub(crate) fn before(strace: Command, command: &Command) -> Command {
+    let mut strace = strace;
+    strace.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        strace.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    strace.stdin(Stdio::null());
+    strace
+}

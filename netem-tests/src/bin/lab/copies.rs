@@ -8,16 +8,14 @@ use std::{
 
 use rp_netem_tests::{
     copies::{self, Link, Options, Work},
-    implementation::Kit,
     quantity::{Rate, Share, Time},
-    record,
     report::{
         copies::{Record, table},
         threshold,
     },
 };
 
-use crate::{End, interrupt, rows};
+use crate::{End, given::Recorded, interrupt, rows};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -57,15 +55,8 @@ pub(crate) struct Args {
     /// When a copy is cut off
     #[arg(long, default_value = "120s", value_name = "TIME")]
     limit: Time,
-    /// Where the records go
-    #[arg(long, value_name = "FILE", default_value_os_t = record::default_file(Record::KIND))]
-    out: PathBuf,
-    /// Use our programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
-    /// Install nothing
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    recorded: Recorded,
 }
 
 /// `20000x4096`.
@@ -94,11 +85,11 @@ impl Args {
             folder: self.folder,
             repeat: self.repeat,
             limit: self.limit.0.max(Duration::from_secs(1)),
-            out: self.out,
+            out: self.recorded.out(Record::KIND),
         };
-        let (programs, is_offline) = (self.programs, self.offline);
+        let tools = self.recorded.tools;
         interrupt::guard(move |interrupt| {
-            let kit = Kit::new(programs, is_offline)?;
+            let kit = tools.kit()?;
             let is_stopped = || interrupt.is_requested();
             let mut records = Vec::new();
             let is_good = copies::run(&options, &kit, &is_stopped, &mut |record| {
@@ -114,16 +105,16 @@ impl Args {
     }
 
     fn kill(self, kills: u32) -> anyhow::Result<End> {
-        let (programs, is_offline, seed) = (self.programs, self.offline, self.seed);
+        let (recorded, seed) = (self.recorded, self.seed);
         interrupt::guard(move |_| {
-            let kit = Kit::new(programs, is_offline)?;
+            let out = recorded.out(threshold::Record::KIND);
+            let kit = recorded.tools.kit()?;
             let found = copies::kills::run(kills, seed, &kit, &mut |line| {
                 // Nobody to tell if standard error is closed.
                 let _ = writeln!(io::stderr(), "lab: {line}");
             })?;
             found.iter().for_each(rows::print);
             let end = rows::end(&found);
-            let out = record::default_file(threshold::Record::KIND);
             rows::keep(&out, "copies --kills", found)?;
             end
         })
